@@ -1,0 +1,1 @@
+"""Audit: what was asked and answered, one chained JSON line each."""

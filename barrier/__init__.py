@@ -1,0 +1,1 @@
+"""The barrier: seal, keyring, and the encrypted transactional store."""

@@ -1,0 +1,97 @@
+"""The contract between the appliance and an engine, built in or from another distribution.
+
+An engine is found by an entry point in the group `mimir.engines` whose object is an `EngineFactory`; the name of the
+entry point is the mount type. It declares its routes with typed bodies: the same declaration validates input, answers
+`help` and yields the OpenAPI document.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from core.clock import Clock
+from core.protocols import KeyCustodian, StorageView
+from core.requests import Operation, Request, Response
+
+Handler = Callable[[Request, Any], Awaitable[Response]]
+Exists = Callable[[Request], Awaitable[bool]]
+
+
+class NoBody(msgspec.Struct):
+    """The body of an operation that takes none; unknown members are ignored, as everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One operation on a route.
+
+    `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
+    Otherwise request and response records are written together, before the response leaves.
+    """
+
+    handler: Handler
+    body: type[msgspec.Struct] = NoBody
+    mutates: bool = True
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path below the mount. `{name}` captures one segment, `{name...}` all that is left.
+
+    With `exists`, an UPDATE on something absent is checked against the policy as `create` (Vault's existence check).
+    `sudo` paths ask for the capability of that name. `unauthenticated` ones (logins, CRLs) for no token.
+    """
+
+    pattern: str
+    methods: Mapping[Operation, Method]
+    exists: Exists | None = None
+    help: str = ""
+    sudo: bool = False
+    unauthenticated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountInfo:
+    """What an engine may know of its mount."""
+
+    uuid: str
+    accessor: str
+    type: str
+    path: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    default_lease_ttl: int = 2764800  # seconds; 32 days, Vault's default
+    max_lease_ttl: int = 2764800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineContext:
+    """All that the appliance hands to an engine; what is not here, an engine cannot reach."""
+
+    mount: MountInfo
+    storage: StorageView
+    keys: KeyCustodian
+    clock: Clock
+
+
+class Engine(Protocol):
+    """A mounted engine in one worker."""
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every path it serves."""
+        ...
+
+    async def close(self) -> None:
+        """Write back what is held (unused counter blocks); called at unmount, seal and stop."""
+        ...
+
+
+class EngineFactory(Protocol):
+    """What the entry point names."""
+
+    def __call__(self, context: EngineContext) -> Engine:
+        """Make the engine for one mount. Does no I/O."""
+        ...

@@ -1,0 +1,282 @@
+"""What an engine may ask for: keys and storage, as small protocols that `appliance` fills."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from core.errors import CiphertextError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# --- keys ---------------------------------------------------------------------------------------------------------
+
+
+class Custody(Enum):
+    """Where a key is when it works: inside the HSM, or in memory while only its stored form is HSM-encrypted."""
+
+    HSM = "hsm"
+    SEALED = "sealed"
+
+
+class KeyKind(Enum):
+    """What a key is, named as SP 800-131A and RFC 8422 name it."""
+
+    AES_128 = "aes-128"
+    AES_256 = "aes-256"
+    HMAC = "hmac"  # 64 bytes, so that HMAC-SHA-512 accepts it everywhere
+    EC_P256 = "ec-p256"
+    EC_P384 = "ec-p384"
+    EC_P521 = "ec-p521"
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+    ED25519 = "ed25519"
+
+    __hash__ = object.__hash__
+
+
+class KeyUsage(Enum):
+    """The one thing a key may do; a wrapped blob does not say it, the sealed record does."""
+
+    ENCRYPT = "encrypt"  # and decrypt
+    SIGN = "sign"
+    MAC = "mac"
+    DERIVE = "derive"
+
+    __hash__ = object.__hash__
+
+
+class SignatureScheme(Enum):
+    """How a digest is signed. Digests are computed by the caller; Ed25519 signs the message itself."""
+
+    ECDSA = "ecdsa"  # signature as DER ECDSA-Sig-Value (RFC 3279, 2.2.3)
+    RSA_PKCS1V15 = "pkcs1v15"
+    RSA_PSS = "pss"  # salt length = digest length
+    ED25519 = "ed25519"  # pure (RFC 8032)
+
+    __hash__ = object.__hash__
+
+
+class WrappedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as the store holds it, in a record sealed under its path and version.
+
+    The blobs bind neither usage nor type, so this record does. Under `hsm` custody `wrapped` is the RFC 3394/5649 blob
+    under the KEK named by `kek_id` and `escrow` the same key under the escrow key (None when escrow was declined).
+    Under `sealed` custody `wrapped` is an AES-256-GCM ciphertext made inside the HSM.
+    """
+
+    key_id: str  # a UUID; names the key in caches
+    kind: KeyKind
+    usage: KeyUsage
+    custody: Custody
+    mechanism: str  # PKCS#11 name of what made `wrapped`: "AES_KEY_WRAP"
+    kek_id: str
+    wrapped: bytes
+    escrow: bytes | None = None
+    escrow_id: str = ""
+    public_key: bytes | None = None  # SubjectPublicKeyInfo, DER
+    format: int = 1
+
+
+class AeadInput(msgspec.Struct, frozen=True):
+    """One item of a batch: what to encrypt or decrypt, and what to bind it to."""
+
+    payload: bytes
+    associated_data: bytes = b""
+
+
+class KeyCustodian(Protocol):
+    """Makes and uses keys without showing them.
+
+    Every call may raise an HsmError. Calls are quick and run inline on a local token; elsewhere they suspend.
+    """
+
+    def custody_of(self, kind: KeyKind) -> Custody:
+        """Where a new key of this kind would live on this token."""
+        ...
+
+    async def generate_key(self, kind: KeyKind, *, usage: KeyUsage) -> WrappedKey:
+        """Generate inside the HSM and wrap at birth, under the KEK and the escrow key."""
+        ...
+
+    async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes]:
+        """AES-GCM (SP 800-38D) under a fresh random nonce each: nonce (12 bytes), ciphertext, tag (16 bytes)."""
+        ...
+
+    async def decrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
+        """Undo `encrypt`; an item that does not authenticate is answered by an error in its place."""
+        ...
+
+    async def mac(self, key: WrappedKey, messages: Sequence[bytes], *, hash_name: str) -> list[bytes]:
+        """HMAC (FIPS 198-1) with `sha1`, `sha224`, `sha256`, `sha384` or `sha512`."""
+        ...
+
+    async def sign(
+        self, key: WrappedKey, digests: Sequence[bytes], *, scheme: SignatureScheme, hash_name: str = "sha256"
+    ) -> list[bytes]:
+        """Sign digests made with `hash_name` (messages, for Ed25519)."""
+        ...
+
+    async def random(self, length: int) -> bytes:
+        """`length` bytes of the HSM's generator."""
+        ...
+
+
+# --- storage ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored value and its revision: 1 at creation, one more at every write; 0 stands for "absent" in cas."""
+
+    value: bytes
+    revision: int
+
+
+class Transaction(Protocol):
+    """Reads and writes that happen together or not at all."""
+
+    async def get(self, path: str) -> Entry | None:
+        """The entry as this transaction sees it."""
+        ...
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names below `prefix`, sorted; a folder ends in "/". `limit` 0 means all."""
+        ...
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        """Write, if the present revision is `cas` (0: must be absent; None: whatever it is). Answers the new revision.
+
+        Raises CasMismatchError.
+        """
+        ...
+
+    async def delete(self, path: str) -> bool:
+        """Remove the entry; whether there was one."""
+        ...
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Remove every entry whose path starts with `prefix`; how many."""
+        ...
+
+
+class DecodedCache(Protocol[T_co]):
+    """Decoded entries in memory, dropped by every worker as soon as a commit touches their path."""
+
+    def peek(self, path: str) -> T_co | None:
+        """What is in memory now; None sends the caller to `get`."""
+        ...
+
+    async def get(self, path: str) -> T_co | None:
+        """From memory or from the store; None when the entry does not exist."""
+        ...
+
+
+class StorageView(Protocol):
+    """One mount's part of the barrier, as chroot would show it. Paths are relative to it."""
+
+    async def get(self, path: str) -> Entry | None:
+        """The entry, decrypted and authenticated under its path. Raises IntegrityError."""
+        ...
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names below `prefix`, sorted; a folder ends in "/"."""
+        ...
+
+    async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `body` in one transaction and commit it; durable when this returns.
+
+        `body` may run again from the start after a serialisation failure, so it must have no other effect.
+        """
+        ...
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        """A transaction of one write."""
+        ...
+
+    async def delete(self, path: str) -> bool:
+        """A transaction of one delete."""
+        ...
+
+    def decoded_cache(
+        self, load: Callable[["StorageView", str, Entry], Awaitable[T]], *, capacity: int = 10_000
+    ) -> DecodedCache[T]:
+        """A cache of what `load` makes of an entry.
+
+        `load` may read more entries: then every write to those must also rewrite the entry itself.
+        """
+        ...
+
+
+# --- the whole barrier, for the appliance itself -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A sealed body with columns to search by: tokens and leases, which must expire without a scan.
+
+    The columns are not secret and not trusted: they are authenticated together with the body.
+    """
+
+    record_id: str
+    body: bytes
+    expires_at: int | None = None  # epoch seconds
+    parent: str = ""  # record_id of what takes this one with it
+    alias: str = ""  # a second unique name: a token's accessor
+    revision: int = 0
+
+
+class RecordReader(Protocol):
+    """Reads of records; `kind` is "token" or "lease"."""
+
+    async def get_record(self, kind: str, record_id: str) -> Record | None:
+        """The record, authenticated with its columns. Raises IntegrityError."""
+        ...
+
+    async def record_by_alias(self, kind: str, alias: str) -> Record | None:
+        """The record of that alias."""
+        ...
+
+    async def child_records(self, kind: str, parent: str) -> list[Record]:
+        """Every record with that parent."""
+        ...
+
+    async def expired_records(self, kind: str, *, before: int, limit: int) -> list[Record]:
+        """Records with expires_at <= before, the oldest first; served by an index."""
+        ...
+
+    async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> list[Record]:
+        """Records by record_id."""
+        ...
+
+
+class CoreTransaction(Transaction, RecordReader, Protocol):
+    """A transaction over entries and records."""
+
+    async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
+        """Write (record.revision is ignored; `cas` as in `put`). Raises CasMismatchError, also for a taken alias."""
+        ...
+
+    async def delete_record(self, kind: str, record_id: str) -> bool:
+        """Remove it; whether there was one."""
+        ...
+
+
+class CoreStorage(StorageView, RecordReader, Protocol):
+    """The whole barrier. `transact` gives a CoreTransaction."""
+
+    async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:  # type: ignore[override]  # wider
+        """As StorageView.transact, over entries and records."""
+        ...
+
+    def view(self, prefix: str) -> StorageView:
+        """The part below `prefix` ("logical/<mount uuid>/"); what an engine gets."""
+        ...
+
+    def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        """Decoded records in memory, by record_id."""
+        ...

@@ -1,0 +1,102 @@
+"""What travels between the request pipeline and an engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Operation(Enum):
+    """What a request wants, as Vault's policy language names it (`update` covers PUT and POST)."""
+
+    READ = "read"
+    CREATE = "create"
+    UPDATE = "update"
+    PATCH = "patch"
+    DELETE = "delete"
+    LIST = "list"
+    SCAN = "scan"
+    HELP = "help"
+
+    # the default hashes the name in Python code on every dictionary look-up
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who a token speaks for, as an engine may know it: names, never the token itself."""
+
+    accessor: str
+    display_name: str
+    policies: tuple[str, ...]
+    entity_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    is_root: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One request as an engine sees it: its own path, and nothing of HTTP."""
+
+    request_id: str
+    operation: Operation
+    mount_path: str  # "transit/", without a namespace
+    path: str  # below the mount, without a leading slash; a trailing one is kept: "keys/orders"
+    params: Mapping[str, str] = field(default_factory=dict)  # what the route's pattern captured
+    query: Mapping[str, str] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)  # the JSON body as it came; handlers get it typed
+    caller: Caller | None = None
+    namespace: str = ""
+    client_address: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # case-insensitive
+
+
+@dataclass(slots=True, kw_only=True)
+class AuthGrant:
+    """A login or token creation that the pipeline answers as Vault's `auth` block."""
+
+    client_token: str
+    accessor: str
+    policies: list[str]
+    token_policies: list[str]
+    identity_policies: list[str] = field(default_factory=list)
+    metadata: dict[str, str] | None = None
+    lease_duration: int = 0  # seconds
+    renewable: bool = False
+    entity_id: str = ""
+    token_type: str = "service"  # noqa: S105 - a kind, not a credential
+    orphan: bool = True
+    num_uses: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class LeaseGrant:
+    """A secret with a lifetime; the lease id is given when the lease is stored."""
+
+    lease_id: str = ""
+    ttl: int = 0  # seconds
+    renewable: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class RawBody:
+    """An answer outside Vault's envelope: a CRL, a PEM file, `sys/health`."""
+
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(slots=True, kw_only=True)
+class Response:
+    """What an engine answers. Without data, auth, raw body and warnings it becomes 204."""
+
+    data: dict[str, Any] | None = None
+    auth: AuthGrant | None = None
+    lease: LeaseGrant | None = None
+    warnings: list[str] | None = None
+    status: int | None = None  # only where Vault's API asks for one that does not follow from the rest
+    raw: RawBody | None = None
+    repeat_data: bool = False  # sys/mounts and its kin repeat the members of `data` at top level
+
+
+NO_CONTENT = Response()
