@@ -269,7 +269,7 @@ class CoreTransaction(Transaction, RecordReader, Protocol):
 class CoreStorage(StorageView, RecordReader, Protocol):
     """The whole barrier. `transact` gives a CoreTransaction."""
 
-    async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:  # type: ignore[override]  # wider
+    async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         """As StorageView.transact, over entries and records."""
         ...
 
