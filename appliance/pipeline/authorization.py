@@ -1,0 +1,75 @@
+"""Which route a request means, and whether its token may use it."""
+
+from appliance.pipeline.exchange import Exchange
+from appliance.pipeline.ports import Acl, Acls
+from core.engine import Method
+from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
+from core.requests import Operation
+
+_CAPABILITY = {operation: operation.value for operation in Operation}
+_FOLDERS = (Operation.LIST, Operation.SCAN)
+
+
+def find_route(exchange: Exchange) -> None:
+    """Note the route and its captures. That there is none is only said to who may know it (`check_served`)."""
+    mounted = exchange.mounted
+    if mounted is None:
+        return
+    found = mounted.routes.find(exchange.request.path)
+    if found is not None:
+        exchange.route, exchange.request.params = found
+
+
+async def check_allowed(exchange: Exchange, acls: Acls) -> None:
+    """Ask the caller's policies. Raises PermissionDeniedError, whether the path exists or not."""
+    identity, route = exchange.identity, exchange.route
+    if identity is None:
+        return
+    names = identity.token.policies
+    acl = acls.peek_acl(names)
+    if acl is None:
+        acl = await acls.acl(names)
+    if acl.is_root or exchange.request.operation is Operation.HELP:
+        return
+    if not await _is_granted(exchange, acl):
+        raise PermissionDeniedError("permission denied")
+    if route is not None and route.sudo and not acl.allows(exchange.asked.path, "sudo"):
+        raise PermissionDeniedError("permission denied")
+
+
+async def _is_granted(exchange: Exchange, acl: Acl) -> bool:
+    operation, path = exchange.request.operation, exchange.asked.path
+    if operation in _FOLDERS:
+        bare = path.removesuffix("/")
+        capability = _CAPABILITY[operation]
+        return acl.allows(bare + "/", capability) or acl.allows(bare, capability)
+    if operation is not Operation.UPDATE:
+        return acl.allows(path, _CAPABILITY[operation])
+    return await _may_write(exchange, acl, path)
+
+
+async def _may_write(exchange: Exchange, acl: Acl, path: str) -> bool:
+    """`create` where nothing is stored yet, `update` elsewhere; who has both or neither needs no look."""
+    update = acl.allows(path, "update")
+    route = exchange.route
+    if route is None or route.exists is None:
+        return update
+    if acl.allows(path, "create") == update:
+        return update
+    return await route.exists(exchange.request) == update
+
+
+def check_served(exchange: Exchange) -> Method | None:
+    """The method that serves the request; None for `?help=1`. Raises when there is none."""
+    mounted, route, operation = exchange.mounted, exchange.route, exchange.request.operation
+    if mounted is None:
+        raise UnsupportedPathError(f'no handler for route "{exchange.asked.path}". route entry not found.')
+    mounted.check_usable()
+    if operation is Operation.HELP and (route is not None or not exchange.request.path):
+        return None
+    if route is None:
+        raise UnsupportedPathError("unsupported path")
+    method = route.methods.get(operation)
+    if method is None:
+        raise UnsupportedOperationError("unsupported operation")
+    return method
