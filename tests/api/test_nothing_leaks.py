@@ -72,7 +72,7 @@ def test_the_audit_file_verifies_and_an_edit_is_found(appliance: Appliance, used
     assert verify_file(path).ok
     forged = path.with_name("forged.log")
     lines = path.read_bytes().splitlines(keepends=True)
-    forged.write_bytes(b"".join(lines[:5] + [lines[5].replace(b"update", b"read", 1)] + lines[6:]))
+    forged.write_bytes(b"".join([*lines[:5], lines[5].replace(b"update", b"read", 1), *lines[6:]]))
     if hashlib.sha256(forged.read_bytes()).digest() != hashlib.sha256(path.read_bytes()).digest():
         assert not verify_file(forged).ok
     forged.write_bytes(b"".join(lines[:3] + lines[4:]))

@@ -27,8 +27,8 @@ _keep: list[object] = []
 
 
 def _loaded_module() -> str | None:
-    with open("/proc/self/maps") as maps:
-        return next((line.split()[-1] for line in maps if "libsofthsm2" in line), None)
+    maps = Path("/proc/self/maps").read_text()
+    return next((line.split()[-1] for line in maps.splitlines() if "libsofthsm2" in line), None)
 
 
 def _patch(path: str) -> None:
