@@ -5,6 +5,7 @@ import traceback
 import msgspec
 import structlog
 
+from appliance.system.errors import PreflightDeniedError
 from appliance.wire import WireReply
 from core.errors import (
     CallerError,
@@ -26,6 +27,7 @@ from core.errors import (
 _STATUS: dict[type[MimirError], int] = {
     CallerError: 400,
     PermissionDeniedError: 403,
+    PreflightDeniedError: 403,
     NotFoundError: 404,
     UnsupportedPathError: 404,
     UnsupportedOperationError: 405,

@@ -86,6 +86,10 @@ class KnownTypes(Protocol):
 
     def __contains__(self, name: object) -> bool: ...
 
+    def names(self) -> list[str]:
+        """Every mount type, sorted."""
+        ...
+
 
 def check_mount_path(path: str) -> None:
     """Raise InvalidRequestError unless an engine may stand at `path` ("team/transit/")."""
@@ -128,7 +132,8 @@ class MountStore:
         """Store a new mount; of two at the same path one wins. Raises InvalidRequestError."""
         check_mount_path(wanted.path)
         if wanted.type not in self._types:
-            raise InvalidRequestError(f"no engine of type {wanted.type!r}; a plugin of that name is not installed")
+            known = ", ".join(self._types.names())
+            raise InvalidRequestError(f"there is no engine of that type; this server has: {known}")
         uuid = new_uuid()
         accessor = f"{wanted.type}_{random_base62(8).lower()}"
         entry = msgspec.structs.replace(wanted, uuid=uuid, accessor=accessor, created_at=int(self._clock.now()))

@@ -6,7 +6,6 @@ from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
-_CAPABILITY = {operation: operation.value for operation in Operation}
 _FOLDERS = (Operation.LIST, Operation.SCAN)
 
 
@@ -31,30 +30,28 @@ async def check_allowed(exchange: Exchange, acls: Acls) -> None:
         acl = await acls.acl(names)
     if acl.is_root or exchange.request.operation is Operation.HELP:
         return
-    if not await _is_granted(exchange, acl):
-        raise PermissionDeniedError("permission denied")
-    if route is not None and route.sudo and not acl.allows(exchange.asked.path, "sudo"):
+    if not await _is_granted(exchange, acl, sudo=route is not None and route.sudo):
         raise PermissionDeniedError("permission denied")
 
 
-async def _is_granted(exchange: Exchange, acl: Acl) -> bool:
+async def _is_granted(exchange: Exchange, acl: Acl, *, sudo: bool) -> bool:
     operation, path = exchange.request.operation, exchange.asked.path
     if operation in _FOLDERS:
-        bare = path.removesuffix("/")
-        capability = _CAPABILITY[operation]
-        return acl.allows(bare + "/", capability) or acl.allows(bare, capability)
+        folder = path if path.endswith("/") else path + "/"
+        capability = operation.value
+        return acl.allows(folder, capability, sudo=sudo) or acl.allows(folder[:-1], capability, sudo=sudo)
     if operation is not Operation.UPDATE:
-        return acl.allows(path, _CAPABILITY[operation])
-    return await _may_write(exchange, acl, path)
+        return acl.allows(path, operation.value, sudo=sudo)
+    return await _may_write(exchange, acl, path, sudo=sudo)
 
 
-async def _may_write(exchange: Exchange, acl: Acl, path: str) -> bool:
+async def _may_write(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
     """`create` where nothing is stored yet, `update` elsewhere; who has both or neither needs no look."""
-    update = acl.allows(path, "update")
+    update = acl.allows(path, "update", sudo=sudo)
     route = exchange.route
     if route is None or route.exists is None:
         return update
-    if acl.allows(path, "create") == update:
+    if acl.allows(path, "create", sudo=sudo) == update:
         return update
     return await route.exists(exchange.request) == update
 

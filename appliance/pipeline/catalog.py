@@ -18,6 +18,10 @@ class EngineCatalog:
     def __contains__(self, name: object) -> bool:
         return name in self._factories or name in self._points
 
+    def names(self) -> list[str]:
+        """Every mount type, sorted."""
+        return sorted(self._points.keys() | self._factories.keys())
+
     def factory(self, name: str) -> EngineFactory:
         """Import the engine. Raises ConfigError when it is not installed here or its import fails."""
         if name not in self._factories:

@@ -1,22 +1,26 @@
 """Opens what needs an open barrier when it becomes unsealed in this worker, and closes it at seal."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Protocol
+
+from barrier.seal import SealState
 
 
 class SealGate(Protocol):
-    """The seal, as the request path needs it."""
+    """The seal, as the request path needs it; `barrier.seal.Barrier` is one."""
 
     @property
-    def is_unsealed(self) -> bool:
-        """Whether the keyring is in memory here."""
+    def state(self) -> SealState:
+        """What this process knows."""
         ...
 
+    @property
     def needs_refresh(self) -> bool:
         """Whether another process sealed or unsealed since the last look; no I/O."""
         ...
 
-    async def refresh(self) -> None:
+    async def refresh(self) -> SealState:
         """Follow what the other process did."""
         ...
 
@@ -28,7 +32,7 @@ class Part(Protocol):
         """Load what it needs from the store."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> Awaitable[None] | None:
         """Write back and forget it."""
         ...
 
@@ -45,16 +49,17 @@ class Lifecycle:
 
     def is_settled(self) -> bool:
         """Whether there is nothing to do; the one check each request makes."""
-        return self.ready is self._gate.is_unsealed and not self._gate.needs_refresh()
+        return self.ready is (self._gate.state is SealState.UNSEALED) and not self._gate.needs_refresh
 
     async def settle(self) -> None:
         """Follow the gate. When a part fails to open, all are closed again and its error is raised."""
         async with self._settling:
-            if self._gate.needs_refresh():
+            if self._gate.needs_refresh:
                 await self._gate.refresh()
-            if self._gate.is_unsealed and not self.ready:
+            unsealed = self._gate.state is SealState.UNSEALED
+            if unsealed and not self.ready:
                 await self._open()
-            elif self.ready and not self._gate.is_unsealed:
+            elif self.ready and not unsealed:
                 await self._close()
 
     async def close(self) -> None:
@@ -78,7 +83,9 @@ class Lifecycle:
         error: BaseException | None = None
         while self._opened:
             try:
-                await self._opened.pop().close()
+                closing = self._opened.pop().close()
+                if closing is not None:
+                    await closing
             except Exception as exc:  # noqa: BLE001 - the other parts must be closed, too; raised below
                 error = error or exc
         if error is not None:

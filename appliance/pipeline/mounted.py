@@ -1,7 +1,7 @@
 """The engines of this worker, one for each mount, kept in step with the mount table."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -49,14 +49,13 @@ class MountedEngines:
         keys: KeyCustodian,
         clock: Clock,
         catalog: EngineCatalog,
-        built_in: Mapping[str, tuple[MountEntry, BuiltIn]],
     ) -> None:
         self._store = store
         self._storage = storage
         self._keys = keys
         self._clock = clock
         self._catalog = catalog
-        self._built_in = built_in
+        self._built_in: list[tuple[MountEntry, BuiltIn]] = []
         self._by_path: dict[str, Mounted] = {}
         self._table: MountTable | None = None
         self._changing = asyncio.Lock()
@@ -65,6 +64,18 @@ class MountedEngines:
     def entries(self) -> Iterable[MountEntry]:
         """Every mount, built in or not, by path."""
         return [self._by_path[path].entry for path in sorted(self._by_path)]
+
+    def add_built_in(self, entry: MountEntry, make: BuiltIn) -> None:
+        """A mount that is part of the appliance and stands in no table; before `open`."""
+        self._built_in.append((entry, make))
+
+    def all(self) -> list[Mounted]:
+        """Every mount of this worker, by path."""
+        return [self._by_path[path] for path in sorted(self._by_path)]
+
+    def is_built_in(self, path: str) -> bool:
+        """Whether the system itself stands there."""
+        return any(entry.path == path for entry, _ in self._built_in)
 
     def find(self, path: str) -> Mounted | None:
         """The mount that `path` is at or below. No mount is below another, so the first one is the only one."""
@@ -82,7 +93,7 @@ class MountedEngines:
 
     async def open(self) -> None:
         """Make every engine; after unsealing."""
-        for entry, make in self._built_in.values():
+        for entry, make in self._built_in:
             self._by_path[entry.path] = Mounted(entry, make(self._context(entry)))
         await self.refresh()
 
@@ -92,7 +103,7 @@ class MountedEngines:
             table = await self._store.table()
             if table is self._table:
                 return
-            built_in = {entry.path for entry, _ in self._built_in.values()}
+            built_in = {entry.path for entry, _ in self._built_in}
             for path, mounted in list(self._by_path.items()):
                 if path not in built_in and table.entries.get(path) != mounted.entry:
                     await self._retire(path)

@@ -109,7 +109,8 @@ class Pipeline:
         self._sync()
         if not self._mounts.is_current():
             await self._mounts.refresh()
-        await self._trail.sync()
+        if not self._trail.current:
+            await self._trail.sync()
 
     async def _admit(self, exchange: Exchange) -> WireReply:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
@@ -244,12 +245,9 @@ class Pipeline:
         if exchange.audit is None:
             return
         if not exchange.is_recorded:
-            self._record_response(exchange, None, error="the client went away before the answer")
-        self._run_beside(self._flush_abandoned())
-
-    async def _flush_abandoned(self) -> None:
-        with contextlib.suppress(AuditUnavailableError):  # nobody is left to be told; the device says it itself
-            await self._flush()
+            # nobody is left to be told that a device is full; the device says it itself
+            with contextlib.suppress(AuditUnavailableError):
+                self._record_response(exchange, None, error="the client went away before the answer")
 
     async def _flush(self) -> None:
         if self._trail.active:

@@ -1,6 +1,5 @@
 """What the pipeline asks of tokens, policies and audit."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from audit.records import AuditAuth, AuditRequest, AuditResponse
@@ -56,7 +55,7 @@ class Token(Protocol):
 
     @property
     def type(self) -> str:
-        """ "service"."""
+        """Of which kind: "service"."""
         ...
 
 
@@ -71,6 +70,14 @@ class Tokens(Protocol):
         """The token; one use of it is spent. Raises PermissionDeniedError."""
         ...
 
+    async def find(self, token: str) -> Token | None:
+        """The token, without spending a use."""
+        ...
+
+    async def find_accessor(self, accessor: str) -> Token | None:
+        """The token of that accessor."""
+        ...
+
 
 class Acl(Protocol):
     """What a set of policies allows."""
@@ -80,12 +87,16 @@ class Acl(Protocol):
         """Whether everything is allowed."""
         ...
 
-    def allows(self, path: str, capability: str) -> bool:
-        """Whether `capability` is granted at the full path, "transit/encrypt/orders"."""
+    def allows(self, path: str, capability: str, *, sudo: bool = False) -> bool:
+        """Whether the full path ("transit/encrypt/orders") may be used so; with `sudo`, whether that is granted too."""
         ...
 
     def capabilities(self, path: str) -> list[str]:
-        """Every capability at the path; ["deny"] when there is none."""
+        """Sorted; ["root"] or ["deny"]."""
+        ...
+
+    def reaches(self, mount_path: str) -> bool:
+        """Whether anything at or below "secret/" is granted."""
         ...
 
 
@@ -109,8 +120,13 @@ class Trail(Protocol):
         """Whether any device is enabled."""
         ...
 
+    @property
+    def current(self) -> bool:
+        """Whether no worker has changed the devices since `sync`; no I/O."""
+        ...
+
     async def sync(self) -> None:
-        """Follow what another worker did to the devices; cheap when nothing."""
+        """Follow what another worker did to the devices."""
         ...
 
     def record_request(self, request: AuditRequest, auth: AuditAuth | None, *, error: str = "") -> None:
@@ -126,6 +142,3 @@ class Trail(Protocol):
     async def flush(self) -> None:
         """Return when every line buffered so far is written. Raises AuditUnavailableError."""
         ...
-
-
-Headers = Mapping[str, str]

@@ -66,9 +66,7 @@ class SealRoutes:
         if body.reset:
             await self._reset()
         elif not body.key:
-            raise InvalidRequestError(
-                "'key' must be specified in request body as JSON, or 'reset' set to true"
-            )
+            raise InvalidRequestError("'key' must be specified in request body as JSON, or 'reset' set to true")
         else:
             await self._barrier.unseal_share(parse_share(body.key))
             await self._lifecycle.settle()
