@@ -46,8 +46,9 @@ _KNOWN = {"capabilities", "policy", "comment", *_CONSTRAINTS} | _UNKNOWN_TO_RULE
 
 def policy_name(name: str) -> str:
     """The name in lower case, as it is stored. Raises InvalidRequestError."""
+    ascii_name = name.isascii()  # before lower-casing: some letters beyond ASCII become ASCII ones
     name = name.strip().lower()
-    if not _NAME.fullmatch(name) or name in {".", ".."}:
+    if not ascii_name or not _NAME.fullmatch(name) or name in {".", ".."}:
         raise InvalidRequestError("a policy name is 1 to 128 letters, digits or characters of _.@:+=~-")
     return name
 

@@ -22,7 +22,7 @@ DEFAULT_TTL = 768 * HOUR
 
 async def refused(store, token):
     assert store.peek(token) is None
-    with pytest.raises(PermissionDeniedError, match="^permission denied$"):
+    with pytest.raises(PermissionDeniedError, match=r"^permission denied$"):
         await store.authenticate(token)
     return True
 
@@ -248,8 +248,7 @@ async def family(access, width=3):
     for _ in range(width):
         token, middle = await access.child(top)
         found.append(token)
-        for _ in range(width):
-            found.append((await access.child(middle))[0])
+        found += [(await access.child(middle))[0] for _ in range(width)]
     return top, found
 
 
@@ -436,7 +435,7 @@ async def test_a_periodic_token_ends_at_its_explicit_maximum(access):
 @pytest.mark.parametrize("changes", [{"renewable": False}, {"policies": ("root",)}])
 async def test_what_is_not_renewable_is_not_renewed(access, changes):
     _, entry = await access.child(**changes)
-    with pytest.raises(InvalidRequestError, match="^lease is not renewable$"):
+    with pytest.raises(InvalidRequestError, match=r"^lease is not renewable$"):
         await access.tokens.renew(entry.record_id)
 
 
@@ -447,5 +446,5 @@ async def test_the_dead_are_not_renewed(access):
     await mark_only(access, parent)
     access.clock.advance(60)
     for entry in (expired, parent, child, msgspec.structs.replace(child, record_id="0" * 64)):
-        with pytest.raises(InvalidRequestError, match="^token not found$"):
+        with pytest.raises(InvalidRequestError, match=r"^token not found$"):
             await access.tokens.renew(entry.record_id)
