@@ -29,28 +29,33 @@ _WORDS = {
 }
 
 
-class Duration(int):
+class _Plain(type):
+    """Of types that only tell how a member is read: their values are plain ints, lists, dicts and bytes.
+
+    So whatever comes out of a body can be encoded, compared and stored like any other value.
+    """
+
+    def __call__(cls, *args: Any) -> Any:
+        return cls.__mro__[1](*args)
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, cls.__mro__[1])
+
+
+class Duration(int, metaclass=_Plain):
     """Seconds, not negative, from 3600, "3600" or "1h30m"."""
 
-    __slots__ = ()
 
-
-class StringList(list[str]):
+class StringList(list[str], metaclass=_Plain):
     """Strings from a JSON list or a comma-separated string; blanks around them and empty ones are dropped."""
 
-    __slots__ = ()
 
-
-class StringMap(dict[str, str]):
+class StringMap(dict[str, str], metaclass=_Plain):
     """String to string; numbers, booleans and nulls among the values are written as strings."""
 
-    __slots__ = ()
 
-
-class Base64Bytes(bytes):
+class Base64Bytes(bytes, metaclass=_Plain):
     """Bytes from standard base64 with its padding (RFC 4648, 4); line breaks are skipped, as Go's decoder does."""
-
-    __slots__ = ()
 
 
 def parse_body(data: object, body: type[BodyT]) -> BodyT:
@@ -82,43 +87,43 @@ def _convert(wanted: type, value: Any) -> object:
     raise TypeError(f"a body cannot hold a {wanted.__name__}")
 
 
-def _base64(value: object) -> Base64Bytes:
+def _base64(value: object) -> bytes:
     if not isinstance(value, str):
         raise ValueError("must be standard base64 in a string")  # noqa: TRY004 - msgspec looks for ValueError
     try:
-        return Base64Bytes(binascii.a2b_base64(value, strict_mode=True))
+        return binascii.a2b_base64(value, strict_mode=True)
     except ValueError:
         pass
     try:
-        return Base64Bytes(binascii.a2b_base64(value.replace("\n", "").replace("\r", ""), strict_mode=True))
+        return binascii.a2b_base64(value.replace("\n", "").replace("\r", ""), strict_mode=True)
     except ValueError:
         raise ValueError("must be standard base64") from None
 
 
-def _duration(value: object) -> Duration:
+def _duration(value: object) -> int:
     if type(value) is int and 0 <= value <= MAX_SECONDS:
-        return Duration(value)
+        return value
     try:
         seconds = parse_duration(value)
     except InvalidRequestError:
         raise ValueError('must be a number of seconds or a duration like "1h30m"') from None
     if seconds < 0:
         raise ValueError("must not be negative")
-    return Duration(seconds)
+    return seconds
 
 
-def _string_list(value: object) -> StringList:
+def _string_list(value: object) -> list[str]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str | int | float) for item in items):
         raise ValueError("must be a list of strings, or one string with commas between them")
     trimmed = (_text(item).strip() for item in items)
-    return StringList(item for item in trimmed if item)
+    return [item for item in trimmed if item]
 
 
-def _string_map(value: object) -> StringMap:
+def _string_map(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(item, str | int | float | None) for item in value.values()):
         raise ValueError("must be an object whose values are strings")
-    return StringMap((str(name), _text(item)) for name, item in value.items())
+    return {str(name): _text(item) for name, item in value.items()}
 
 
 def _text(value: object) -> str:

@@ -103,3 +103,12 @@ def test_a_missing_member_is_named():
 
 def test_nulls_in_nested_structs_follow_their_type():
     assert parse_body({"items": [{"context": None}]}, Body).items[0].context is None
+
+
+def test_values_are_plain_and_can_be_stored():
+    body = parse_body({"ttl": "1h", "policies": "a", "meta": {"a": 1}, "plaintext": "aGk="}, Body)
+    for parsed in (body, parse_body({}, Body)):
+        kinds = [type(parsed.ttl), type(parsed.policies), type(parsed.plaintext)]
+        assert kinds == [int, list, bytes]
+        assert msgspec.json.decode(msgspec.json.encode(parsed))["ttl"] == parsed.ttl
+    assert type(body.meta) is dict
