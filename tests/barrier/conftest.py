@@ -1,6 +1,5 @@
 """A store of each engine, and appliances on it: the same suite runs on both."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from tests.barrier.nodes import QUORUM, Node, no_first_writes
 from tests.support.postgres import ThrowAwayPostgres, postgres
 
 __all__ = ["postgres"]
+
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:

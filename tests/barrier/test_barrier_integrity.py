@@ -69,13 +69,9 @@ async def test_an_edited_column_of_a_record_is_refused(node: Node, barrier: Barr
 
     await barrier.storage.transact(body)
     await execute(node.url, f"UPDATE records SET {change}")
-    for kind in ("token", "lease"):
-        for record_id in ("r", "x"):
-            try:
-                found = await barrier.storage.get_record(kind, record_id)
-            except IntegrityError as exc:
-                assert f"{kind} record '{record_id}'" in exc.sentence
-            else:
-                assert found is None
+    kind = "lease" if "lease" in change else "token"
+    record_id = "x" if "record_id" in change else "r"
+    with pytest.raises(IntegrityError, match=f"{kind} record '{record_id}'"):
+        await barrier.storage.get_record(kind, record_id)
     with pytest.raises(IntegrityError):
-        await barrier.storage.list_records("lease" if "lease" in change else "token")
+        await barrier.storage.list_records(kind)

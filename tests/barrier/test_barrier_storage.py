@@ -215,7 +215,9 @@ async def test_a_record_is_found_by_id_alias_and_parent(barrier: Barrier) -> Non
 async def test_expired_records_come_oldest_first(barrier: Barrier) -> None:
     times = {"d": 40, "a": 30, "b": 10, "c": 20}
     await put_records(
-        barrier, Record(record_id="never", body=b""), *(Record(record_id=i, body=b"", expires_at=t) for i, t in times.items())
+        barrier,
+        Record(record_id="never", body=b""),
+        *(Record(record_id=i, body=b"", expires_at=t) for i, t in times.items()),
     )
     found = await barrier.storage.expired_records("token", before=30, limit=2)
     assert [record.record_id for record in found] == ["b", "c"]

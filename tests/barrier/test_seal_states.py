@@ -187,7 +187,10 @@ async def test_a_worker_whose_hsm_is_gone_unseals_when_it_is_back(node: Node) ->
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("UPDATE seal SET value = (SELECT value FROM seal WHERE name = 'recovery') WHERE name = 'keyring'", "seal/keyring"),
+        (
+            "UPDATE seal SET value = (SELECT value FROM seal WHERE name = 'recovery') WHERE name = 'keyring'",
+            "seal/keyring",
+        ),
         ("DELETE FROM seal WHERE name = 'keyring'", "seal/keyring"),
     ],
 )

@@ -28,7 +28,9 @@ class ThrowAwayPostgres:
             user = pwd.getpwnam("postgres")
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         data = str(self.directory / "data")
-        self._as_postgres("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C")
+        self._as_postgres(
+            "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"
+        )
         self.start()
 
     def _as_postgres(self, program: str, *arguments: str) -> None:
