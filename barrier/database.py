@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from barrier.store_errors import DRIVER_ERRORS, is_conflict, is_disconnect, store_error
+from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, store_error
 from barrier.tables import SCHEMA, schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
 
@@ -141,7 +141,12 @@ def parse_url(url: str) -> URL:
 
 def make_engine(url: URL, *, patience: float) -> AsyncEngine:
     """An engine whose connections are in autocommit mode and whose errors hide parameters."""
-    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_size": POOL_SIZE}
+    options: dict[str, Any] = {
+        "isolation_level": "AUTOCOMMIT",
+        "hide_parameters": True,
+        "pool_size": POOL_SIZE,
+        "pool_reset_on_return": None,  # a transaction of ours has ended, or its connection is thrown away
+    }
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, max_overflow=0, connect_args={"timeout": patience}, **options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -161,9 +166,14 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # the driver's c
 
 def create_sqlite_file(url: URL) -> None:
     """Make the file, for its owner only; SQLite gives the log files beside it the same mode."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    try:
+        os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError as exc:
+        raise StoreUnavailableError(CANNOT_OPEN) from exc
 
 
 async def check_schema(connection: AsyncConnection) -> None:

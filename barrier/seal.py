@@ -15,7 +15,7 @@ from barrier.keyring_store import load_keyring, load_usage, reserve_encryptions,
 from barrier.ports import SealHsm
 from barrier.seal_table import CLUSTER, PROGRESS, SealRecords, load_plain, remove
 from barrier.share_counts import ShareCounts
-from barrier.storage import BarrierStorage
+from barrier.storage import SEALED, BarrierStorage
 from barrier.unseal import Quorum, UnsealProgress, load_progress, take_share
 from core.clock import Clock
 from core.errors import HsmConfigError, InvalidRequestError, NotInitializedError, SealedError
@@ -300,7 +300,7 @@ class Barrier:
     def _unsealed(self) -> SealRecords:
         records = self._initialized()
         if self.state is not SealState.UNSEALED:
-            raise SealedError("Mimir is sealed")
+            raise SealedError(SEALED)
         return records
 
     async def _reload_keyring(self) -> None:

@@ -19,6 +19,8 @@ from core.protocols import CoreTransaction, DecodedCache, Entry, Record, Storage
 
 T = TypeVar("T")
 
+SEALED = "Vault is sealed"  # what scripts around Vault look for
+
 
 class BarrierStorage:
     """Every access raises SealedError while no keyring is here.
@@ -61,7 +63,7 @@ class BarrierStorage:
     def keyring(self) -> Keyring:
         """The keyring. Raises SealedError."""
         if self._keyring is None:
-            raise SealedError("Mimir is sealed")
+            raise SealedError(SEALED)
         return self._keyring
 
     async def close(self) -> None:

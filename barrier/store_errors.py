@@ -18,13 +18,14 @@ _DENIED = "the database refuses the configured user; check its name, password an
 _NO_SCHEMA = "the database has no schema of Mimir; start the server with this database once, which makes it"
 _CORRUPT = "the database file is damaged or is no SQLite database; restore it from a backup"
 _OTHER = "the database failed"
+CANNOT_OPEN = "the database file cannot be opened; check that its directory exists and may be written"
 
 _SQLITE = {
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened; check that its directory exists and may be written",
+    sqlite3.SQLITE_CANTOPEN: CANNOT_OPEN,
     sqlite3.SQLITE_PERM: _READ_ONLY,
     sqlite3.SQLITE_IOERR: "reading or writing the database file failed; check the disk",
     sqlite3.SQLITE_CORRUPT: _CORRUPT,

@@ -107,7 +107,9 @@ class SoftwareHsm:
             try:
                 self._loaded[key.key_id] = aes_key_unwrap(self._keks[key.kek_id], key.wrapped)
             except InvalidUnwrap as exc:
-                raise HsmConfigError(f"KEK {key.kek_id} does not unwrap this key", code="CKR_WRAPPED_KEY_INVALID") from exc
+                raise HsmConfigError(
+                    f"KEK {key.kek_id} does not unwrap this key", code="CKR_WRAPPED_KEY_INVALID"
+                ) from exc
         return self._loaded[key.key_id]
 
     async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes]:
