@@ -33,7 +33,7 @@ def _auth() -> AuditAuth:
         token_policies=["default", "orders"],
         token_type="service",  # noqa: S106 - a kind
         token_ttl=2764800,
-        token_issue_time="2026-11-22T13:02:00Z",
+        token_issue_time="2026-11-22T13:02:00Z",  # noqa: S106 - a time
         allowed=True,
         granting_policies=["orders"],
     )
