@@ -48,7 +48,8 @@ class Hasher:
         if kind is str:
             return self.text(value)
         if kind is dict:
-            return {str(name): self.data(member) for name, member in value.items()}
+            text, data = self.text, self.data
+            return {str(name): text(it) if type(it) is str else data(it) for name, it in value.items()}
         if kind is list or kind is tuple:
             return [self.data(member) for member in value]
         if value is None or kind is bool or kind is int or kind is float:
