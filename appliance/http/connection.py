@@ -270,7 +270,7 @@ class Connection(RequestHandler):
     @staticmethod
     def _check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
         if message.version not in {HttpVersion11, HttpVersion10}:
-            raise RefusedError(505, "this server speaks HTTP/1.1")
+            raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
         if message.method == "CONNECT":
             raise RefusedError(405, "this server is not a proxy")
         if not plain_text:

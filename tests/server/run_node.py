@@ -9,6 +9,6 @@ from appliance.processes.supervisor import Parts, run
 parts = Parts(
     application="echo_application:compose",
     ring="echo_application:FileRing",
-    steps=lambda config: [f"echo_application:{step}" for step in sys.argv[2:]],
+    steps=lambda _: [f"echo_application:{step}" for step in sys.argv[2:]],
 )
 sys.exit(run(Config.decode(Path(sys.argv[1]).read_bytes()), parts))
