@@ -1,7 +1,7 @@
 """`mimir.toml`: what the operator decides, checked before anything is opened.
 
-Every mistake is a ConfigError whose sentence names the file, the key and what to write instead. Relative paths count from
-the directory of the file. The PIN is never part of it, only where the PIN is.
+Every mistake is a ConfigError whose sentence names the file, the key and what to write instead. Relative paths count
+from the directory of the file. The PIN is never part of it, only where the PIN is.
 """
 
 import difflib
@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -19,6 +19,9 @@ from core.errors import ConfigError
 DEFAULT_PORT = 8200
 DEV_TOKEN_LABEL = "mimir-dev"  # noqa: S105 - a name, not a credential
 SOFTHSM_MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+
+
+C = TypeVar("C", bound="Config")
 
 
 class HsmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,7 +101,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: StoreConfig
     listener: tuple[ListenerConfig, ...]
     server: ServerConfig = msgspec.field(default_factory=ServerConfig)
-    dev: bool = False  # set by Config.dev alone; a file cannot
+    development: bool = False  # set by Config.dev alone; a file cannot
     source: str = ""  # the file it came from, for messages
 
     @classmethod
@@ -127,7 +130,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @classmethod
     def dev(
-        cls, data_dir: str | os.PathLike[str], listen: str, *, workers: int = 0, no_init: bool = False, tls: bool = False
+        cls,
+        data_dir: str | os.PathLike[str],
+        listen: str,
+        *,
+        workers: int = 0,
+        no_init: bool = False,
+        tls: bool = False,
     ) -> Self:
         """The configuration of `mimir server --dev`: everything below `data_dir`. Opens and writes nothing."""
         base = Path(data_dir).absolute()
@@ -154,7 +163,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 log_format="text",
                 auto_init=not no_init,
             ),
-            dev=True,
+            development=True,
             source="mimir server --dev",
         )
         config = _with_defaults(config)
@@ -271,9 +280,9 @@ def _readable(exc: msgspec.ValidationError) -> str:
     return f"{where.rstrip('`')}: {text}" if where else text
 
 
-def _with_defaults(config: Config) -> Config:
+def _with_defaults(config: C) -> C:
     """Absolute paths, the number of workers, the runtime directory."""
-    base = Path(config.source).parent if not config.dev else Path.cwd()
+    base = Path(config.source).parent if not config.development else Path.cwd()
 
     def absolute(path: str) -> str:
         return str(base / path) if path else ""

@@ -7,8 +7,8 @@ What differs from its parent, and why:
   the reply's head and body are one write;
 - times are limits set when a phase begins and checked by the server once a second: nothing is scheduled per request.
 
-A handler is not cancelled when its client goes away: what it began is finished and audited. It is when it takes longer than
-`request_timeout`.
+A handler is not cancelled when its client goes away: what it began is finished and audited. It is when it takes longer
+than `request_timeout`.
 """
 
 import asyncio
@@ -79,9 +79,10 @@ class Connection(RequestHandler):
         "_phase",
         "_plain_text",
         "_raw_size",
-        "_ready",
         "_reading_held",
+        "_ready",
         "_replies",
+        "_server",
         "_stream",
         "_timed_out",
     )
@@ -99,6 +100,7 @@ class Connection(RequestHandler):
             max_headers=limits.max_headers,
             read_bufsize=limits.max_body,
         )
+        self._server = server
         self._handle: Handle = server.handle
         self._limits: Limits = limits
         self._replies: ReplyWriter = server.replies
@@ -135,7 +137,7 @@ class Connection(RequestHandler):
         self._deadline = self._loop.time() + self._limits.head_timeout
         super().connection_made(transport)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio wants to know; aiohttp says no
         """Keep a half-closed connection for the reply that is being made."""
         self._eof = True
         return self._phase == SERVING and not self._peer.secure
@@ -145,6 +147,11 @@ class Connection(RequestHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """As `pause_reading`."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether a request waits for its reply."""
+        return self._phase == SERVING
 
     def finish(self) -> None:
         """Draining: close now when idle, else after the reply in progress."""
@@ -263,7 +270,7 @@ class Connection(RequestHandler):
     @staticmethod
     def _check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
         if message.version not in {HttpVersion11, HttpVersion10}:
-            raise RefusedError(505, "this server speaks HTTP/1.1")
+            raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
         if message.method == "CONNECT":
             raise RefusedError(405, "this server is not a proxy")
         if not plain_text:
@@ -456,8 +463,11 @@ class Connection(RequestHandler):
     def _end(self) -> None:
         """The task ends: close, unless a refused client is still being listened to."""
         self._task_handler = None
-        if self._phase != REFUSED and self.transport is not None:
-            self.transport.close()
+        if self._phase != REFUSED:
+            self._phase = REFUSED
+            if self.transport is not None:
+                self.transport.close()
+        self._server.ended()
 
     def _refuse(self, refusal: RefusedError) -> None:
         """Answer, then throw away what still comes: closing at once could destroy the answer on its way."""

@@ -1,14 +1,14 @@
 """Where messages begin and end in a connection's bytes, and the method tokens the parser does not know.
 
 aiohttp's C parser (llhttp) answers `LIST` and `SCAN` with an error before any handler runs. So at the first byte of a
-message, and only there, the token is replaced by another known one of the same length; `original_method` undoes it on the
-parsed message. The stand-ins are themselves replaced when a client really sends them, so the mapping is reversible and
-no state travels beside the message.
+message, and only there, the token is replaced by another known one of the same length; `original_method` undoes it on
+the parsed message. The stand-ins are themselves replaced when a client really sends them, so the mapping is reversible
+and no state travels beside the message.
 
-To be at the first byte of a message one must know where the last one ended. Its head ends at the first empty line (llhttp
-demands CRLF), its body by Content-Length or by chunk sizes; bodies are counted, never searched. The parser is fed at
-most one message at a time, up to exactly these ends, and `Connection` refuses a connection as soon as the parser does not
-agree: so a difference between the two readings can never smuggle a request.
+To be at the first byte of a message one must know where the last one ended. Its head ends at the first empty line
+(llhttp demands CRLF), its body by Content-Length or by chunk sizes; bodies are counted, never searched. The parser is
+fed at most one message at a time, up to exactly these ends, and `Connection` refuses a connection as soon as the parser
+does not agree: so a difference between the two readings can never smuggle a request.
 """
 
 _STAND_INS = {b"LIST ": b"LINK ", b"SCAN ": b"BIND ", b"LINK ": b"LOCK ", b"BIND ": b"LOCK "}

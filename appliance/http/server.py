@@ -20,14 +20,16 @@ class HttpServer(web.Server):
         self.handle = handle
         self.limits = limits
         self.replies = ReplyWriter()
+        self._empty: asyncio.Event | None = None
         self._watch = self._loop.create_task(self._check_times())
 
     @staticmethod
-    async def _unused(request: web.BaseRequest) -> web.StreamResponse:
-        """aiohttp wants a handler; `Connection` goes its own way before it would be called."""
+    async def _unused(_: web.BaseRequest) -> web.StreamResponse:
+        """What aiohttp would call; `Connection` goes its own way before."""
         raise RuntimeError("requests are handled by Connection")
 
     def __call__(self) -> Connection:
+        """The protocol of a new connection."""
         return Connection(self, loop=self._loop)
 
     async def _check_times(self) -> None:
@@ -37,16 +39,27 @@ class HttpServer(web.Server):
             for connection in self.connections:
                 connection.check_time(now)  # type: ignore[attr-defined]  # __call__ makes them
 
-    async def drain(self, timeout: float) -> None:
-        """Close idle connections now and busy ones after their reply; those that take longer are cut."""
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being served."""
+        return any(connection.serving for connection in self.connections)  # type: ignore[attr-defined]  # as above
+
+    async def drain(self, limit: float) -> None:
+        """Close idle connections now and busy ones after their reply; after `limit` seconds those left are cut."""
         self.finish_connections()
-        deadline = self._loop.time() + timeout
-        while self.connections and self._loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        if self.busy:
+            self._empty = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), limit)
         self._watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch
         await self.shutdown(0)
+
+    def ended(self) -> None:
+        """A connection has answered its last request."""
+        if self._empty is not None and not self.busy:
+            self._empty.set()
 
     def finish_connections(self) -> None:
         """Let no connection take another request."""
