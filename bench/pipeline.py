@@ -101,7 +101,7 @@ def _pipeline(*, is_root: bool) -> Pipeline:
         "sync": lambda: None,
         "mounts": OneMount(),
         "tokens": SimpleNamespace(peek=lambda _token: token),
-        "acls": SimpleNamespace(peek_acl=lambda _names: acl),
+        "policies": SimpleNamespace(peek_acl=lambda _names: acl),
         "trail": QuietTrail(),
         "open_routes": RouteTable([]),
     }

@@ -80,7 +80,6 @@ def assemble(given: Assembly) -> Assembled:
         mounts=mounts,
         tokens=tokens,
         policies=policies,
-        acls=policies,
         trail=trail,
         node=given.node,
         clock=clock,
@@ -101,7 +100,7 @@ def assemble(given: Assembly) -> Assembled:
         sync=given.sync,
         mounts=mounts,
         tokens=tokens,
-        acls=policies,
+        policies=policies,
         trail=trail,
         open_routes=open_paths,
     )

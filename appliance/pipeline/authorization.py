@@ -1,7 +1,9 @@
 """Which route a request means, and whether its token may use it."""
 
+from appliance.access.acl import Acl
+from appliance.access.policies import PolicyStore
+from appliance.access.request import AccessRequest
 from appliance.pipeline.exchange import Exchange
-from appliance.pipeline.ports import Acl, Acls
 from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
@@ -19,15 +21,16 @@ def find_route(exchange: Exchange) -> None:
         exchange.route, exchange.request.params = found
 
 
-async def check_allowed(exchange: Exchange, acls: Acls) -> None:
+async def check_allowed(exchange: Exchange, policies: PolicyStore) -> None:
     """Ask the caller's policies. Raises PermissionDeniedError, whether the path exists or not."""
     identity, route = exchange.identity, exchange.route
     if identity is None:
         return
     names = identity.token.policies
-    acl = acls.peek_acl(names)
+    acl = policies.peek_acl(names)
     if acl is None:
-        acl = await acls.acl(names)
+        acl = await policies.acl(names)
+    exchange.acl = acl
     if acl.is_root or exchange.request.operation is Operation.HELP:
         return
     if not await _is_granted(exchange, acl, sudo=route is not None and route.sudo):
@@ -70,3 +73,25 @@ def check_served(exchange: Exchange) -> Method | None:
     if method is None:
         raise UnsupportedOperationError("unsupported operation")
     return method
+
+
+def tell_more(exchange: Exchange) -> None:
+    """The appliance's own engines are told whose token it is and what it may do; others only get a Caller."""
+    request, identity, acl = exchange.request, exchange.identity, exchange.acl
+    if identity is None or acl is None:
+        return
+    exchange.request = AccessRequest(
+        request_id=request.request_id,
+        operation=request.operation,
+        mount_path=request.mount_path,
+        path=request.path,
+        params=request.params,
+        query=request.query,
+        data=request.data,
+        caller=request.caller,
+        client_address=request.client_address,
+        headers=request.headers,
+        token=exchange.asked.token,
+        entry=identity.token,
+        acl=acl,
+    )

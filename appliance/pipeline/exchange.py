@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.access.acl import Acl
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
@@ -16,7 +17,7 @@ from core.requests import AuthGrant, Request, Response
 class Exchange:
     """Filled from step to step; each step names what it needs."""
 
-    __slots__ = ("asked", "audit", "identity", "is_recorded", "mounted", "request", "route", "who", "wire")
+    __slots__ = ("acl", "asked", "audit", "identity", "is_recorded", "mounted", "request", "route", "who", "wire")
 
     def __init__(self, wire: WireRequest, asked: Asked, mounted: Mounted | None, request: Request) -> None:
         self.wire = wire
@@ -25,6 +26,7 @@ class Exchange:
         self.request = request
         self.route: Route | None = None
         self.identity: Identity | None = None
+        self.acl: Acl | None = None
         self.audit: AuditRequest | None = None
         self.who: AuditAuth | None = None
         self.is_recorded = False  # the response, too

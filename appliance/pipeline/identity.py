@@ -1,6 +1,6 @@
 """Who is calling: what engines and audit records say about a token, made once for each token in use."""
 
-from appliance.pipeline.ports import Token
+from appliance.access.tokens import TokenEntry
 from audit.records import AuditAuth
 from core.clock import rfc3339
 from core.requests import Caller
@@ -13,7 +13,7 @@ class Identity:
 
     __slots__ = ("audit", "caller", "token")
 
-    def __init__(self, token: Token, client_token: str) -> None:
+    def __init__(self, token: TokenEntry, client_token: str) -> None:
         self.token = token
         self.caller = Caller(
             accessor=token.accessor,
@@ -26,7 +26,7 @@ class Identity:
         self.audit = audit_auth(token, client_token, allowed=True)
 
 
-def audit_auth(token: Token, client_token: str, *, allowed: bool) -> AuditAuth:
+def audit_auth(token: TokenEntry, client_token: str, *, allowed: bool) -> AuditAuth:
     """The audit block of a request by this token."""
     return AuditAuth(
         client_token=client_token,
@@ -50,7 +50,7 @@ class Identities:
     def __init__(self) -> None:
         self._by_record: dict[str, Identity] = {}
 
-    def of(self, token: Token, client_token: str) -> Identity:
+    def of(self, token: TokenEntry, client_token: str) -> Identity:
         """The identity of exactly this state of the token."""
         known = self._by_record.get(token.record_id)
         if known is not None and known.token is token:

@@ -22,11 +22,12 @@ BuiltIn = Callable[[EngineContext], Engine]
 class Mounted:
     """One mounted engine in this worker."""
 
-    __slots__ = ("engine", "entry", "fault", "retired", "routes", "users")
+    __slots__ = ("engine", "entry", "fault", "is_built_in", "retired", "routes", "users")
 
-    def __init__(self, entry: MountEntry, engine: Engine | None, *, fault: str = "") -> None:
+    def __init__(self, entry: MountEntry, engine: Engine | None, *, fault: str = "", is_built_in: bool = False) -> None:
         self.entry = entry
         self.engine = engine
+        self.is_built_in = is_built_in  # sys/ and auth/token/
         self.fault = fault  # why there is no engine
         self.routes = RouteTable(engine.routes if engine else ())
         self.users = 0  # requests inside the engine now
@@ -94,7 +95,7 @@ class MountedEngines:
     async def open(self) -> None:
         """Make every engine; after unsealing."""
         for entry, make in self._built_in:
-            self._by_path[entry.path] = Mounted(entry, make(self._context(entry)))
+            self._by_path[entry.path] = Mounted(entry, make(self._context(entry)), is_built_in=True)
         await self.refresh()
 
     async def refresh(self) -> None:

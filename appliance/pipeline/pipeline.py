@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from appliance import envelope
+from appliance.access.policies import PolicyStore
+from appliance.access.tokens import TokenStore
 from appliance.http_errors import error_reply, log_fault, sentence_of
-from appliance.pipeline.authorization import check_allowed, check_served, find_route
+from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
 from appliance.pipeline.help import help_reply
@@ -16,9 +18,9 @@ from appliance.pipeline.identity import Identities, audit_auth
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
 from appliance.pipeline.parsing import Asked, parse_asked
-from appliance.pipeline.ports import Acls, Tokens, Trail
 from appliance.router import RouteTable
 from appliance.wire import WireReply, WireRequest
+from audit.trail import AuditTrail
 from core.bodies import parse_body
 from core.engine import Method, NoBody, Route
 from core.errors import AuditUnavailableError, PermissionDeniedError, SealedError, UnsupportedOperationError
@@ -38,9 +40,9 @@ class Pipeline:
         lifecycle: Lifecycle,
         sync: Callable[[], None],
         mounts: MountedEngines,
-        tokens: Tokens,
-        acls: Acls,
-        trail: Trail,
+        tokens: TokenStore,
+        policies: PolicyStore,
+        trail: AuditTrail,
         open_routes: RouteTable,
         identities: Identities | None = None,
     ) -> None:
@@ -52,7 +54,7 @@ class Pipeline:
         self._sync = sync
         self._mounts = mounts
         self._tokens = tokens
-        self._acls = acls
+        self._policies = policies
         self._trail = trail
         self._open = {route.pattern: route for route in open_routes}
         self._identities = identities or Identities()
@@ -117,12 +119,14 @@ class Pipeline:
         try:
             find_route(exchange)
             await self._identify(exchange)
-            await check_allowed(exchange, self._acls)
+            await check_allowed(exchange, self._policies)
             method = check_served(exchange)
         except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
             return await self._refuse(exchange, exc)
         if method is None or exchange.mounted is None:
             return await self._answer_help(exchange)
+        if exchange.mounted.is_built_in:
+            tell_more(exchange)
         work = self._inside(exchange.mounted, self._execute(exchange, method))
         return await (self._outlive_client(work) if method.mutates else work)
 

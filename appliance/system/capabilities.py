@@ -2,7 +2,8 @@
 
 import msgspec
 
-from appliance.pipeline.ports import Acls, Tokens
+from appliance.access.policies import PolicyStore
+from appliance.access.tokens import TokenStore
 from core.bodies import StringList
 from core.engine import Handler, Method, Route
 from core.errors import InvalidRequestError
@@ -33,9 +34,9 @@ class AccessorPathsBody(PathsBody):
 class CapabilityRoutes:
     """Asks the policies, changes nothing."""
 
-    def __init__(self, tokens: Tokens, acls: Acls) -> None:
+    def __init__(self, tokens: TokenStore, policies: PolicyStore) -> None:
         self._tokens = tokens
-        self._acls = acls
+        self._policies = policies
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -69,7 +70,7 @@ class CapabilityRoutes:
             raise InvalidRequestError("paths must be supplied")
         if len(paths) > MAX_PATHS:
             raise InvalidRequestError(f"at most {MAX_PATHS} paths can be asked about at once")
-        acl = await self._acls.acl(policies)
+        acl = await self._policies.acl(policies)
         data = {path: acl.capabilities(path.removeprefix("/")) for path in paths}
         if len(paths) == 1:
             data["capabilities"] = data[paths[0]]

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from appliance.access.policies import PolicyStore
+from appliance.access.tokens import TokenStore
 from appliance.mounts import MountEntry, MountStore
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import MountedEngines
-from appliance.pipeline.ports import Acls, Tokens
 from appliance.router import RouteTable
 from appliance.system.audit import AuditRoutes
 from appliance.system.capabilities import CapabilityRoutes
@@ -17,7 +18,7 @@ from appliance.system.keyring import KeyringRoutes
 from appliance.system.mounts import MountRoutes
 from appliance.system.node import NodeInfo
 from appliance.system.openapi import OpenApiRoutes
-from appliance.system.policies import Policies, PolicyRoutes
+from appliance.system.policies import PolicyRoutes
 from appliance.system.seal import SealRoutes
 from appliance.system.ui import UiRoutes
 from audit.trail import AuditTrail
@@ -46,9 +47,8 @@ class SystemParts:
     lifecycle: Lifecycle
     store: MountStore
     mounts: MountedEngines
-    tokens: Tokens
-    policies: Policies
-    acls: Acls
+    tokens: TokenStore
+    policies: PolicyStore
     trail: AuditTrail
     node: NodeInfo
     clock: Clock
@@ -86,9 +86,9 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
             *KeyringRoutes(parts.barrier).routes(),
             *mounts.routes(),
             *PolicyRoutes(parts.policies).routes(),
-            *CapabilityRoutes(parts.tokens, parts.acls).routes(),
+            *CapabilityRoutes(parts.tokens, parts.policies).routes(),
             *AuditRoutes(parts.trail).routes(),
-            *UiRoutes(parts.mounts, mounts, parts.tokens, parts.acls).routes(),
+            *UiRoutes(parts.mounts, mounts, parts.tokens, parts.policies).routes(),
             *HsmRoutes(parts.barrier, parts.hsm_status, parts.escrow_id).routes(),
             *OpenApiRoutes(parts.mounts, open_paths, parts.node.version).routes(),
         ]

@@ -2,34 +2,14 @@
 
 import base64
 import binascii
-from typing import Protocol
 
 import msgspec
 
+from appliance.access.policies import PolicyStore
 from appliance.access.rules import Policy
 from core.engine import Handler, Method, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Operation, Request, Response
-
-
-class Policies(Protocol):
-    """The stored policies."""
-
-    async def get(self, name: str) -> Policy | None:
-        """The policy of that name."""
-        ...
-
-    async def put(self, name: str, text: str) -> object:
-        """Parse and store it. Raises InvalidRequestError."""
-        ...
-
-    async def delete(self, name: str) -> bool:
-        """Whether there was one. Raises InvalidRequestError for those that must stay."""
-        ...
-
-    async def names(self) -> list[str]:
-        """Sorted, with "root"."""
-        ...
 
 
 class PolicyBody(msgspec.Struct):
@@ -42,7 +22,7 @@ class PolicyBody(msgspec.Struct):
 class PolicyRoutes:
     """Reads and writes policies."""
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: PolicyStore) -> None:
         self._policies = policies
 
     def routes(self) -> list[Route]:

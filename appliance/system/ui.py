@@ -5,9 +5,11 @@ Clients of kv ask this before anything else, to learn the version. A refusal and
 
 from typing import Any
 
+from appliance.access.acl import Acl
+from appliance.access.policies import PolicyStore
+from appliance.access.tokens import TokenStore
 from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.parsing import parse_token
-from appliance.pipeline.ports import Acl, Acls, Tokens
 from appliance.system.errors import PreflightDeniedError
 from appliance.system.mounts import AUTH, MountRoutes
 from core.engine import Handler, Method, Route
@@ -18,11 +20,11 @@ from core.requests import Operation, Request, Response
 class UiRoutes:
     """Both routes ask for the token themselves: the list is answered without one, too."""
 
-    def __init__(self, mounts: MountedEngines, views: MountRoutes, tokens: Tokens, acls: Acls) -> None:
+    def __init__(self, mounts: MountedEngines, views: MountRoutes, tokens: TokenStore, policies: PolicyStore) -> None:
         self._mounts = mounts
         self._views = views
         self._tokens = tokens
-        self._acls = acls
+        self._policies = policies
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -61,7 +63,7 @@ class UiRoutes:
             token = self._tokens.peek(client_token) or await self._tokens.authenticate(client_token)
         except PermissionDeniedError:
             return None
-        return await self._acls.acl(token.policies)
+        return await self._policies.acl(token.policies)
 
 
 def _route(pattern: str, handler: Handler, text: str) -> Route:

@@ -49,4 +49,5 @@ async def rig(fresh: Rig) -> Rig:
     await fresh.initialize()
     reply = await fresh.call("POST", "sys/mounts/shelf", {"type": "shelf"})
     assert reply.status == 204, reply.body
+    assert (await fresh.call("GET", "sys/mounts")).status == 200  # the mount is made by the first request after
     return fresh

@@ -59,7 +59,9 @@ class ShelfEngine:
             ),
             Route(pattern="keys", methods={Operation.LIST: Method(handler=self.list_names, mutates=False)}),
             Route(pattern="echo", methods={Operation.UPDATE: Method(handler=self.echo, body=EchoBody, mutates=False)}),
-            Route(pattern="raw", methods={Operation.READ: Method(handler=self.raw, mutates=False)}, unauthenticated=True),
+            Route(
+                pattern="raw", methods={Operation.READ: Method(handler=self.raw, mutates=False)}, unauthenticated=True
+            ),
             Route(pattern="careful", methods={Operation.READ: Method(handler=self.echo, mutates=False)}, sudo=True),
         ]
 
