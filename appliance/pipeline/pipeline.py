@@ -68,14 +68,15 @@ class Pipeline:
         self.in_flight += 1
         request_id = new_uuid()
         try:
-            return await self._serve(wire, request_id)
+            reply = await self._serve(wire, request_id)
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
             log_fault(exc, request_id=request_id)
-            return error_reply(exc, request_id=request_id)
+            reply = error_reply(exc, request_id=request_id)
         finally:
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._idle.set()
+        return reply if wire.method != "HEAD" else replace(reply, body=b"")
 
     async def drain(self) -> None:
         """Wait until no request is being served, and nothing that outlived its client."""
@@ -196,8 +197,7 @@ class Pipeline:
         body = _NO_BODY if method.body is NoBody else parse_body(data, method.body)
         work = _coroutine(method.handler(request, body))
         response = await (self._outlive_client(work) if method.mutates else work)
-        reply = envelope.reply(response, request_id=request_id, mount_type="system")
-        return replace(reply, body=b"") if wire.method == "HEAD" else reply
+        return envelope.reply(response, request_id=request_id, mount_type="system")
 
     # --- what outlives its client ---------------------------------------------------------------------------------
 
