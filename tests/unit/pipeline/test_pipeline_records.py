@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from core.errors import NotFoundError
-from tests.unit.pipeline.rig import Rig, wire
+from tests.unit.pipeline.rig import MakeRig, Rig, wire
 
 
 def _pairs(records: list[dict[str, object]]) -> list[tuple[object, object]]:
@@ -111,7 +111,7 @@ async def test_drain_waits_for_requests(rig: Rig) -> None:
     await rig.made.pipeline.drain()
 
 
-async def test_device_of_another_worker_is_followed(rig: Rig, make) -> None:
+async def test_device_of_another_worker_is_followed(rig: Rig, make: MakeRig) -> None:
     other = await make()
     await other.call("GET", "sys/mounts", token=rig.root_token)
     await rig.audited()

@@ -25,6 +25,18 @@ async def test_init_shows_everything_once(fresh: Rig) -> None:
     assert (await fresh.call("GET", "sys/mounts", token=made["root_token"])).status == 200
 
 
+async def test_trouble_after_init_does_not_withhold_the_keys(fresh: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise StoreUnavailableError("the database is unreachable")
+
+    monkeypatch.setattr(fresh.made.tokens, "open", fail)
+    reply = await fresh.call("PUT", "sys/init", {"escrow_shares": 0}, token="")
+    assert reply.status == 200
+    assert (await fresh.call("GET", "sys/mounts", token=reply.json["root_token"])).status == 503
+    monkeypatch.undo()
+    assert (await fresh.call("GET", "sys/mounts", token=reply.json["root_token"])).status == 200
+
+
 async def test_second_init_is_refused(rig: Rig) -> None:
     reply = await rig.call("PUT", "sys/init", {}, token="")
     assert reply.status == 400

@@ -48,23 +48,8 @@ async def test_absent_mount_is_400(rig: Rig, path: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "sys",
-        "sys/x",
-        "auth",
-        "auth/x",
-        "identity",
-        "cubbyhole/x",
-        "shelf",
-        "shelf/deeper",
-        "../x",
-        "a//b",
-        "a b",
-        "x/..",
-        ".",
-        "ünïcode",
-        "x" * 300,
-        "x%2f",
-        "",
+        *("sys", "sys/x", "auth", "auth/x", "identity", "cubbyhole/x", "shelf", "shelf/deeper", "../x", "a//b", "a b"),
+        *("x/..", ".", "ünïcode", "x" * 300, "x%2f", ""),
     ],
 )
 async def test_mount_path_that_is_refused(rig: Rig, path: str) -> None:
