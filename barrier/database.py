@@ -8,17 +8,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import event, select
+from sqlalchemy import Engine, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, store_error
+from barrier.connection import InlineStatements, Statements
+from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
 from barrier.tables import SCHEMA, schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
 
 T = TypeVar("T")
-Work = Callable[[AsyncConnection], Awaitable[T]]
+Work = Callable[[Statements], Awaitable[T]]
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
@@ -41,6 +42,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._patience = patience
         self._engine = make_engine(parsed, patience=patience)
+        self._inline = make_inline_engine(parsed) if self.is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
         self._turn: asyncio.Semaphore = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
@@ -48,22 +50,31 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+        if self._inline is not None:
+            self._inline.dispose()
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, whose statements each see one consistent state. Raises StoreUnavailableError."""
         try:
-            return await self._read(work)
+            return await (self._read_inline if self.is_sqlite else self._read)(work)
         except DRIVER_ERRORS as exc:
-            if not is_disconnect(exc):
+            if not (is_disconnect(exc) or is_locked(exc)):
                 raise store_error(exc) from exc
         try:
-            return await self._read(work)  # the pool held connections to a server that has restarted
+            # the pool held connections to a server that has restarted; or a lock must be waited for, in a thread
+            return await self._read(work)
         except DRIVER_ERRORS as exc:
             raise store_error(exc) from exc
 
     async def _read(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:
             return await work(connection)
+
+    async def _read_inline(self, work: Work[T]) -> T:
+        if self._inline is None:
+            raise RuntimeError("only SQLite is read inline")
+        with self._inline.connect() as connection:
+            return await work(InlineStatements(connection))
 
     async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None) -> T:
         """Run `work` in one transaction; durable when this returns.
@@ -155,6 +166,16 @@ def make_engine(url: URL, *, patience: float) -> AsyncEngine:
     return create_async_engine(url, max_overflow=POOL_SIZE, connect_args=arguments, **options)
 
 
+def make_inline_engine(url: URL) -> Engine:
+    """For reads of SQLite: waits for no lock and for no connection, since it would hold up the event loop."""
+    arguments = {"timeout": 0, "check_same_thread": False}
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
+    inline = url.set(drivername="sqlite+pysqlite")
+    engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # the driver's connection has no public type
     cursor = connection.cursor()
     try:
@@ -176,7 +197,7 @@ def create_sqlite_file(url: URL) -> None:
         raise StoreUnavailableError(CANNOT_OPEN) from exc
 
 
-async def check_schema(connection: AsyncConnection) -> None:
+async def check_schema(connection: Statements) -> None:
     """Raise StoreUnavailableError unless the schema is the one that this code knows."""
     found = (await connection.execute(select(schema_version.c.version_num))).scalar_one_or_none()
     check_schema_version(found)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.escrow import split_escrow
 from barrier.keyring import Keyring
 from barrier.keyring_store import store_keyring
@@ -85,7 +85,7 @@ class Initializer:
         self._escrow_value: Secret | None = None
         self._escrow_discarded = False
 
-    async def run(self, connection: AsyncConnection) -> InitResult:
+    async def run(self, connection: Statements) -> InitResult:
         """Everything, inside one transaction. Raises InvalidRequestError when somebody was first."""
         await self._refuse_second(connection)
         await self._settle_escrow()
@@ -106,7 +106,7 @@ class Initializer:
             escrow_threshold=self._escrow.threshold,
         )
 
-    async def _refuse_second(self, connection: AsyncConnection) -> None:
+    async def _refuse_second(self, connection: Statements) -> None:
         """Let one initialiser in at a time (SQLite's BEGIN IMMEDIATE has done so), and only into an empty store."""
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -134,7 +134,7 @@ class Initializer:
             escrow_id=self._hsm.escrow_id if self._escrow.shares else "",
         )
 
-    async def _make_recovery(self, connection: AsyncConnection, records: SealRecords) -> list[bytes]:
+    async def _make_recovery(self, connection: Statements, records: SealRecords) -> list[bytes]:
         if not self._recovery.shares:
             return []
         recovery_key, check = new_recovery_key()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from barrier.changes import SEAL, ChangeRing
+from barrier.connection import Statements
 from barrier.database import Database, check_schema
 from barrier.initialize import NONE, FirstWrites, Initializer, InitRequest, InitResult
 from barrier.keyring_store import load_keyring, load_usage, reserve_encryptions, rotate_keyring
@@ -258,8 +257,8 @@ class Barrier:
 
     async def _while_sealed(
         self,
-        run: Callable[[Callable[[AsyncConnection], Awaitable[T]]], Awaitable[T]],
-        work: Callable[[AsyncConnection], Awaitable[T]],
+        run: Callable[[Callable[[Statements], Awaitable[T]]], Awaitable[T]],
+        work: Callable[[Statements], Awaitable[T]],
     ) -> T:
         """Work that needs the barrier root key in the HSM for a moment, and leaves no key loaded behind."""
         async with self._changing:

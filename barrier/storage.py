@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from weakref import WeakSet
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from barrier import entries, records
 from barrier.cache import Evictable, LoadingCache
 from barrier.changes import SEQUENCE, ChangeRing
+from barrier.connection import Statements
 from barrier.database import Database
 from barrier.keyring import Keyring, UnknownTermError
 from barrier.transaction import BarrierTransaction, Records, record_name
@@ -182,7 +181,7 @@ class BarrierStorage:
 
     # --- reading and writing --------------------------------------------------------------------------------------
 
-    async def _read(self, work: Callable[[AsyncConnection, Keyring], Awaitable[T]]) -> T:
+    async def _read(self, work: Callable[[Statements, Keyring], Awaitable[T]]) -> T:
         keyring = self.keyring
         try:
             return await self._database.read(lambda connection: work(connection, keyring))
@@ -218,7 +217,7 @@ class BarrierStorage:
     async def _transact_once(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         touched: list[str] = []
 
-        async def work(connection: AsyncConnection) -> T:
+        async def work(connection: Statements) -> T:
             transaction = BarrierTransaction(connection, self.keyring)
             touched[:] = ()
             try:

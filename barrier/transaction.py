@@ -1,8 +1,7 @@
 """A transaction over entries and records, as engines and the appliance see it."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from barrier import entries, records
+from barrier.connection import Statements
 from barrier.keyring import Keyring
 from barrier.paths import check_name
 from core.protocols import Entry, Record, Transaction
@@ -18,7 +17,7 @@ def record_name(kind: str, record_id: str) -> str:
 class BarrierTransaction:
     """Implements core.protocols.CoreTransaction on a connection that has begun a transaction."""
 
-    def __init__(self, connection: AsyncConnection, keyring: Keyring) -> None:
+    def __init__(self, connection: Statements, keyring: Keyring) -> None:
         self._connection = connection
         self._keyring = keyring
         self.touched: list[str] = []
