@@ -5,20 +5,21 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import event, select
+from sqlalchemy import Engine, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, store_error
+from barrier.connection import InlineStatements, OwnTransaction, Statements
+from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
 from barrier.tables import SCHEMA, schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
 
 T = TypeVar("T")
-Work = Callable[[AsyncConnection], Awaitable[T]]
+Work = Callable[[Statements], Awaitable[T]]
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
@@ -41,23 +42,32 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._patience = patience
         self._engine = make_engine(parsed, patience=patience)
+        self._reader = make_inline_engine(parsed, patience=0) if self.is_sqlite else None
+        self._writer = make_inline_engine(parsed, patience=patience) if self.is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
-        self._turn: asyncio.Semaphore = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+        self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+        self._writes: set[asyncio.Task[object]] = set()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Finish the transactions under way and close every connection."""
+        while self._writes:
+            await asyncio.wait(self._writes)
         await self._engine.dispose()
+        for engine in (self._reader, self._writer):
+            if engine is not None:
+                engine.dispose()
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, whose statements each see one consistent state. Raises StoreUnavailableError."""
         try:
-            return await self._read(work)
+            return await (self._read_inline if self.is_sqlite else self._read)(work)
         except DRIVER_ERRORS as exc:
-            if not is_disconnect(exc):
+            if not (is_disconnect(exc) or is_locked(exc)):
                 raise store_error(exc) from exc
         try:
-            return await self._read(work)  # the pool held connections to a server that has restarted
+            # the pool held connections to a server that has restarted; or a lock must be waited for, in a thread
+            return await self._read(work)
         except DRIVER_ERRORS as exc:
             raise store_error(exc) from exc
 
@@ -65,18 +75,36 @@ class Database:
         async with self._engine.connect() as connection:
             return await work(connection)
 
+    async def _read_inline(self, work: Work[T]) -> T:
+        if self._reader is None:
+            raise RuntimeError("only SQLite is read inline")
+        with self._reader.connect() as connection:
+            return await work(InlineStatements(connection))
+
     async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None) -> T:
         """Run `work` in one transaction; durable when this returns.
 
         `work` runs again after a serialisation failure. `committed` is called as soon as others may see the changes,
-        also when a COMMIT failed and nobody knows. Raises StoreUnavailableError.
+        also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
+        that no cache hears of, and a connection could go back to the pool in the middle. Raises StoreUnavailableError.
         """
+        task = asyncio.ensure_future(self._write(work, committed))
+        self._writes.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[object]") -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also when its caller is gone
+
+    async def _write(self, work: Work[T], committed: Callable[[], None]) -> T:
         deadline = time.monotonic() + self._patience
         pause = 0.001
         reconnects = 1
         while True:
             try:
-                async with self._turn, self._engine.connect() as connection:
+                async with self._turn, self._transaction_connection() as connection:
                     return await self._transact(connection, work, committed)
             except WriteConflictError as exc:
                 failure: BaseException = exc
@@ -91,7 +119,16 @@ class Database:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads contenders, guards nothing
             pause = min(pause * 2, 0.25)
 
-    async def _transact(self, connection: AsyncConnection, work: Work[T], committed: Callable[[], None]) -> T:
+    @contextlib.asynccontextmanager
+    async def _transaction_connection(self) -> AsyncIterator[OwnTransaction]:
+        if self._writer is None:
+            async with self._engine.connect() as connection:
+                yield connection
+        else:
+            with self._writer.connect() as inline:
+                yield InlineStatements(inline)
+
+    async def _transact(self, connection: OwnTransaction, work: Work[T], committed: Callable[[], None]) -> T:
         await connection.exec_driver_sql(self._begin)
         try:
             result = await work(connection)
@@ -101,7 +138,7 @@ class Database:
         await self._commit(connection, committed)
         return result
 
-    async def _commit(self, connection: AsyncConnection, committed: Callable[[], None]) -> None:
+    async def _commit(self, connection: OwnTransaction, committed: Callable[[], None]) -> None:
         try:
             await connection.exec_driver_sql("COMMIT")
         except DRIVER_ERRORS as exc:
@@ -114,7 +151,7 @@ class Database:
             raise
         committed()
 
-    async def _roll_back(self, connection: AsyncConnection) -> None:
+    async def _roll_back(self, connection: OwnTransaction) -> None:
         try:
             await connection.exec_driver_sql("ROLLBACK")
         except DRIVER_ERRORS:
@@ -155,6 +192,16 @@ def make_engine(url: URL, *, patience: float) -> AsyncEngine:
     return create_async_engine(url, max_overflow=POOL_SIZE, connect_args=arguments, **options)
 
 
+def make_inline_engine(url: URL, *, patience: float) -> Engine:
+    """For SQLite without a thread between: never waits for a connection, since that would hold up the event loop."""
+    arguments = {"timeout": patience, "check_same_thread": False}
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
+    inline = url.set(drivername="sqlite+pysqlite")
+    engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # the driver's connection has no public type
     cursor = connection.cursor()
     try:
@@ -176,7 +223,7 @@ def create_sqlite_file(url: URL) -> None:
         raise StoreUnavailableError(CANNOT_OPEN) from exc
 
 
-async def check_schema(connection: AsyncConnection) -> None:
+async def check_schema(connection: Statements) -> None:
     """Raise StoreUnavailableError unless the schema is the one that this code knows."""
     found = (await connection.execute(select(schema_version.c.version_num))).scalar_one_or_none()
     check_schema_version(found)

@@ -1,11 +1,11 @@
 """Rows of the table `entries`: sealed values by path."""
 
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import TextClause, bindparam, delete, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
 from barrier.paths import list_start, name_below, path_after, prefix_end
@@ -56,16 +56,16 @@ def _context(path: str, revision: int) -> bytes:
     return _DOMAIN + path.encode() + revision.to_bytes(8, "big")
 
 
-async def load_entry(connection: AsyncConnection, keyring: Keyring, path: str) -> Entry | None:
+async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Entry | None:
     """The entry, decrypted. Raises IntegrityError that names it."""
-    row = (await connection.execute(_LOAD, {"path_": path})).first()
+    row: Any = (await connection.execute(_LOAD, {"path_": path})).first()
     if row is None:
         return None
     revision, sealed = row
     return Entry(keyring.decrypt(bytes(sealed), _context(path, revision), f"entry {path!r}"), revision)
 
 
-async def load_names(connection: AsyncConnection, prefix: str, *, after: str, limit: int) -> list[str]:
+async def load_names(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
     """Names below `prefix`, in order, behind `after`."""
     end = prefix_end(prefix)
     values: dict[str, str | int] = {"start": list_start(prefix, after), "length": len(prefix), "next": path_after("")}
@@ -77,9 +77,7 @@ async def load_names(connection: AsyncConnection, prefix: str, *, after: str, li
     return [name_below(prefix, path) for path in (await connection.execute(statement, values)).scalars()]
 
 
-async def store_entry(
-    connection: AsyncConnection, keyring: Keyring, path: str, value: bytes, *, cas: int | None
-) -> int:
+async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:
     """Write one entry; its new revision. Raises CasMismatchError."""
     found = (await connection.execute(_REVISION, {"path_": path})).scalar()
     present = cast("int", found or 0)
@@ -97,12 +95,12 @@ async def store_entry(
     return revision
 
 
-async def remove_entry(connection: AsyncConnection, path: str) -> bool:
+async def remove_entry(connection: Statements, path: str) -> bool:
     """Delete one entry; whether there was one."""
     return (await connection.execute(_DELETE, {"path_": path})).rowcount > 0
 
 
-async def remove_prefix(connection: AsyncConnection, prefix: str) -> list[str]:
+async def remove_prefix(connection: Statements, prefix: str) -> list[str]:
     """Delete every entry whose path starts with `prefix`; their paths."""
     end = prefix_end(prefix)
     statement = delete(entries).where(entries.c.path >= prefix)

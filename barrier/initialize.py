@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.escrow import split_escrow
 from barrier.keyring import Keyring
 from barrier.keyring_store import store_keyring
@@ -16,7 +16,7 @@ from barrier.recovery import new_recovery_key, split_recovery_key
 from barrier.seal_table import CLUSTER, RECOVERY, Cluster, SealRecords, load_plain, store_plain
 from barrier.share_counts import ShareCounts, check_share_counts
 from barrier.transaction import BarrierTransaction
-from core.errors import HsmConfigError, InvalidRequestError
+from core.errors import InvalidRequestError
 from core.ids import new_uuid
 from core.protocols import CoreTransaction, KeyKind, KeyUsage
 from core.secret import Secret
@@ -73,53 +73,84 @@ class InitResult:
     escrow_threshold: int
 
 
-class Initializer:
-    """One call of init. Its transaction may run again from the start, but the escrow key comes out of the HSM once."""
+class EscrowOnce:
+    """The escrow value between its release and the end of init: the HSM gives it once, but init may have to run again.
 
-    def __init__(self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, *, now: float) -> None:
+    Nothing else keeps it, and it is forgotten as soon as the words have been made for good.
+    """
+
+    def __init__(self) -> None:
+        self._value: Secret | None = None
+
+    async def release(self, hsm: SealHsm) -> Secret:
+        """From the HSM, or from an attempt of this process that failed after the release."""
+        if self._value is None:
+            self._value = await hsm.release_escrow_key()
+        return self._value
+
+    def forget(self) -> None:
+        """Init has succeeded."""
+        self._value = None
+
+
+class Initializer:
+    """One call of init, whose transaction may run again from the start."""
+
+    def __init__(
+        self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, *, escrow: EscrowOnce, now: float
+    ) -> None:
         self._hsm = hsm
+        self._once = escrow
         self._first_writes = first_writes
         self._now = now
         self._recovery = request.recovery_counts()
         self._escrow = request.escrow_counts()
-        self._escrow_value: Secret | None = None
-        self._escrow_discarded = False
 
-    async def run(self, connection: AsyncConnection) -> InitResult:
-        """Everything, inside one transaction. Raises InvalidRequestError when somebody was first."""
+    async def run(self, connection: Statements) -> InitResult:
+        """Everything, inside one transaction. Raises InvalidRequestError when somebody was first.
+
+        The first writes come first: a store that cannot be written to must not cost the escrow key its one release.
+        That in turn comes before any key is made, since keys are wrapped under the escrow key at birth.
+        """
         await self._refuse_second(connection)
-        await self._settle_escrow()
+        keyring = Keyring.create(now=self._now)
+        await self._write_first(connection, keyring)
+        escrow_words = await self._settle_escrow()
         cluster = await self._make_cluster()
         raw = msgspec.json.encode(cluster)
         await store_plain(connection, CLUSTER, raw)
         records = SealRecords(self._hsm, raw)
-        keyring = Keyring.create(now=self._now)
         await store_keyring(connection, records, keyring)
         recovery_shares = await self._make_recovery(connection, records)
-        await self._first_writes(BarrierTransaction(connection, keyring))
         return InitResult(
             cluster_id=cluster.cluster_id,
             cluster_name=cluster.cluster_name,
             recovery_shares=recovery_shares,
             recovery_threshold=self._recovery.threshold,
-            escrow_words=await self._release_escrow(),
+            escrow_words=escrow_words,
             escrow_threshold=self._escrow.threshold,
         )
 
-    async def _refuse_second(self, connection: AsyncConnection) -> None:
+    async def _refuse_second(self, connection: Statements) -> None:
         """Let one initialiser in at a time (SQLite's BEGIN IMMEDIATE has done so), and only into an empty store."""
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         if await load_plain(connection, CLUSTER) is not None:
             raise InvalidRequestError("Mimir is already initialized")
 
-    async def _settle_escrow(self) -> None:
-        """Before any key is made: keys are wrapped under the escrow key at birth."""
-        if self._escrow.shares and not self._hsm.escrow_id:
-            raise HsmConfigError("the HSM token has no escrow key; provision one, or decline the escrow")
-        if not self._escrow.shares and self._hsm.escrow_id and not self._escrow_discarded:
+    async def _write_first(self, connection: Statements, keyring: Keyring) -> None:
+        transaction = BarrierTransaction(connection, keyring)
+        try:
+            await self._first_writes(transaction)
+        finally:
+            transaction.end()
+
+    async def _settle_escrow(self) -> list[str]:
+        """The words; none when escrow was declined, and then no escrow key is left in the HSM."""
+        if not self._escrow.shares:
             await self._hsm.discard_escrow_key()
-            self._escrow_discarded = True
+            return []
+        return split_escrow(await self._once.release(self._hsm), self._escrow)
 
     async def _make_cluster(self) -> Cluster:
         return Cluster(
@@ -134,17 +165,9 @@ class Initializer:
             escrow_id=self._hsm.escrow_id if self._escrow.shares else "",
         )
 
-    async def _make_recovery(self, connection: AsyncConnection, records: SealRecords) -> list[bytes]:
+    async def _make_recovery(self, connection: Statements, records: SealRecords) -> list[bytes]:
         if not self._recovery.shares:
             return []
         recovery_key, check = new_recovery_key()
         await records.store(connection, RECOVERY, Secret(msgspec.json.encode(check)))
         return [share.expose() for share in split_recovery_key(recovery_key, self._recovery)]
-
-    async def _release_escrow(self) -> list[str]:
-        """Last: what comes out of the HSM once should not be lost to an error that could have come before."""
-        if not self._escrow.shares:
-            return []
-        if self._escrow_value is None:
-            self._escrow_value = await self._hsm.release_escrow_key()
-        return split_escrow(self._escrow_value, self._escrow)

@@ -1,8 +1,8 @@
 """The keyring in the store: loaded, rotated, and its encryptions counted."""
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.keyring import MAX_ENCRYPTIONS, Keyring
 from barrier.seal_table import KEYRING, USAGE, SealRecords, Usage, decode, load_plain, store_plain
 from core.errors import IntegrityError
@@ -11,7 +11,7 @@ from core.errors import IntegrityError
 RESERVED_AT_ONCE = 65_536
 
 
-async def load_keyring(connection: AsyncConnection, records: SealRecords) -> Keyring:
+async def load_keyring(connection: Statements, records: SealRecords) -> Keyring:
     """The keyring. Raises IntegrityError."""
     stored = await records.load(connection, KEYRING)
     if stored is None:
@@ -19,26 +19,26 @@ async def load_keyring(connection: AsyncConnection, records: SealRecords) -> Key
     return Keyring.from_secret(stored)
 
 
-async def store_keyring(connection: AsyncConnection, records: SealRecords, keyring: Keyring) -> None:
+async def store_keyring(connection: Statements, records: SealRecords, keyring: Keyring) -> None:
     """Write the keyring, encrypted inside the HSM."""
     await records.store(connection, KEYRING, keyring.to_secret())
 
 
-async def rotate_keyring(connection: AsyncConnection, records: SealRecords, *, now: float) -> Keyring:
+async def rotate_keyring(connection: Statements, records: SealRecords, *, now: float) -> Keyring:
     """Add a term, which encrypts from now on; older ones still decrypt."""
     keyring = (await load_keyring(connection, records)).rotated(now=now)
     await store_keyring(connection, records, keyring)
     return keyring
 
 
-async def load_usage(connection: AsyncConnection, term: int) -> int:
+async def load_usage(connection: Statements, term: int) -> int:
     """How many encryptions under `term` have been reserved."""
     raw = await load_plain(connection, USAGE)
     usage = None if raw is None else decode(Usage, raw, USAGE)
     return usage.reserved if usage is not None and usage.term == term else 0
 
 
-async def reserve_encryptions(connection: AsyncConnection, records: SealRecords, *, now: float) -> Keyring:
+async def reserve_encryptions(connection: Statements, records: SealRecords, *, now: float) -> Keyring:
     """The present keyring with a fresh budget, rotated first if its active term has served enough."""
     keyring = await load_keyring(connection, records)
     reserved = await load_usage(connection, keyring.term) + RESERVED_AT_ONCE

@@ -22,7 +22,7 @@ class SealHsm(KeyCustodian, Protocol):
 
     @property
     def escrow_id(self) -> str:
-        """The escrow key that new keys are wrapped under too; empty when there is none."""
+        """The escrow key that new keys are wrapped under too; empty before its release, and when there is none."""
         ...
 
     def require_kek(self, kek_id: str) -> None:
@@ -30,11 +30,14 @@ class SealHsm(KeyCustodian, Protocol):
         ...
 
     async def release_escrow_key(self) -> Secret:
-        """The 32-byte value of the escrow key, once in its life; afterwards it is wrap-only."""
+        """The 32-byte value of the escrow key, once in its life; from then on it wraps new keys and never leaves.
+
+        Raises HsmConfigError when there is none, or when it was released before.
+        """
         ...
 
     async def discard_escrow_key(self) -> None:
-        """Destroy the escrow key (escrow was declined); keys made from now on have no escrow blob."""
+        """Destroy the unreleased escrow key, if there is one: keys will have no escrow blob."""
         ...
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:

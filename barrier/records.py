@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from sqlalchemy import Select, bindparam, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
 from barrier.paths import check_name
@@ -57,48 +57,42 @@ def _open(keyring: Keyring, row: Any) -> Record:  # SQLAlchemy rows are untyped;
 
 
 async def _load(
-    connection: AsyncConnection, keyring: Keyring, statement: Select[Any], values: dict[str, str | int]
+    connection: Statements, keyring: Keyring, statement: Select[Any], values: dict[str, str | int]
 ) -> list[Record]:
     rows: Iterable[Any] = (await connection.execute(statement, values)).all()
     return [_open(keyring, row) for row in rows]
 
 
-async def load_record(connection: AsyncConnection, keyring: Keyring, kind: str, record_id: str) -> Record | None:
+async def load_record(connection: Statements, keyring: Keyring, kind: str, record_id: str) -> Record | None:
     """The record. Raises IntegrityError."""
     found = await _load(connection, keyring, _BY_ID, {"kind_": kind, "id_": record_id})
     return found[0] if found else None
 
 
-async def load_by_alias(connection: AsyncConnection, keyring: Keyring, kind: str, alias: str) -> Record | None:
+async def load_by_alias(connection: Statements, keyring: Keyring, kind: str, alias: str) -> Record | None:
     """The record of that alias."""
     found = await _load(connection, keyring, _BY_ALIAS, {"kind_": kind, "alias_": alias})
     return found[0] if found else None
 
 
-async def load_children(connection: AsyncConnection, keyring: Keyring, kind: str, parent: str) -> list[Record]:
+async def load_children(connection: Statements, keyring: Keyring, kind: str, parent: str) -> list[Record]:
     """Every record with that parent, by record_id."""
     return await _load(connection, keyring, _CHILDREN, {"kind_": kind, "parent_": parent})
 
 
-async def load_expired(
-    connection: AsyncConnection, keyring: Keyring, kind: str, *, before: int, limit: int
-) -> list[Record]:
+async def load_expired(connection: Statements, keyring: Keyring, kind: str, *, before: int, limit: int) -> list[Record]:
     """Records with expires_at <= before, the oldest first."""
     return await _load(connection, keyring, _EXPIRED, {"kind_": kind, "before_": before, "limit_": limit})
 
 
-async def load_records(
-    connection: AsyncConnection, keyring: Keyring, kind: str, *, after: str, limit: int
-) -> list[Record]:
+async def load_records(connection: Statements, keyring: Keyring, kind: str, *, after: str, limit: int) -> list[Record]:
     """Records by record_id, behind `after`."""
     statement = _AFTER.limit(bindparam("limit_")) if limit else _AFTER
     values: dict[str, str | int] = {"kind_": kind, "after_": after}
     return await _load(connection, keyring, statement, values | ({"limit_": limit} if limit else {}))
 
 
-async def store_record(
-    connection: AsyncConnection, keyring: Keyring, kind: str, record: Record, *, cas: int | None
-) -> int:
+async def store_record(connection: Statements, keyring: Keyring, kind: str, record: Record, *, cas: int | None) -> int:
     """Write one record; its new revision. Raises CasMismatchError, also for an alias that another record has."""
     _check_columns(kind, record)
     key = {"kind_": kind, "id_": record.record_id}
@@ -132,7 +126,7 @@ def _check_columns(kind: str, record: Record) -> None:
             check_name(value, what=f"record's {what}")
 
 
-async def _check_alias(connection: AsyncConnection, kind: str, record: Record) -> None:
+async def _check_alias(connection: Statements, kind: str, record: Record) -> None:
     if not record.alias:
         return
     owner = (await connection.execute(_ALIAS_OWNER, {"kind_": kind, "alias_": record.alias})).scalar()
@@ -140,6 +134,6 @@ async def _check_alias(connection: AsyncConnection, kind: str, record: Record) -
         raise CasMismatchError(f"another {kind} has that alias")
 
 
-async def remove_record(connection: AsyncConnection, kind: str, record_id: str) -> bool:
+async def remove_record(connection: Statements, kind: str, record_id: str) -> bool:
     """Delete one record; whether there was one."""
     return (await connection.execute(_DELETE, {"kind_": kind, "id_": record_id})).rowcount > 0

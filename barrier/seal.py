@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from barrier.changes import SEAL, ChangeRing
+from barrier.connection import Statements
 from barrier.database import Database, check_schema
-from barrier.initialize import NONE, FirstWrites, Initializer, InitRequest, InitResult
+from barrier.initialize import NONE, EscrowOnce, FirstWrites, Initializer, InitRequest, InitResult
 from barrier.keyring_store import load_keyring, load_usage, reserve_encryptions, rotate_keyring
 from barrier.ports import SealHsm
 from barrier.seal_table import CLUSTER, PROGRESS, SealRecords, load_plain, remove
@@ -18,7 +18,7 @@ from barrier.share_counts import ShareCounts
 from barrier.storage import SEALED, BarrierStorage
 from barrier.unseal import Quorum, UnsealProgress, load_progress, take_share
 from core.clock import Clock
-from core.errors import HsmConfigError, InvalidRequestError, NotInitializedError, SealedError
+from core.errors import HsmConfigError, InvalidRequestError, NotInitializedError, SealedError, StoreUnavailableError
 from core.secret import Secret
 
 T = TypeVar("T")
@@ -72,6 +72,7 @@ class Barrier:
         self._seen = -1  # no seal word: the first request refreshes
         self._changing = asyncio.Lock()
         self._records: SealRecords | None = None
+        self._escrow_once = EscrowOnce()
         self.state = SealState.NOT_INITIALIZED
         self.storage = BarrierStorage(database, ring, reload_keyring=self._reload_keyring, reserve=self._reserve)
 
@@ -92,10 +93,9 @@ class Barrier:
         return barrier
 
     async def close(self) -> None:
-        """Finish the writes under way, forget the keyring and close the connections."""
-        await self.storage.close()
-        self._drop()
+        """Finish the writes under way, close the connections and forget the keyring."""
         await self._database.close()
+        self._drop()
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -172,8 +172,10 @@ class Barrier:
         async with self._changing:
             if await self._load_cluster():
                 raise InvalidRequestError("Mimir is already initialized")
-            work = Initializer(self._hsm, request, first_writes, now=self._clock.now())
+            now = self._clock.now()
+            work = Initializer(self._hsm, request, first_writes, escrow=self._escrow_once, now=now)
             result = await self._database.write(work.run, committed=self._ring.publish_all)
+            self._escrow_once.forget()
             self._ring.bump_seal(sealed_by_operator=False)
             await self._load_cluster()
             await self._open_keyring()
@@ -214,12 +216,17 @@ class Barrier:
     # --- sealing, and opening again by hand ------------------------------------------------------------------------
 
     async def seal(self) -> None:
-        """Drop the keys here, and have every process of the node drop theirs before its next request."""
+        """Drop the keys here, and have every process of the node drop theirs before its next request.
+
+        Shares from an earlier attempt to unseal, which a restart has overtaken, are forgotten.
+        """
         self._initialized()
         self._ring.bump_seal(sealed_by_operator=True)
         async with self._changing:
             self._drop()
             self._seen = self._ring.seal_word
+        with suppress(StoreUnavailableError):  # sealing never depends on the store
+            await self._database.write(lambda connection: remove(connection, PROGRESS))
 
     def _drop(self) -> None:
         self.storage.seal()
@@ -258,8 +265,8 @@ class Barrier:
 
     async def _while_sealed(
         self,
-        run: Callable[[Callable[[AsyncConnection], Awaitable[T]]], Awaitable[T]],
-        work: Callable[[AsyncConnection], Awaitable[T]],
+        run: Callable[[Callable[[Statements], Awaitable[T]]], Awaitable[T]],
+        work: Callable[[Statements], Awaitable[T]],
     ) -> T:
         """Work that needs the barrier root key in the HSM for a moment, and leaves no key loaded behind."""
         async with self._changing:

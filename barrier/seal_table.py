@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.database import WriteConflictError
 from barrier.ports import SealHsm
 from barrier.share_counts import ShareCounts
@@ -65,13 +65,13 @@ def decode(record: type[M], raw: bytes, name: str) -> M:
         raise IntegrityError(f"seal/{name} is not one that this version can read: the row was edited") from exc
 
 
-async def load_plain(connection: AsyncConnection, name: str) -> bytes | None:
+async def load_plain(connection: Statements, name: str) -> bytes | None:
     """The row's bytes."""
     found: Any = (await connection.execute(_LOAD, {"name_": name})).scalar()
     return None if found is None else bytes(found)
 
 
-async def store_plain(connection: AsyncConnection, name: str, value: bytes) -> None:
+async def store_plain(connection: Statements, name: str, value: bytes) -> None:
     """Insert or replace."""
     present = (await connection.execute(_HEAD, {"name_": name})).scalar()
     if present is None:
@@ -82,7 +82,7 @@ async def store_plain(connection: AsyncConnection, name: str, value: bytes) -> N
         raise WriteConflictError
 
 
-async def remove(connection: AsyncConnection, name: str) -> None:
+async def remove(connection: Statements, name: str) -> None:
     """Delete the row, if it is there."""
     await connection.execute(_DELETE, {"name_": name})
 
@@ -96,7 +96,7 @@ class SealRecords:
         self._digest = hashlib.sha256(cluster_raw).digest()
 
     @classmethod
-    async def load_from(cls, connection: AsyncConnection, hsm: SealHsm) -> "SealRecords":
+    async def load_from(cls, connection: Statements, hsm: SealHsm) -> "SealRecords":
         """Of the cluster in this store. Raises NotInitializedError."""
         raw = await load_plain(connection, CLUSTER)
         if raw is None:
@@ -106,7 +106,7 @@ class SealRecords:
     def _associated_data(self, name: str) -> bytes:
         return b"mimir seal 1\0" + self._digest + name.encode()
 
-    async def load(self, connection: AsyncConnection, name: str) -> Secret | None:
+    async def load(self, connection: Statements, name: str) -> Secret | None:
         """The row, decrypted by the HSM. Raises IntegrityError that names it."""
         raw = await load_plain(connection, name)
         if raw is None:
@@ -119,7 +119,7 @@ class SealRecords:
             ) from plain
         return Secret(plain)
 
-    async def store(self, connection: AsyncConnection, name: str, value: Secret) -> None:
+    async def store(self, connection: Statements, name: str, value: Secret) -> None:
         """Encrypt inside the HSM, and insert or replace the row."""
         item = AeadInput(value.expose(), self._associated_data(name))
         [sealed] = await self._hsm.encrypt(self.cluster.root_key, [item])

@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from weakref import WeakSet
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from barrier import entries, records
 from barrier.cache import Evictable, LoadingCache
 from barrier.changes import SEQUENCE, ChangeRing
+from barrier.connection import Statements
 from barrier.database import Database
 from barrier.keyring import Keyring, UnknownTermError
 from barrier.transaction import BarrierTransaction, Records, record_name
@@ -46,7 +45,6 @@ class BarrierStorage:
         self._reserve = reserve
         self._reserving = asyncio.Lock()
         self._caches: WeakSet[Evictable] = WeakSet()
-        self._writes: set[asyncio.Task[object]] = set()
 
     # --- the seal's side ------------------------------------------------------------------------------------------
 
@@ -65,11 +63,6 @@ class BarrierStorage:
         if self._keyring is None:
             raise SealedError(SEALED)
         return self._keyring
-
-    async def close(self) -> None:
-        """Wait for the transactions that are under way."""
-        while self._writes:
-            await asyncio.wait(self._writes)
 
     # --- caches ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +175,7 @@ class BarrierStorage:
 
     # --- reading and writing --------------------------------------------------------------------------------------
 
-    async def _read(self, work: Callable[[AsyncConnection, Keyring], Awaitable[T]]) -> T:
+    async def _read(self, work: Callable[[Statements, Keyring], Awaitable[T]]) -> T:
         keyring = self.keyring
         try:
             return await self._database.read(lambda connection: work(connection, keyring))
@@ -192,23 +185,9 @@ class BarrierStorage:
         return await self._database.read(lambda connection: work(connection, fresh))
 
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
-        """Run `body` in one transaction and commit it; durable, and known to every process, when this returns.
-
-        A caller that is cancelled does not stop it: otherwise a commit could happen that no cache hears of.
-        """
+        """Run `body` in one transaction and commit it; durable, and known to every process, when this returns."""
         if self.keyring.budget <= 0:
             await self._make_room()
-        task = asyncio.ensure_future(self._transact(body))
-        self._writes.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: "asyncio.Task[object]") -> None:
-        self._writes.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may be gone; the error has been theirs
-
-    async def _transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         try:
             return await self._transact_once(body)
         except UnknownTermError:
@@ -218,13 +197,13 @@ class BarrierStorage:
     async def _transact_once(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         touched: list[str] = []
 
-        async def work(connection: AsyncConnection) -> T:
+        async def work(connection: Statements) -> T:
             transaction = BarrierTransaction(connection, self.keyring)
             touched[:] = ()
             try:
                 return await body(transaction)
             finally:
-                touched[:] = transaction.touched
+                touched[:] = transaction.end()
 
         return await self._database.write(work, committed=lambda: self._publish(touched))
 

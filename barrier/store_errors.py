@@ -90,3 +90,9 @@ def is_conflict(exc: BaseException) -> bool:
 def is_disconnect(exc: BaseException) -> bool:
     """Whether the connection itself is gone (a restarted server): a new one may work at once."""
     return isinstance(exc, DBAPIError) and exc.connection_invalidated
+
+
+def is_locked(exc: BaseException) -> bool:
+    """Whether SQLite would have had to wait for another connection."""
+    cause: Any = exc.orig if isinstance(exc, DBAPIError) else exc
+    return (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier.connection import Statements
 from barrier.recovery import RecoveryCheck, check_share, combine_shares, is_recovery_key
 from barrier.seal_table import PROGRESS, RECOVERY, SealRecords, decode, remove
 from core.errors import IntegrityError, InvalidRequestError
@@ -40,18 +40,18 @@ class _Given(msgspec.Struct, frozen=True):
     shares: list[bytes]
 
 
-async def load_progress(connection: AsyncConnection, records: SealRecords) -> tuple[int, str]:
+async def load_progress(connection: Statements, records: SealRecords) -> tuple[int, str]:
     """How many shares are in, and the attempt's nonce."""
     given = await _load_given(connection, records)
     return (len(given.shares), given.nonce) if given else (0, "")
 
 
-async def _load_given(connection: AsyncConnection, records: SealRecords) -> _Given | None:
+async def _load_given(connection: Statements, records: SealRecords) -> _Given | None:
     stored = await records.load(connection, PROGRESS)
     return None if stored is None else decode(_Given, stored.expose(), PROGRESS)
 
 
-async def take_share(connection: AsyncConnection, records: SealRecords, share: Secret) -> Quorum:
+async def take_share(connection: Statements, records: SealRecords, share: Secret) -> Quorum:
     """Add one share; at the threshold, verify and forget them all. A share given twice counts once."""
     counts = records.cluster.recovery
     if not counts.shares:
@@ -69,7 +69,7 @@ async def take_share(connection: AsyncConnection, records: SealRecords, share: S
     return Quorum.PROVEN
 
 
-async def _load_check(connection: AsyncConnection, records: SealRecords) -> RecoveryCheck:
+async def _load_check(connection: Statements, records: SealRecords) -> RecoveryCheck:
     stored = await records.load(connection, RECOVERY)
     if stored is None:
         raise IntegrityError("seal/recovery is missing: the row was deleted; restore the database from a backup")
