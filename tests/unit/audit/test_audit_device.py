@@ -338,6 +338,29 @@ def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
     assert report.torn == []
 
 
+def test_a_killed_writer_leaves_a_file_that_verifies(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    code = (
+        "import sys; from tests.unit.audit.test_audit_device import _device, _add, _write_all\n"
+        "device = _device(sys.argv[1])\n"
+        "while True:\n    _add(device, 20, data='x' * 5000); _write_all(device); print(flush=True)\n"
+    )
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            for _ in range(5):
+                writer.stdout.readline()
+            writer.kill()
+    survivor = _device(path)
+    _add(survivor)
+    survivor.write()
+    report = verify_file(path)
+    assert report.ok, report.problems
+    assert len(report.chains) == 4
+
+
 def _write_all(device: FileDevice) -> None:
     while device.pending:
         with contextlib.suppress(FileBusyError):
