@@ -144,6 +144,16 @@ def test_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out.count('"seq":') == 2
 
 
+def test_a_stream_gets_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a pipe keeps the lines of several workers apart."""
+    device, writes = _device("stdout"), []
+    monkeypatch.setattr(os, "write", lambda _fd, line: writes.append(bytes(line)) or len(line))
+    _add(device, 3)
+    device.write()
+    monkeypatch.undo()
+    assert [line.count(b"\n") for line in writes] == [1, 1, 1]
+
+
 def test_a_removed_file_is_made_again_with_a_chain_that_continues(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     device = _device(path)
