@@ -1,6 +1,7 @@
 """The options of a file device, as `sys/audit/<path>` takes them."""
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,10 +72,7 @@ def _file_path(options: Mapping[str, str]) -> str:
 
 def _mode(text: str) -> int | None:
     """Octal, as for chmod; executable bits are dropped, as OpenBao does; "0000" leaves the file's mode alone."""
-    try:
-        mode = int(text, 8) if text.isascii() and "_" not in text else -1
-    except ValueError:
-        mode = -1
+    mode = int(text, 8) if re.fullmatch("[0-7]{1,5}", text, re.ASCII) else -1
     if not 0 <= mode <= 0o777:
         raise InvalidRequestError('mode must be an octal file mode such as "0600"')
     if mode == 0:

@@ -32,6 +32,8 @@ def decode_base64(text: str, *, field: str) -> bytes:
 
 def _canonical(text: str) -> bytes:
     """Raises ValueError."""
+    if len(text) % 4:
+        raise ValueError("not whole groups of four letters")  # a2b_base64 lets padding after a whole group pass
     octets = binascii.a2b_base64(text, strict_mode=True)
     if text.endswith("="):
         padding = "==" if text.endswith("==") else "="
