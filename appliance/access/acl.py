@@ -50,19 +50,18 @@ class _Pattern:
         raw = text.encode()
         self.rank = (len(self.head), not self._is_prefix, -wildcards, len(raw), raw)
 
-    def matches(self, path: str) -> bool:
-        """Whether it matches a path that starts with its head."""
-        if self._parts is None:
+    def matches(self, segments: list[str]) -> bool:
+        """Whether it matches a path of these segments that starts with its head."""
+        parts = self._parts
+        if parts is None:
             return True
-        segments = path.split("/")
-        missing = len(self._parts) - len(segments)
-        if missing > 0 or (missing and not self._is_prefix):
+        if len(parts) != len(segments) and (not self._is_prefix or len(parts) > len(segments)):
             return False
-        last = len(self._parts) - 1
-        return all(
-            part in ("+", segment) or (self._is_prefix and i == last and segment.startswith(part))
-            for i, (part, segment) in enumerate(zip(self._parts, segments, strict=False))
-        )
+        last = len(parts) - 1 if self._is_prefix else -1
+        for i, part in enumerate(parts):
+            if part not in ("+", segments[i]) and not (i == last and segments[i].startswith(part)):
+                return False
+        return True
 
     def reaches(self, prefix: list[str]) -> bool:
         """Whether some path below the folder of these segments can match."""
@@ -175,9 +174,10 @@ class Acl:
         return pattern.grant if pattern else None
 
     def _matching(self, path: str) -> _Pattern | None:
+        segments = path.split("/")
         for length in self._lengths:
             for pattern in self._heads.get(path[:length], ()) if length <= len(path) else ():
-                if pattern.matches(path):
+                if pattern.matches(segments):
                     return pattern
         return None
 

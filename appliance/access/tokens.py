@@ -122,20 +122,15 @@ class TokenStore:
         """The entry of a live token, if memory can tell; no I/O. None sends the caller to `authenticate`."""
         if not is_possible(token):
             return None
-        entry = self._cache.peek(self._hashes.record_id(token))
+        peek, now = self._cache.peek, self._clock.now()
+        link = entry = peek(self._hashes.record_id(token))
         if entry is None or entry.num_uses:
             return None
-        now = self._clock.now()
-        link = entry
-        while True:
-            if link.revoked or (link.expires_at is not None and link.expires_at <= now):
-                return None
+        while link is not None and _is_current(link, now):
             if not link.parent:
                 return entry
-            ancestor = self._cache.peek(link.parent)
-            if ancestor is None:
-                return None
-            link = ancestor
+            link = peek(link.parent)
+        return None
 
     async def authenticate(self, token: str) -> TokenEntry:
         """The entry of a live token; takes one of its uses, and the last use revokes it.
