@@ -220,9 +220,14 @@ class TokenStore:
         return has_children is not None
 
     async def revoke_orphan(self, record_id: str) -> bool:
-        """Revoke the token alone; its children become orphans."""
+        """Revoke the token alone; its children become orphans. A token that is not live is left as it is.
+
+        Otherwise children would come back to life whose tree is being revoked.
+        """
 
         async def body(txn: CoreTransaction) -> bool:
+            if not await self._is_live(txn, record_id):
+                return False
             for child in await txn.child_records(KIND, record_id):
                 orphan = msgspec.structs.replace(_decode(child), parent="")
                 await txn.put_record(KIND, self._record(orphan), cas=child.revision)

@@ -1,5 +1,6 @@
 """Policy text: both forms of HCL, JSON, the old keyword, and a named line for everything that is wrong."""
 
+import contextlib
 import time
 
 import pytest
@@ -199,6 +200,26 @@ def test_bombs_are_refused_soon(bomb):
 def test_text_over_the_limit_is_not_even_parsed(text):
     with pytest.raises(InvalidRequestError, match="256 KiB"):
         compile_policy("p", text)
+
+
+def test_a_long_comment_is_one_token():
+    assert rules("# a b c d\n" * 10_000 + "/* " + "x " * 50_000 + '*/ path "a" {}') == [("a", ())]
+
+
+@pytest.mark.parametrize(
+    "text", ["a = 1" + "+1" * 30_000, 'path "a" {}\n' * 12_000, "\n" * 50_000, "#\n" * 50_000, '"" ' * 50_000]
+)
+def test_text_with_too_many_tokens_is_not_even_parsed(text):
+    with pytest.raises(InvalidRequestError, match="too long"):
+        compile_policy("p", text)
+
+
+@pytest.mark.parametrize("text", ["/*" * 100_000, '"' * 200_000, "/* " * 60_000, "\\" * 200_000, "#" * 200_000])
+def test_counting_tokens_takes_linear_time(text):
+    started = time.monotonic()
+    with contextlib.suppress(InvalidRequestError):
+        compile_policy("p", text)
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

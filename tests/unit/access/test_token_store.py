@@ -347,6 +347,16 @@ async def test_revoke_orphan_spares_the_children(access):
     assert after.orphan
 
 
+async def test_revoke_orphan_rescues_no_child_of_a_dying_tree(access):
+    _, top = await access.child()
+    _, middle = await access.child(top)
+    child, _ = await access.child(middle)
+    await mark_only(access, top)
+    for entry in (top, middle):
+        assert await access.tokens.revoke_orphan(entry.record_id) is False
+        assert await refused(access.tokens, child)
+
+
 async def test_the_housekeeper_takes_expired_trees_some_at_a_time(access):
     for _ in range(3):
         _, parent = await access.child(ttl=60)
