@@ -129,7 +129,7 @@ def test_sudo_is_asked_of_the_rule_that_decides():
     [
         ({"secret/foo": "list"}, "secret/foo/", True),
         ({"secret/foo/": "list"}, "secret/foo/", True),
-        ({"secret/foo/": "list"}, "secret/foo", False),
+        ({"secret/foo/": "list"}, "secret/foo", True),
         ({"secret/+": "list"}, "secret/foo/", True),
         ({"secret/+": "list", "secret/*": "deny"}, "secret/foo/", True),
         ({"secret/foo*": "list"}, "secret/foo/", True),
@@ -147,6 +147,7 @@ def test_lists_with_a_trailing_slash(rules, path, allowed):
     for capability in ("list", "scan"):
         granted = {pattern: caps.replace("list", "list scan") for pattern, caps in rules.items()}
         assert acl(granted).allows(path, capability) is allowed
+        assert acl(granted).allows(path.removesuffix("/"), capability) is allowed
 
 
 def test_other_operations_do_not_drop_the_slash():
