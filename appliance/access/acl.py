@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from appliance.access.rules import CAPABILITIES, Policy
 
-_MEMO_ENTRIES = 4096
+_MEMO_ENTRIES = 512
 _MEMO_PATH = 512  # characters; longer paths are decided anew, so that the memo stays bounded
 _LISTING = frozenset({"list", "scan"})
 

@@ -102,7 +102,7 @@ class TokenStore:
         self._clock = clock
         self._default_ttl = default_ttl
         self._max_ttl = max_ttl
-        self._cache = storage.record_cache(KIND, _decode, capacity=50_000)
+        self._cache = storage.record_cache(KIND, _decode, capacity=10_000)
         self._hasher: TokenHasher | None = None
 
     async def open(self) -> None:
