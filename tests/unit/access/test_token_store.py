@@ -370,6 +370,17 @@ async def test_the_housekeeper_takes_expired_trees_some_at_a_time(access):
     assert len(await access.storage.list_records(KIND)) == 2
 
 
+async def test_a_whole_family_that_expired_is_deleted_in_few_transactions(access):
+    _, parent = await access.child(ttl=60)
+    for _ in range(50):
+        await access.child(parent, ttl=60)
+    access.clock.advance(60)
+    before = access.storage._state.commits
+    assert await access.tokens.revoke_expired() == 51
+    assert access.storage._state.commits == before + 1
+    assert len(await access.storage.list_records(KIND)) == 1
+
+
 async def test_a_clock_that_steps_back_revives_no_revoked_token(access):
     token, parent = await access.child()
     child, _ = await access.child(parent)
