@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from appliance.access.rules import CAPABILITIES, Policy
 
-_MEMO_ENTRIES = 4096
+_MEMO_ENTRIES = 512
 _MEMO_PATH = 512  # characters; longer paths are decided anew, so that the memo stays bounded
 _LISTING = frozenset({"list", "scan"})
 
@@ -50,19 +50,18 @@ class _Pattern:
         raw = text.encode()
         self.rank = (len(self.head), not self._is_prefix, -wildcards, len(raw), raw)
 
-    def matches(self, path: str) -> bool:
-        """Whether it matches a path that starts with its head."""
-        if self._parts is None:
+    def matches(self, segments: list[str]) -> bool:
+        """Whether it matches a path of these segments that starts with its head."""
+        parts = self._parts
+        if parts is None:
             return True
-        segments = path.split("/")
-        missing = len(self._parts) - len(segments)
-        if missing > 0 or (missing and not self._is_prefix):
+        if len(parts) != len(segments) and (not self._is_prefix or len(parts) > len(segments)):
             return False
-        last = len(self._parts) - 1
-        return all(
-            part in ("+", segment) or (self._is_prefix and i == last and segment.startswith(part))
-            for i, (part, segment) in enumerate(zip(self._parts, segments, strict=False))
-        )
+        last = len(parts) - 1 if self._is_prefix else -1
+        for i, part in enumerate(parts):
+            if part not in ("+", segments[i]) and not (i == last and segments[i].startswith(part)):
+                return False
+        return True
 
     def reaches(self, prefix: list[str]) -> bool:
         """Whether some path below the folder of these segments can match."""
@@ -102,7 +101,10 @@ class Acl:
         self._lengths = sorted({len(head) for head in self._heads}, reverse=True)
 
     def allows(self, path: str, capability: str, *, sudo: bool = False) -> bool:
-        """Whether `path` ("transit/encrypt/k") may be used so; with `sudo`, whether that is granted there too."""
+        """Whether `path` ("transit/encrypt/k") may be used so; with `sudo`, whether that is granted there too.
+
+        For "list" and "scan" a trailing slash makes no difference: do not ask both ways.
+        """
         if self.is_root:
             return True
         key = (path, capability, sudo)
@@ -126,12 +128,12 @@ class Acl:
         """The policies that grant it, for the audit record."""
         if self.is_root:
             return ["root"]
-        grant = self._find(path, listing=capability in _LISTING)
+        grant = self._find_for(path, capability)
         return list(grant.granted_by.get(capability, ())) if grant else []
 
     def denying(self, path: str, capability: str) -> list[str]:
         """The policies whose explicit `deny` decides here; empty when nothing matched or merely did not grant."""
-        grant = None if self.is_root else self._find(path, listing=capability in _LISTING)
+        grant = None if self.is_root else self._find_for(path, capability)
         return list(grant.granted_by.get("deny", ())) if grant else []
 
     def reaches(self, mount_path: str) -> bool:
@@ -148,8 +150,14 @@ class Acl:
     def _decide(self, path: str, capability: str, *, sudo: bool) -> bool:
         if capability not in CAPABILITIES or capability == "deny":
             return False
-        grant = self._find(path, listing=capability in _LISTING)
+        grant = self._find_for(path, capability)
         return grant is not None and capability in grant.granted_by and (not sudo or "sudo" in grant.granted_by)
+
+    def _find_for(self, path: str, capability: str) -> _Grant | None:
+        """What is listed is always a folder, however it was asked for: else a slash would decide over a `deny`."""
+        if capability in _LISTING:
+            return self._find(path if path.endswith("/") else path + "/", listing=True)
+        return self._find(path, listing=False)
 
     def _find(self, path: str, *, listing: bool) -> _Grant | None:
         """The grant of the pattern that decides.
@@ -175,9 +183,10 @@ class Acl:
         return pattern.grant if pattern else None
 
     def _matching(self, path: str) -> _Pattern | None:
+        segments = path.split("/")
         for length in self._lengths:
             for pattern in self._heads.get(path[:length], ()) if length <= len(path) else ():
-                if pattern.matches(path):
+                if pattern.matches(segments):
                     return pattern
         return None
 
