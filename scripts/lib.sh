@@ -68,10 +68,10 @@ python_environment() {
     say "making the Python environment in .venv from $lock"
     rm -f "$stamp"
     if [ ! -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then python3 -m venv --clear "$VENV"; fi
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
         --require-hashes --only-binary :all: -r "$ROOT/$lock" ||
         die "pip could not install $lock: mend what it says above (it needs a package index), then run this again"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
         --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT"
     printf '%s %s\n' "$kind" "$(fingerprint "$lock")" >"$stamp"
 }
