@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Steps that the scripts share. Sourced, never run; the caller has set `-euo pipefail`.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -39,10 +40,10 @@ need() {
     fi
     say "installing Debian packages: ${missing[*]}"
     # No service may start because its package came along: the tests want PostgreSQL's programs, not its server.
-    "${become[@]}" apt-get update -qq &&
-        "${become[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-            apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    if ! { "${become[@]}" apt-get update -qq && "${become[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
         die "apt-get could not install ${missing[*]}: mend what it says above, then run this again"
+    fi
     for package in "${missing[@]}"; do
         is_there "$package" || die "$package is installed but does not work; please look at it, then run this again"
     done
