@@ -1,13 +1,17 @@
 """README.md and the user's guide, followed on an appliance that the quickstart has started."""
 
+import json
 import re
 import socket
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from appliance.config import Config
 from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_steps, plain_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +61,26 @@ def _quickstart(environment: dict[str, str], *arguments: str) -> str:
 
 def test_readme_shows_what_happens(reader: Reader) -> None:
     reader.follow(console_steps(README))
+    _run_python_blocks(reader)
+
+
+def _run_python_blocks(reader: Reader) -> None:
+    """Each block checks itself with assertions; it finds the appliance as Vault's clients do."""
+    init = Path(reader.environment["HOME"]) / ".local/share/mimir-quickstart/init.json"
+    token = json.loads(init.read_text())["root_token"]
+    environment = {**reader.environment, "VAULT_ADDR": reader.environment["MIMIR_ADDR"], "VAULT_TOKEN": token}
+    blocks = [(start, block) for start, kind, block in fenced_blocks(README) if kind == "python"]
+    assert blocks
+    for start, block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(block)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"line {start}:\n{done.stderr}"
 
 
 def test_guide_shows_what_happens(reader: Reader) -> None:
@@ -80,6 +104,17 @@ def test_quickstart_names_the_port_that_is_taken(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert f"something else listens on {address}" in done.stderr
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_configurations_shown_are_ones_the_appliance_takes(document: str) -> None:
+    text = (ROOT / document).read_text()
+    # inside a list a block is indented
+    blocks = re.findall(r"^( *)```toml\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    whole = [tomllib.loads(block) for _, block in blocks if "[hsm]" in block]
+    assert whole
+    for configuration in whole:
+        Config.parse(configuration, source=document)
 
 
 @pytest.mark.parametrize("document", sorted(path.name for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]))
