@@ -159,6 +159,14 @@ class Connection(RequestHandler):
         if self._phase != SERVING and self.transport is not None:
             self.force_close()
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Cut the connection and cancel what it serves."""
+        task = self._task_handler
+        self.force_close()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=timeout)
+
     def check_time(self, now: float) -> None:
         """Cut what takes too long; called about once a second."""
         if now < self._deadline or self.transport is None:

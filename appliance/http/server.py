@@ -10,6 +10,7 @@ from appliance.http.limits import Limits
 from appliance.http.replies import ReplyWriter
 
 _CHECK_EVERY = 1.0  # seconds; the resolution of every time limit
+_CANCELLED_WITHIN = 1.0  # seconds for a handler to notice
 
 
 class HttpServer(web.Server):
@@ -54,7 +55,7 @@ class HttpServer(web.Server):
         self._watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch
-        await self.shutdown(0)
+        await self.shutdown(_CANCELLED_WITHIN)
 
     def ended(self) -> None:
         """A connection has answered its last request."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from appliance.config import Config
-from appliance.processes.channel import EX_CONFIG, EX_SOFTWARE, Report
+from appliance.processes.channel import EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, Report
 from appliance.processes.child import Child, Spawner
 from appliance.processes.hardening import forbid_memory_images, raise_file_limit
 from appliance.processes.node import Addresses, child_environment, lock_data_directory, make_directories
@@ -30,7 +30,7 @@ from core.errors import MimirError
 _FIRST_PAUSE = 0.1  # seconds before a dead worker is started again; doubles
 _LONGEST_PAUSE = 30.0
 _GOOD_LIFE = 60.0  # a worker that lived this long starts over with the first pause
-_START_ATTEMPTS = 5  # of a worker, before the service was ever ready
+_START_ATTEMPTS = 3  # of a worker whose trouble may pass, before the service was ever ready
 _SILENCE = 20.0  # a worker that has not said a word for so long hangs, and is killed
 _GRACE = 5.0  # what a stopping worker gets beyond drain_timeout
 
@@ -211,11 +211,12 @@ class _Supervisor:
         return child
 
     def _check_start(self, child: Child, code: int, attempts: int) -> None:
-        """Before the service was ever ready a mistake ends the start; afterwards others still serve."""
+        """Before the service was ever ready, what does not pass by itself ends the start; later, others still serve."""
         if self._was_ready:
             return
         report = child.failure or Report(kind="failed", text=f"{child.name} ended with {code}", code=EX_SOFTWARE)
-        if report.code == EX_CONFIG or attempts >= _START_ATTEMPTS:
+        may_pass = child.failure is None or report.code == EX_TEMPFAIL
+        if not may_pass or attempts >= _START_ATTEMPTS:
             raise StartError(report.text, report.code)
 
     def _log_death(self, child: Child, code: int) -> None:
@@ -282,7 +283,7 @@ class _Supervisor:
     async def _end_children(self) -> None:
         children = [child for child in self._children.values() if not child.exited.done()]
         for child in children:
-            child.signal(signal.SIGTERM if child.ready.is_set() else signal.SIGKILL)
+            child.signal(signal.SIGTERM)
         if not children:
             return
         exits = [child.exited for child in children]
