@@ -37,7 +37,7 @@ class HsmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pool_size: int = 8
     locking: Literal["os", "none"] = "os"
     handle_cache: int = 4096
-    softhsm_token_dir: str = ""  # sets SOFTHSM2_CONF for the processes that open the token
+    softhsm_token_dir: str = ""  # what softhsm/provision made; sets SOFTHSM2_CONF for the processes that open it
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

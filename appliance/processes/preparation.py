@@ -27,13 +27,10 @@ def migrate_schema(config: Config) -> None:
 
 def provision_token(config: Config) -> None:
     """Development: a SoftHSM token with its keys, made when it is not there."""
-    from softhsm.provisioning import provision_dev_token
+    from softhsm.provisioning import provision
 
-    provision_dev_token(
-        token_dir=Path(config.hsm.softhsm_token_dir),
-        token_label=config.hsm.token_label,
-        pin_file=Path(config.hsm.pin_file),
-    )
+    hsm = config.hsm
+    provision(Path(hsm.softhsm_token_dir), label=hsm.token_label, pin_file=Path(hsm.pin_file), module=Path(hsm.module))
 
 
 def make_certificates(config: Config) -> None:
