@@ -1,0 +1,1 @@
+"""The processes of one node: a supervisor, workers, a housekeeper, and short-lived ones that prepare."""

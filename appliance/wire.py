@@ -1,0 +1,54 @@
+"""What passes between the HTTP listener and the request pipeline, and what a worker asks of its application."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class WireRequest:
+    """One complete HTTP request, its body read, nothing in it trusted yet."""
+
+    method: str  # GET POST PUT PATCH DELETE LIST SCAN HEAD OPTIONS, or any other token the parser knows
+    path: str  # percent-decoded, with its prefix: "/v1/transit/encrypt/orders"
+    raw_path: str  # as it came
+    query: str  # as it came, without "?"
+    headers: Mapping[str, str]  # case-insensitive
+    body: bytes
+    client_address: str  # an IP address; "" on a unix socket
+    tls_peer: bytes | None  # the client's certificate, DER
+    secure: bool  # came over TLS
+
+
+@dataclass(slots=True)
+class WireReply:
+    """One HTTP response."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Application(Protocol):
+    """What a worker or the housekeeper runs."""
+
+    async def start(self) -> None:
+        """Open what requests need; afterwards `handle` may be called. Raises OperatorError."""
+        ...
+
+    async def handle(self, request: WireRequest) -> WireReply:
+        """Answer one request. Never raises for what a caller can cause."""
+        ...
+
+    async def drain(self) -> None:
+        """No new request will come; finish what runs beside requests."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything."""
+        ...
+
+    def status_line(self) -> str:
+        """A few words for `systemctl status`: "unsealed"."""
+        ...
