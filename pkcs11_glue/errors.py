@@ -187,6 +187,11 @@ def hsm_error(error: CryptokiError, *, healthy: bool | None = None) -> HsmError:
             return HsmConfigError(f"the HSM refuses this operation ({where})", code=name)
 
 
+def closed() -> HsmGoneError:
+    """The answer after `Hsm.close`."""
+    return HsmGoneError("the HSM is closed: the appliance is stopping", code="closed")
+
+
 def gone(code: str) -> HsmGoneError:
     """The answer while the token cannot be used."""
     return HsmGoneError(f"the HSM is not reachable ({code}); it is being re-opened, try again shortly", code=code)

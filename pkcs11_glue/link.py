@@ -18,7 +18,7 @@ import structlog
 from core.errors import HsmConfigError, HsmError, HsmGoneError
 from pkcs11_glue.connection import Connection, connect, translate
 from pkcs11_glue.cryptoki import CryptokiError
-from pkcs11_glue.errors import PinRefusedError, code_name, gone
+from pkcs11_glue.errors import PinRefusedError, closed, code_name, gone
 from pkcs11_glue.module import Module
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.pool import SessionPool
@@ -49,7 +49,7 @@ class HsmLink:
         self.inline = False
         self._module = module
         self._on_epoch = on_epoch
-        self._refusal: HsmError = gone("closed")
+        self._refusal: HsmError = closed()
         self._connection: Connection | None = None
         self._pool: SessionPool | None = None
         self._old_pools: list[SessionPool] = []
@@ -140,7 +140,8 @@ class HsmLink:
         self._reopening = asyncio.create_task(self._reopen(), name="hsm-reopen")
 
     async def _reopen(self) -> None:
-        await self._drain()
+        if not await self._drain():
+            return
         await asyncio.to_thread(self._module.finalize)
         backoff = FIRST_BACKOFF
         while not self._stop.is_set():
@@ -160,16 +161,17 @@ class HsmLink:
             await self._pause(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF)
 
-    async def _drain(self) -> None:
-        """Until no thread is inside the module; one that never returns keeps the breaker open."""
+    async def _drain(self) -> bool:
+        """Wait until no thread is inside the module, however long; when closing, False after a while."""
         while self._old_pools:
             pool = self._old_pools[0]
             if await asyncio.to_thread(pool.join, CLOSE_TIMEOUT):
                 self._old_pools.pop(0)
             elif self._stop.is_set():
-                return
+                return False
             else:
                 self.reason = "a call into the HSM's module has not returned; it cannot be re-opened before"
+        return True
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -235,8 +237,8 @@ class HsmLink:
     async def close(self) -> None:
         """Stop intake, end the threads, C_Finalize last; without C_Finalize if a call never returns."""
         self._stop.set()
-        self._refusal = gone("closed")
-        connection, self._connection = self._connection, None
+        self._refusal = closed()
+        self._connection = None
         self._on_epoch()
         if self._pool is not None:
             self._pool.refuse(self._refusal)
@@ -245,9 +247,7 @@ class HsmLink:
         await self._watching
         if self._reopening is not None:
             await self._reopening
-        await self._drain()
-        del connection
-        if self._old_pools:
+        if not await self._drain():
             log.error("a call into the hsm has not returned; the module is left as it is")
             return
         await asyncio.to_thread(self._module.finalize)

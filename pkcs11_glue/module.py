@@ -38,18 +38,19 @@ class Module:
         self.path = path
         self.functions = Functions(path)
         self._locking = locking
+        self._initialized = False  # by us; another user of the library in this process is not ours to finalise
 
     def initialize(self) -> None:
         """C_Initialize; with OS locking, without which threads crash the module."""
-        if self._locking == "none":
-            self.functions.call("C_Initialize", None)
-            return
         arguments = CkInitializeArgs(flags=CKF_OS_LOCKING_OK)
-        self.functions.call("C_Initialize", addressof(arguments))
+        self.functions.call("C_Initialize", None if self._locking == "none" else addressof(arguments))
+        self._initialized = True
 
     def finalize(self) -> None:
-        """C_Finalize. No other thread may be inside a call. An uninitialised module is left as it is."""
-        self.functions.C_Finalize(None)
+        """C_Finalize. No other thread may be inside a call. A module that we did not initialise is left as it is."""
+        if self._initialized:
+            self._initialized = False
+            self.functions.C_Finalize(None)
 
     def free_slot(self) -> int | None:
         """A slot whose token is not initialised."""

@@ -6,6 +6,7 @@ ends, and not when the caller that waited for it is cancelled or was told that t
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -94,8 +95,9 @@ class SessionPool:
 
     def join(self, timeout: float) -> bool:
         """After `refuse`: wait (blocking) for the threads. While False, C_Finalize would crash the process."""
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(deadline - time.monotonic(), 0))
         return not any(thread.is_alive() for thread in self._threads)
 
     async def _take_seat(self) -> Seat:

@@ -1,6 +1,6 @@
 """Initialise a new token: label, SO PIN and user PIN.
 
-By C_InitToken and not by softhsm2-util, which takes PINs on its command line, where every user of the machine sees them.
+By C_InitToken and not by softhsm2-util, which takes PINs on its command line, where everybody on the machine sees them.
 """
 
 from ctypes import addressof, create_string_buffer
