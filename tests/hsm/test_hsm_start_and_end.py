@@ -48,7 +48,9 @@ async def test_a_file_that_is_no_library_is_named(token, tmp_path):
 async def test_a_library_that_is_no_module_is_named(token):
     from pathlib import Path
 
-    libc = next(p for d in ("/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64") if (p := Path(d, "libm.so.6")).exists())
+    libc = next(
+        p for d in ("/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64") if (p := Path(d, "libm.so.6")).exists()
+    )
     with pytest.raises(HsmConfigError, match="not a PKCS#11 module"):
         await Hsm.open(token.settings(module=libc))
 

@@ -60,7 +60,7 @@ def attempt(attack, kek):
     return "works"
 '''
 
-ATTACKS = '''
+ATTACKS = """
 def encrypt_with_kek(kek):
     kek.encrypt(bytes(16), mechanism=M.AES_ECB)
 
@@ -114,7 +114,7 @@ names = [n for n, f in list(globals().items()) if callable(f) and getattr(f, "__
          f.__code__.co_varnames[:1] == ("kek",) and n not in ("a_blob", "unwrap")]
 result = {n: [attempt(globals()[n], plain_kek()), attempt(globals()[n], hardened_kek())] for n in names}
 print(json.dumps(result))
-'''
+"""
 
 # what works on a plain KEK; everything must be refused by the hardened one, but for the last row
 WORKS_ON_PLAIN = {
@@ -146,7 +146,7 @@ async def test_every_attack_of_the_table(token, blob):
     assert worked_hardened == STILL_WORKS, table
 
 
-ESCROW_ATTACKS = '''
+ESCROW_ATTACKS = """
 escrow = [k for k in list(s.get_objects({A.CLASS: ObjectClass.SECRET_KEY})) if k.label == "mimir-escrow"]
 assert len(escrow) == 1
 kek = hardened_kek()
@@ -172,7 +172,7 @@ def unwrap_with_it(k):
 attacks = {"export": export, "read": read, "copy": copy, "unwrap": unwrap_with_it,
            **{f"enable_{n}": enable(n) for n in ("ENCRYPT", "DECRYPT", "UNWRAP", "EXTRACTABLE", "SIGN", "DERIVE")}}
 print(json.dumps({name: attempt(attack, escrow[0]) for name, attack in attacks.items()}))
-'''
+"""
 
 
 async def test_the_escrow_key_wraps_and_does_nothing_else(token, blob):
