@@ -106,7 +106,8 @@ from pkcs11_glue.module import Module
 from pkcs11_glue.session import HsmSession
 from pkcs11_glue.settings import HsmSettings, PinSource
 d = Path(os.environ["TOKEN_DIR"])
-st = HsmSettings(module=Path(sys.argv[1]), token_label="mimir-test", pin=PinSource(file=d / "pin"), login_lock=d / "login.lock")
+st = HsmSettings(module=Path(sys.argv[1]), token_label="mimir-test", pin=PinSource(file=d / "pin"),
+                 login_lock=d / "login.lock")
 m = Module(st.module, "os")
 login = log_in(m, st)
 s = HsmSession(m.functions, m.open_session(login.token.slot, read_write=True))

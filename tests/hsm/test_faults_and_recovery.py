@@ -132,7 +132,7 @@ async def test_mechanism_refusals_are_config_errors_and_leave_the_session(hsm, f
     await hsm.encrypt(key, ITEM)
 
     def refusing(original):
-        return lambda *arguments: 0x68
+        return lambda *_: 0x68
 
     function_list.replace(ENCRYPT_INIT, refusing)
     with pytest.raises(HsmConfigError, match="CKR_KEY_FUNCTION_NOT_PERMITTED"):
@@ -153,15 +153,14 @@ async def test_an_operation_left_open_is_cured(served, function_list):
     await hsm.encrypt(key, ITEM)
 
     def skipping(original):
-        return lambda *arguments: 0x50
+        return lambda *_: 0x50
 
     function_list.replace(ENCRYPT, skipping)
     with pytest.raises(HsmRetryError):
         await hsm.encrypt(key, ITEM)
     function_list.restore()
-    with pytest.raises(HsmGoneError, match="CKR_OPERATION_ACTIVE"):
-        for _ in range(5):  # pool: until the seat with the open operation is used
-            await hsm.encrypt(key, ITEM)
+    with pytest.raises(HsmGoneError, match="CKR_OPERATION_ACTIVE"):  # the seat used last is the first to be used again
+        await hsm.encrypt(key, ITEM)
     await reached(hsm, "ready")
     assert len(await hsm.encrypt(key, ITEM)) == 1
 
@@ -240,12 +239,13 @@ async def test_a_cancelled_caller_does_not_free_a_busy_session(token, function_l
     hsm = await Hsm.open(token.settings(mode="pool", pool_size=1))
     key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     await hsm.encrypt(key, ITEM)
-    inside, most, gate = [], [], threading.Event()
+    inside, most, entered, gate = [], [], threading.Event(), threading.Event()
 
     def watched(original):
         def call(*arguments):
             inside.append(1)
             most.append(len(inside))
+            entered.set()
             gate.wait(5)
             code = original(*arguments)
             inside.pop()
@@ -255,8 +255,7 @@ async def test_a_cancelled_caller_does_not_free_a_busy_session(token, function_l
 
     function_list.replace(ENCRYPT, watched)
     first = asyncio.create_task(hsm.encrypt(key, ITEM))
-    while not inside:
-        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(entered.wait, 5)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ async def test_wrong_pin_is_tried_once(token, tmp_path, function_list):
     wrong.write_text("0000000000\n")
     logins = []
     function_list.replace(LOGIN, lambda original: lambda *a: logins.append(1) or original(*a))
-    with pytest.raises(HsmConfigError, match="refuses the PIN .CKR_PIN_INCORRECT.; it was tried once") as caught:
+    with pytest.raises(HsmConfigError, match=r"refuses the PIN .CKR_PIN_INCORRECT.; it was tried once") as caught:
         await Hsm.open(token.settings(pin=PinSource(file=wrong)))
     assert len(logins) == 1
     assert "0000000000" not in str(caught.value)
@@ -46,8 +47,6 @@ async def test_a_file_that_is_no_library_is_named(token, tmp_path):
 
 
 async def test_a_library_that_is_no_module_is_named(token):
-    from pathlib import Path
-
     libc = next(
         p for d in ("/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64") if (p := Path(d, "libm.so.6")).exists()
     )
@@ -275,10 +274,8 @@ def test_a_label_that_a_token_cannot_have_is_refused(tmp_path, label):
 
 
 def test_the_script_works_from_anywhere_and_twice(tmp_path):
-    from pathlib import Path
-
     script = Path(__file__).resolve().parents[2] / "softhsm" / "provision"
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     outputs = []
     for _ in range(2):
         command = [str(script), "--token-dir", str(tmp_path / "t"), "--label", "by-script"]
@@ -298,7 +295,8 @@ from pkcs11_glue.module import Module
 from pkcs11_glue.session import HsmSession
 from pkcs11_glue.settings import HsmSettings, PinSource
 d = Path(os.environ["TOKEN_DIR"])
-st = HsmSettings(module=Path(sys.argv[1]), token_label="mimir-test", pin=PinSource(file=d / "pin"), login_lock=d / "login.lock")
+st = HsmSettings(module=Path(sys.argv[1]), token_label="mimir-test", pin=PinSource(file=d / "pin"),
+                 login_lock=d / "login.lock")
 m = Module(st.module, "os")
 login = log_in(m, st)
 s = HsmSession(m.functions, m.open_session(login.token.slot, read_write=True))

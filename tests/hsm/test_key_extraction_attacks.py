@@ -39,7 +39,8 @@ def plain_kek():
                           template={A.SENSITIVE: True, A.EXTRACTABLE: False})
 
 def hardened_kek():
-    return next(k for k in list(s.get_objects({A.CLASS: ObjectClass.SECRET_KEY, A.UNWRAP: True})) if k.label == "mimir-kek-1")
+    found = list(s.get_objects({A.CLASS: ObjectClass.SECRET_KEY, A.UNWRAP: True}))
+    return next(k for k in found if k.label == "mimir-kek-1")
 
 def a_blob(kek):
     """Under the hardened KEK the stored one; under the plain one a key made for it."""
