@@ -38,7 +38,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], before_http: Calla
     try:
         with cli.make_context(PROGRAM, list(arguments), obj=session) as context:
             cli.invoke(context)
-            click.get_text_stream("stdout").flush()
+            sys.stdout.flush()
     except Exception as exc:
         if environ.get("MIMIR_DEBUG"):
             raise

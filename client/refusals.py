@@ -34,7 +34,12 @@ def refusal(status: int, body: object, *, path: str, request_id: str, token_sent
 def error_sentences(body: object) -> list[str]:
     """What Vault's `{"errors": [...]}` says, safe for a terminal; anything else is no sentence."""
     errors = body.get("errors") if isinstance(body, dict) else None
-    return [printable(str(error)) for error in errors if error] if isinstance(errors, list) else []
+    return [one_line(error) for error in errors if error] if isinstance(errors, list) else []
+
+
+def one_line(error: object) -> str:
+    """One error as the middle of a sentence: Go's lists of errors span lines, and some end with a full stop."""
+    return printable(" ".join(str(error).split())).rstrip(".")
 
 
 def _permission_denied(sentences: list[str], *, path: str, token_sent: bool) -> str:
