@@ -102,7 +102,11 @@ class Session:
         return text in _TRUE
 
     def client(self, *, token: str | None = None) -> "Client":
-        """The client for this run; a given token takes the place of the stored one."""
+        """The client for this run; a given token takes the place of the stored one.
+
+        What cannot be printed is found here, before anything is sent: an answer may come only once.
+        """
+        _ = self.format
         if self._before_http is not None:
             self._before_http()
         from client.api import Client

@@ -23,9 +23,11 @@ def load_token(path: Path) -> str:
         return ""
     except OSError as exc:
         raise LocalError(f"the token file {path} cannot be read: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_private(path, os.fstat(descriptor))
-        content = file.read(MAX_TOKEN + 1)
+        content = os.read(descriptor, MAX_TOKEN + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > MAX_TOKEN:
         raise LocalError(f"the token file {path} holds more than a token: remove it and run `mimir login`")
     return content.decode("utf-8", "replace").strip()

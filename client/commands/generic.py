@@ -72,7 +72,12 @@ def delete(session: Session, path: str, parameters: tuple[str, ...]) -> None:
 
 def has_content(answer: "Answer") -> bool:
     """Whether there is more to show than that it worked."""
-    return bool(answer.data or answer.auth or (answer.body and "request_id" not in answer.body))
+    return bool(answer.data or answer.auth or (answer.body and not has_envelope(answer)))
+
+
+def has_envelope(answer: "Answer") -> bool:
+    """Whether this is Vault's usual shape; a few paths (sys/health) answer without it."""
+    return not answer.body.keys().isdisjoint({"request_id", "data", "auth"})
 
 
 def secret_table(answer: "Answer") -> str:
@@ -83,7 +88,7 @@ def secret_table(answer: "Answer") -> str:
         rows += [("lease_renewable", answer.body.get("renewable"))]
     rows += auth_rows(answer)
     rows += sorted_items(answer.data)
-    if not rows and "request_id" not in answer.body:
+    if not rows and not has_envelope(answer):
         rows = sorted_items(answer.body)
     return key_values(rows)
 

@@ -65,6 +65,8 @@ def init(
     """
     if no_escrow and (escrow_shares or escrow_threshold):
         raise click.UsageError("--no-escrow contradicts --escrow-shares and --escrow-threshold")
+    if session.field:
+        raise click.UsageError("--field would drop the other keys, which are shown only once: use -o json")
     _check_quorum("recovery", recovery_shares, recovery_threshold)
     body: JsonObject = {"recovery_shares": recovery_shares, "recovery_threshold": recovery_threshold}
     if no_escrow:
