@@ -23,9 +23,18 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an answer may hold what the terminal's encoding has not
     code = run(sys.argv[1:], os.environ, before_http=import_http_client_without_ssl)
-    if code == ExitCode.BROKEN_PIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at exit
-    sys.exit(code)
+    sys.exit(_flushed(code))
+
+
+def _flushed(code: int) -> int:
+    """Write out what is left, so that the interpreter at its exit finds nothing to fail at."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return code or report(exc)
+    return code
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], before_http: Callable[[], None] | None = None) -> int:
@@ -38,7 +47,6 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], before_http: Calla
     try:
         with cli.make_context(PROGRAM, list(arguments), obj=session) as context:
             cli.invoke(context)
-            sys.stdout.flush()
     except Exception as exc:
         if environ.get("MIMIR_DEBUG"):
             raise

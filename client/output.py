@@ -1,5 +1,6 @@
 """Prints an answer in the format that was asked for."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -21,11 +22,11 @@ def show(session: "Session", answer: "Answer", as_table: Callable[["Answer"], st
     if session.field:
         write_field(find_field(answer.body, session.field), session.format)
     elif session.format != "table":
-        click.echo(serialised(answer.body, session.format))
+        write_line(serialised(answer.body, session.format))
     else:
         _show_warnings(answer.body)
         wrapped = answer.body.get("wrap_info")
-        click.echo(wrap_table(wrapped) if isinstance(wrapped, dict) else as_table(answer))
+        write_line(wrap_table(wrapped) if isinstance(wrapped, dict) else as_table(answer))
 
 
 def show_value(session: "Session", value: "JsonObject", text: str) -> None:
@@ -33,7 +34,7 @@ def show_value(session: "Session", value: "JsonObject", text: str) -> None:
     if session.field:
         write_field(find_field(value, session.field), session.format)
     else:
-        click.echo(text if session.format == "table" else serialised(value, session.format))
+        write_line(text if session.format == "table" else serialised(value, session.format))
 
 
 def _show_warnings(body: "JsonObject") -> None:
@@ -81,11 +82,34 @@ def write_field(value: Any, form: str) -> None:
     if isinstance(value, str) and form == "table":
         write_exact(value.encode("utf-8", "surrogatepass"))
     else:
-        click.echo(serialised(value, "json" if form == "table" else form))
+        write_line(serialised(value, "json" if form == "table" else form))
+
+
+def write_line(text: str) -> None:
+    """A line of text for standard output; what its encoding does not have is escaped."""
+    encoding = (sys.stdout and sys.stdout.encoding) or "utf-8"
+    _write_all(f"{text}\n".encode(encoding, "backslashreplace"))
 
 
 def write_exact(content: bytes, *, newline: bool | None = None) -> None:
     """Bytes as they are; a line break follows only where a person reads them, unless `newline` decides."""
-    click.echo(content, nl=False)
+    _write_all(content)
     if newline or (newline is None and sys.stdout.isatty()):
-        click.echo()
+        _write_all(b"\n")
+
+
+def _write_all(content: bytes) -> None:
+    """Write to the end or raise.
+
+    Under PYTHONUNBUFFERED one write may take a part only (a full disk, a reader that goes away), and Python's own
+    `print` would then lose the rest without an error.
+    """
+    if sys.stdout is None:
+        raise LocalError("there is no standard output to write to")
+    stream, rest = sys.stdout.buffer, memoryview(content)
+    while rest:
+        taken = stream.write(rest)
+        if not taken:
+            raise BlockingIOError(errno.EAGAIN, "it does not take any more")
+        rest = rest[taken:]
+    stream.flush()

@@ -3,6 +3,7 @@
 import click
 
 from client.framework import command
+from client.output import write_line
 
 
 @command(
@@ -25,4 +26,4 @@ def completion(shell: str) -> None:
     completer = get_completion_class(shell)
     if completer is None:
         raise click.UsageError(f"there is no completion for {shell}")
-    click.echo(completer(cli, {}, PROGRAM, COMPLETE_VARIABLE).source(), nl=False)
+    write_line(completer(cli, {}, PROGRAM, COMPLETE_VARIABLE).source().rstrip("\n"))

@@ -1,14 +1,13 @@
 """`mimir version`."""
 
-import click
-
 from client.framework import command
+from client.output import write_line
 
 
 @command("version", local=True, examples=("mimir version",))
 def version() -> None:
     """Print the version of this command."""
-    click.echo(f"mimir {installed_version()}")
+    write_line(f"mimir {installed_version()}")
 
 
 def installed_version() -> str:

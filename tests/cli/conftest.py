@@ -1,6 +1,7 @@
 """A recorder that stands for the appliance, and a way to run `mimir` against it.
 
-It proves what the command sends and how it takes every kind of answer; what the real appliance does is proven elsewhere.
+It proves what the command sends and how it takes every kind of answer; what the real appliance does is proven
+elsewhere.
 """
 
 import io
@@ -73,7 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
         self.close_connection = True
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_LIST = _handle
+
+for _method in ("GET", "PUT", "POST", "DELETE", "LIST"):
+    setattr(_Handler, f"do_{_method}", _Handler._handle)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("stdin", "sentence"), WRONG, ids=lambda value: None)
+@pytest.mark.parametrize(("stdin", "sentence"), WRONG, ids=lambda _: None)
 def test_wrong_words_are_told_apart_and_nothing_is_asked(mimir, appliance, stdin, sentence):
     outcome = mimir("operator", "escrow", "verify", stdin=stdin)
     assert outcome.code == ExitCode.FAILED

@@ -98,7 +98,7 @@ def test_a_directory_a_pipe_and_a_large_file_are_refused(tmp_path):
     large.touch(mode=0o600)
     large.write_bytes(b"x" * 10_000)
     for path in (directory, pipe, large):
-        with pytest.raises(LocalError, match="mimir login|cannot be read"):
+        with pytest.raises(LocalError, match=r"mimir login|cannot be read"):
             load_token(path)
 
 

@@ -16,7 +16,7 @@ HEAVY = (
 
 
 def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMIR_", "VAULT_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MIMIR_", "VAULT_", "PYTHON"))}
     return kept | {"PYTHONPATH": str(ROOT), "MIMIR_TOKEN": "s.t"} | changes
 
 
@@ -68,13 +68,19 @@ def test_python_m_client_is_mimir():
     assert done.stdout.startswith("Usage: mimir ")
 
 
-def test_a_reader_that_goes_away_is_no_traceback(appliance):
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def buffering(request):
+    """Python writes its output in another way when PYTHONUNBUFFERED is set, and fails in another way."""
+    return {"PYTHONUNBUFFERED": request.param}
+
+
+def test_a_reader_that_goes_away_is_no_traceback(appliance, buffering):
     appliance.answers(200, {"data": {"keys": ["key"] * 100_000}})
     process = subprocess.Popen(
         [sys.executable, "-m", "client", "list", "a"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(MIMIR_ADDR=appliance.address),
+        env=environment(MIMIR_ADDR=appliance.address, **buffering),
     )
     process.stdout.read(1)
     process.stdout.close()
@@ -83,19 +89,27 @@ def test_a_reader_that_goes_away_is_no_traceback(appliance):
     assert process.wait() == 141
 
 
-def test_a_full_disk_under_the_output_is_an_error(appliance):
+@pytest.mark.parametrize("arguments", [("read", "a"), ("--help",)])
+def test_a_full_disk_under_the_output_is_an_error(appliance, buffering, arguments):
     appliance.gives(a=1)
     with Path("/dev/full").open("w") as full:
         done = start(
-            "read",
-            "a",
-            env=environment(MIMIR_ADDR=appliance.address),
+            *arguments,
+            env=environment(MIMIR_ADDR=appliance.address, **buffering),
             capture_output=False,
             stdout=full,
             stderr=subprocess.PIPE,
         )
     assert done.returncode == 1
     assert done.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+def test_a_closed_standard_output_is_an_error(appliance):
+    appliance.gives(a=1)
+    command = f"'{sys.executable}' -m client read a >&-"
+    settings = environment(MIMIR_ADDR=appliance.address)
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False, env=settings)
+    assert (done.returncode, done.stderr) == (1, "Error: there is no standard output to write to\n")
 
 
 def test_a_closed_standard_input_is_an_error(appliance):
@@ -112,7 +126,7 @@ def test_a_closed_standard_input_is_an_error(appliance):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_text_that_the_terminal_has_not_is_escaped(appliance, encoding):
     appliance.gives(name="Þór ✓")
     done = start(
@@ -155,7 +169,7 @@ SERVER = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "passed"), SERVER, ids=lambda value: None)
+@pytest.mark.parametrize(("arguments", "passed"), SERVER, ids=lambda _: None)
 def test_server_becomes_the_appliance(mimir, monkeypatch, arguments, passed):
     class BecameError(Exception):
         pass

@@ -135,7 +135,7 @@ INPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "stdin", "sentence"), INPUTS, ids=lambda value: None)
+@pytest.mark.parametrize(("arguments", "stdin", "sentence"), INPUTS, ids=lambda _: None)
 def test_bad_input_is_refused_here_and_not_repeated(mimir, appliance, arguments, stdin, sentence):
     outcome = mimir(*arguments, stdin=stdin)
     assert outcome.code == ExitCode.FAILED
@@ -176,7 +176,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "code", "sentence"), REFUSED, ids=lambda value: None)
+@pytest.mark.parametrize(("status", "body", "code", "sentence"), REFUSED, ids=lambda _: None)
 def test_every_kind_of_refusal_has_its_code_and_sentence(mimir, appliance, status, body, code, sentence):
     appliance.answers(status, body)
     outcome = mimir("read", "a/b", MIMIR_TOKEN=SECRET)
@@ -249,7 +249,7 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "sentence"), STREAMS, ids=lambda value: None)
+@pytest.mark.parametrize(("answer", "sentence"), STREAMS, ids=lambda _: None)
 def test_a_peer_that_is_not_mimir_is_called_so(mimir, answer, sentence):
     listener, thread = _serve_once(answer)
     try:

@@ -1,6 +1,6 @@
 """TLS and Unix sockets: whom the command trusts, and what it says when it does not."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import socket
 import ssl
@@ -22,12 +22,12 @@ def certificate(tmp_path_factory):
     """A self-signed certificate for 127.0.0.1 with its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("mimir.test")])
     built = (
         x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=7)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -133,7 +133,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(("options", "sentence"), FILES, ids=lambda value: None)
+@pytest.mark.parametrize(("options", "sentence"), FILES, ids=lambda _: None)
 def test_a_certificate_file_that_cannot_be_used_is_named(mimir, options, sentence):
     outcome = mimir("read", "a", *options, MIMIR_ADDR="https://127.0.0.1:1")
     assert outcome.code == ExitCode.FAILED

@@ -129,7 +129,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "method", "target", "body"), ROWS, ids=lambda value: None)
+@pytest.mark.parametrize(("arguments", "method", "target", "body"), ROWS, ids=lambda _: None)
 def test_a_command_sends_one_request(mimir, appliance, arguments, method, target, body):
     appliance.answers(200, DATA)
     mimir(*arguments)

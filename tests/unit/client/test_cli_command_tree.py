@@ -24,17 +24,25 @@ def walk(command: click.Command, path: tuple[str, ...]) -> list[tuple[tuple[str,
 TREE = walk(cli, ("mimir",))
 IDS = [" ".join(path) for path, _ in TREE]
 
-PROMISED = """status|server|version|login|operator init|operator seal|operator unseal|operator rotate|operator key-status
-operator escrow verify|hsm status|token create|token lookup|token renew|token revoke|policy write|policy read|policy list
-policy delete|secrets engine enable|secrets engine list|secrets engine disable|secret read|secret write|secret list
-secret delete|audit enable|audit list|audit disable|transit key create|transit key read|transit key list
-transit key rotate|transit key config|transit key delete|transit encrypt|transit decrypt|transit rewrap|read|write|list
-delete|completion"""
+PROMISED = {
+    "": "status server version login read write list delete completion",
+    "operator": "init seal unseal rotate key-status",
+    "operator escrow": "verify",
+    "hsm": "status",
+    "token": "create lookup renew revoke",
+    "policy": "write read list delete",
+    "secrets engine": "enable list disable",
+    "secret": "read write list delete",
+    "audit": "enable list disable",
+    "transit": "encrypt decrypt rewrap",
+    "transit key": "create read list rotate config delete",
+}
+NAMES = [" ".join(filter(None, ("mimir", group, name))) for group, names in PROMISED.items() for name in names.split()]
 
 
-@pytest.mark.parametrize("name", PROMISED.replace("\n", "|").split("|"))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_promised_command_is_there(name):
-    assert f"mimir {name}" in IDS
+    assert name in IDS
 
 
 @pytest.mark.parametrize(("path", "command"), TREE, ids=IDS)

@@ -63,7 +63,7 @@ def test_an_address_is_taken_apart(text, scheme, host, port, prefix):
     "text", ["", "h", "//h", "http:h", "http://:80", "http://h:x", "unix:run", "https://h#f", "http:// h"]
 )
 def test_a_malformed_address_is_refused(text):
-    with pytest.raises(LocalError, match="write it as http://127.0.0.1:8200"):
+    with pytest.raises(LocalError, match=r"write it as http://127\.0\.0\.1:8200"):
         parse_address(text)
 
 
