@@ -144,6 +144,27 @@ def test_the_shell_completes_commands_and_choices(words, offered):
     assert f"plain,{offered}" in start(env=settings).stdout.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"), [((), b"hi\r\n"), (("--raw",), b"hi"), (("--field", "plaintext"), b"aGk=\r\n")]
+)
+def test_on_a_terminal_a_line_break_follows_the_plaintext(appliance, options, shown):
+    appliance.gives(plaintext="aGk=")
+    leader, follower = os.openpty()
+    start(
+        *("transit", "decrypt", "k", "--ciphertext", "c", *options),
+        env=environment(MIMIR_ADDR=appliance.address),
+        capture_output=False,
+        stdout=follower,
+    )
+    os.write(follower, b"END")
+    seen = b""
+    while not seen.endswith(b"END"):
+        seen += os.read(leader, 1024)
+    os.close(follower)
+    os.close(leader)
+    assert seen == shown + b"END"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_names_the_program(shell):
     done = start("completion", shell, env=environment())
