@@ -22,6 +22,7 @@ from core.protocols import CoreTransaction, KeyKind, KeyUsage
 from core.secret import Secret
 
 FirstWrites = Callable[[CoreTransaction], Awaitable[None]]
+BeforeCommit = Callable[["InitResult"], None]
 
 NONE = ShareCounts(shares=0, threshold=0)
 DEFAULT_ESCROW = ShareCounts(shares=5, threshold=3)
@@ -76,9 +77,12 @@ class InitResult:
 class Initializer:
     """One call of init. Its transaction may run again from the start, but the escrow key comes out of the HSM once."""
 
-    def __init__(self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, *, now: float) -> None:
+    def __init__(
+        self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, before_commit: BeforeCommit, *, now: float
+    ) -> None:
         self._hsm = hsm
         self._first_writes = first_writes
+        self._before_commit = before_commit
         self._now = now
         self._recovery = request.recovery_counts()
         self._escrow = request.escrow_counts()
@@ -97,7 +101,7 @@ class Initializer:
         await store_keyring(connection, records, keyring)
         recovery_shares = await self._make_recovery(connection, records)
         await self._first_writes(BarrierTransaction(connection, keyring))
-        return InitResult(
+        result = InitResult(
             cluster_id=cluster.cluster_id,
             cluster_name=cluster.cluster_name,
             recovery_shares=recovery_shares,
@@ -105,6 +109,8 @@ class Initializer:
             escrow_words=await self._release_escrow(),
             escrow_threshold=self._escrow.threshold,
         )
+        self._before_commit(result)
+        return result
 
     async def _refuse_second(self, connection: Statements) -> None:
         """Let one initialiser in at a time (SQLite's BEGIN IMMEDIATE has done so), and only into an empty store."""

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from barrier.changes import SEAL, ChangeRing
 from barrier.connection import Statements
 from barrier.database import Database, check_schema
-from barrier.initialize import NONE, FirstWrites, Initializer, InitRequest, InitResult
+from barrier.initialize import NONE, BeforeCommit, FirstWrites, Initializer, InitRequest, InitResult
 from barrier.keyring_store import load_keyring, load_usage, reserve_encryptions, rotate_keyring
 from barrier.ports import SealHsm
 from barrier.seal_table import CLUSTER, PROGRESS, SealRecords, load_plain, remove
@@ -162,8 +162,12 @@ class Barrier:
 
     # --- opening --------------------------------------------------------------------------------------------------
 
-    async def initialize(self, request: InitRequest, first_writes: FirstWrites) -> InitResult:
+    async def initialize(
+        self, request: InitRequest, first_writes: FirstWrites, *, before_commit: BeforeCommit = lambda _: None
+    ) -> InitResult:
         """Make the cluster; `first_writes` happen with it or not at all. Leaves the appliance unsealed.
+
+        `before_commit` sees the result when all but the commit is done; an error of it ends the attempt.
 
         `first_writes` may run again from the start after a serialisation failure. Raises InvalidRequestError when the
         store holds a cluster: of two callers at once exactly one wins.
@@ -171,7 +175,7 @@ class Barrier:
         async with self._changing:
             if await self._load_cluster():
                 raise InvalidRequestError("Mimir is already initialized")
-            work = Initializer(self._hsm, request, first_writes, now=self._clock.now())
+            work = Initializer(self._hsm, request, first_writes, before_commit, now=self._clock.now())
             result = await self._database.write(work.run, committed=self._ring.publish_all)
             self._ring.bump_seal(sealed_by_operator=False)
             await self._load_cluster()

@@ -13,6 +13,7 @@ from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.pipeline import Pipeline
 from appliance.system.engine import SystemParts, open_routes, system_engine, system_mount
 from appliance.system.hsm import HsmStatus
+from appliance.system.init import Bootstrap
 from appliance.system.node import NodeInfo
 from audit.trail import AuditTrail
 from barrier.seal import Barrier
@@ -49,6 +50,7 @@ class Assembled:
     policies: PolicyStore
     mounts: MountedEngines
     store: MountStore
+    bootstrap: Bootstrap
 
 
 class _PolicyPart:
@@ -105,5 +107,11 @@ def assemble(given: Assembly) -> Assembled:
         open_routes=open_paths,
     )
     return Assembled(
-        pipeline=pipeline, lifecycle=lifecycle, tokens=tokens, policies=policies, mounts=mounts, store=store
+        pipeline=pipeline,
+        lifecycle=lifecycle,
+        tokens=tokens,
+        policies=policies,
+        mounts=mounts,
+        store=store,
+        bootstrap=bootstrap,
     )
