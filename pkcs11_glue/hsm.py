@@ -11,6 +11,7 @@ from core.secret import Secret
 from pkcs11_glue import escrow, keys, sealed, status
 from pkcs11_glue.connection import Connection, connect
 from pkcs11_glue.cryptoki import CryptokiError
+from pkcs11_glue.errors import gone
 from pkcs11_glue.handles import HandleCache, LiveKey
 from pkcs11_glue.link import HsmLink
 from pkcs11_glue.login import node_lock
@@ -70,7 +71,7 @@ class Hsm:
     @property
     def escrow_id(self) -> str:
         """The escrow key that new keys are wrapped under too; "" when there is none."""
-        found = self._link.run_inline(lambda _: self._link.connection.refresh_escrow())
+        found = self._escrow()
         return found.escrow_id if found else ""
 
     def require_kek(self, kek_id: str) -> None:
@@ -93,10 +94,13 @@ class Hsm:
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:
         """A random value and its RFC 3394 wrapping under the escrow key. Raises KeyPolicyError if there is none."""
-        found = self._link.run_inline(lambda _: self._link.connection.refresh_escrow())
+        found = self._escrow()
         if found is None:
             raise KeyPolicyError("this cluster declined escrow: there is no escrow key to prove shares against")
         return await self._run(lambda operations: escrow.challenge(operations.session, found))
+
+    def _escrow(self) -> escrow.EscrowKey | None:
+        return self._link.run_inline(lambda _: self._link.connection.refresh_escrow())
 
     async def _ceremony(self, act: Callable[[HsmSession], T]) -> T:
         """Change token objects: on a read-write session of its own, under the node's lock."""
@@ -138,10 +142,9 @@ class Hsm:
         connection = self._link.connection
         custody = connection.custody_of(kind)
         keys.check_usage(kind, usage)
-        under_escrow = self._link.run_inline(lambda _: connection.refresh_escrow())
         if custody is Custody.SEALED:
-            return await self._generate_sealed(usage, under_escrow)
-        under = keys.WrappingKeys(kek=connection.active_kek, escrow=under_escrow)
+            return await self._generate_sealed(usage)
+        under = keys.WrappingKeys(kek=connection.active_kek, escrow=self._escrow())
         return await self._run(
             lambda operations: keys.generate(operations, kind, usage=usage, under=under), slow=kind in SLOW_KINDS
         )
@@ -203,23 +206,34 @@ class Hsm:
         connection = self._link.connection
         epoch = self._handles.epoch
         if key.custody is Custody.SEALED:
-            return await self._load_sealed(key, epoch)
+            return await self._load_sealed(key)
         kek = connection.kek(key.kek_id)
         handle = await self._run(lambda operations: keys.unwrap(operations, key, kek))
-        return self._handles.put(LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle))
+        return self._keep(LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle))
 
-    async def _load_sealed(self, key: WrappedKey, epoch: int) -> LiveKey:
-        live = await self._live_sealing(self._sealing_key(key.kek_id))
+    async def _load_sealed(self, key: WrappedKey) -> LiveKey:
+        sealing = self._sealing_key(key.kek_id)
+        live = self._handles.get(sealing.key_id) or await self._load(sealing)
         software = await self._use(live, lambda operations: sealed.open_key(operations, key, live.handle))
-        return self._handles.put(
-            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, software=software)
+        if self._active_sealing is None:
+            raise SealedError("the appliance was sealed while the key was opened")
+        return self._keep(
+            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=live.epoch, software=software)
         )
 
-    async def _generate_sealed(self, usage: KeyUsage, under: escrow.EscrowKey | None) -> WrappedKey:
+    def _keep(self, live: LiveKey) -> LiveKey:
+        """Cache a fresh key; one whose epoch ended while it was made is an error, never used."""
+        kept = self._handles.put(live)
+        if kept.epoch != self._handles.epoch:
+            raise gone("re-opened meanwhile")
+        return kept
+
+    async def _generate_sealed(self, usage: KeyUsage) -> WrappedKey:
         sealing = self._active_sealing
         if sealing is None:
             raise SealedError("keys of sealed custody can be made only while the appliance is unsealed")
-        live = await self._live_sealing(sealing)
+        live = self._handles.get(sealing.key_id) or await self._load(sealing)
+        under = self._escrow()  # after the await: a handle of the present epoch
         return await self._use(
             live,
             lambda operations: sealed.generate(
@@ -234,9 +248,6 @@ class Hsm:
             return self._sealing[key_id]
         except KeyError:
             raise CiphertextError(f"this key is sealed by the key {key_id}, which this cluster does not have") from None
-
-    async def _live_sealing(self, sealing: WrappedKey) -> LiveKey:
-        return self._handles.get(sealing.key_id) or await self._load(sealing)
 
     async def _use(self, live: LiveKey, call: Callable[[Operations], T], *, slow: bool = False) -> T:
         """Run a call that uses a live key: inline, or on a thread while the key is held."""

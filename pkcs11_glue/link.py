@@ -18,7 +18,7 @@ import structlog
 from core.errors import HsmConfigError, HsmError, HsmGoneError
 from pkcs11_glue.connection import Connection, connect, translate
 from pkcs11_glue.cryptoki import CryptokiError
-from pkcs11_glue.errors import PinRefusedError, closed, code_name, gone
+from pkcs11_glue.errors import PinRefusedError, closed, code_name, gone, hsm_error
 from pkcs11_glue.module import Module
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.pool import SessionPool
@@ -52,6 +52,7 @@ class HsmLink:
         self._refusal: HsmError = closed()
         self._connection: Connection | None = None
         self._pool: SessionPool | None = None
+        self._sentry: SessionPool | None = None  # one seat for the watch, which must not queue behind work
         self._old_pools: list[SessionPool] = []
         self._latencies: deque[float] = deque(maxlen=5)
         self._reopening: asyncio.Task[None] | None = None
@@ -63,9 +64,9 @@ class HsmLink:
         self._on_epoch()
         self._latencies.clear()
         self._connection = connection
-        self._pool = SessionPool(
-            self._module, connection.login.token.slot, size=self.settings.pool_size, prepare=connection.prepare
-        )
+        slot = connection.login.token.slot
+        self._pool = SessionPool(self._module, slot, size=self.settings.pool_size, prepare=connection.prepare)
+        self._sentry = SessionPool(self._module, slot, size=1, prepare=connection.prepare)
         mode = self.settings.mode
         self.inline = mode == "inline" or (mode == "auto" and connection.latency_us < INLINE_BELOW_US)
         self.state, self.reason = "ready", ""
@@ -112,8 +113,10 @@ class HsmLink:
                 self.trip(exc)
             raise
         except CryptokiError as exc:  # from opening the session, before there was one to test with
-            self.trip(gone(code_name(exc.code)))
-            raise self._refusal from exc
+            failure = hsm_error(exc)
+            if isinstance(failure, HsmGoneError) and connection is self._connection:
+                self.trip(failure)
+            raise failure from exc
 
     def failure(self, operations: Operations, error: CryptokiError) -> HsmError:
         """The error for the caller of a failed inline call; opens the breaker if the token is gone."""
@@ -133,11 +136,15 @@ class HsmLink:
         self._refusal = error
         self._connection = None
         self._on_epoch()
-        if self._pool is not None:
-            self._pool.refuse(error)
-            self._old_pools.append(self._pool)
-            self._pool = None
+        self._retire_pools(error)
         self._reopening = asyncio.create_task(self._reopen(), name="hsm-reopen")
+
+    def _retire_pools(self, error: HsmError) -> None:
+        for pool in (self._pool, self._sentry):
+            if pool is not None:
+                pool.refuse(error)
+                self._old_pools.append(pool)
+        self._pool = self._sentry = None
 
     async def _reopen(self) -> None:
         if not await self._drain():
@@ -210,9 +217,9 @@ class HsmLink:
                 raise gone("known-answer test failed")
             return (time.perf_counter() - start) * 1e6
 
-        if self.inline or self._pool is None:
+        if self.inline or self._sentry is None:
             return look(connection.operations)
-        return await self._pool.run(look)
+        return await self._sentry.run(look)
 
     def _trip_if(self, connection: Connection, error: HsmError) -> None:
         if connection is self._connection:
@@ -240,10 +247,7 @@ class HsmLink:
         self._refusal = closed()
         self._connection = None
         self._on_epoch()
-        if self._pool is not None:
-            self._pool.refuse(self._refusal)
-            self._old_pools.append(self._pool)
-            self._pool = None
+        self._retire_pools(self._refusal)
         await self._watching
         if self._reopening is not None:
             await self._reopening

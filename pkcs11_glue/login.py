@@ -111,5 +111,7 @@ def _refusal(exc: CryptokiError | TokenMissingError, settings: HsmSettings) -> H
         return exc
     name = code_name(exc.code)
     return HsmConfigError(
-        f"the HSM token cannot be opened: {exc.function} of {settings.module} answered {name}", code=name
+        f"the HSM token cannot be opened: {exc.function} of {settings.module} answered {name};"
+        " is its storage there, and may this user read it?",
+        code=name,
     )

@@ -86,6 +86,11 @@ class Operations:
         self._buffer_address = addressof(self._buffer)
         self._view = memoryview(self._buffer).cast("B")
 
+    def _shrink(self) -> None:
+        """Do not keep a large buffer for each session of the pool."""
+        if len(self._view) > _BUFFER_BYTES:
+            self._grow(_BUFFER_BYTES)
+
     # --- AES-GCM --------------------------------------------------------------------------------------------------
 
     def encrypt(self, key: int, items: Sequence[AeadInput]) -> list[bytes]:
@@ -97,6 +102,7 @@ class Operations:
             nonce = nonces[start : start + NONCE_BYTES]
             start += NONCE_BYTES
             encrypted.append(nonce + self.encrypt_with_nonce(key, nonce, item.payload, item.associated_data))
+        self._shrink()
         return encrypted
 
     def encrypt_with_nonce(self, key: int, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
@@ -117,7 +123,9 @@ class Operations:
 
     def decrypt(self, key: int, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
         """Undo `encrypt`; one that does not authenticate is a CiphertextError in its place."""
-        return [self._decrypt_or_refuse(key, item.payload, item.associated_data) for item in items]
+        decrypted = [self._decrypt_or_refuse(key, item.payload, item.associated_data) for item in items]
+        self._shrink()
+        return decrypted
 
     def _decrypt_or_refuse(self, key: int, sealed: bytes, associated_data: bytes) -> bytes | CiphertextError:
         if len(sealed) < NONCE_BYTES + TAG_BYTES:
