@@ -16,7 +16,7 @@ from barrier.recovery import new_recovery_key, split_recovery_key
 from barrier.seal_table import CLUSTER, RECOVERY, Cluster, SealRecords, load_plain, store_plain
 from barrier.share_counts import ShareCounts, check_share_counts
 from barrier.transaction import BarrierTransaction
-from core.errors import HsmConfigError, InvalidRequestError
+from core.errors import InvalidRequestError
 from core.ids import new_uuid
 from core.protocols import CoreTransaction, KeyKind, KeyUsage
 from core.secret import Secret
@@ -75,7 +75,7 @@ class InitResult:
 
 
 class Initializer:
-    """One call of init. Its transaction may run again from the start, but the escrow key comes out of the HSM once."""
+    """One call of init. Its transaction may run again from the start; every step of it can."""
 
     def __init__(
         self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, before_commit: BeforeCommit, *, now: float
@@ -86,13 +86,11 @@ class Initializer:
         self._now = now
         self._recovery = request.recovery_counts()
         self._escrow = request.escrow_counts()
-        self._escrow_value: Secret | None = None
-        self._escrow_discarded = False
 
     async def run(self, connection: Statements) -> InitResult:
         """Everything, inside one transaction. Raises InvalidRequestError when somebody was first."""
         await self._refuse_second(connection)
-        await self._settle_escrow()
+        escrow_words = await self._decide_escrow()
         cluster = await self._make_cluster()
         raw = msgspec.json.encode(cluster)
         await store_plain(connection, CLUSTER, raw)
@@ -106,7 +104,7 @@ class Initializer:
             cluster_name=cluster.cluster_name,
             recovery_shares=recovery_shares,
             recovery_threshold=self._recovery.threshold,
-            escrow_words=await self._release_escrow(),
+            escrow_words=escrow_words,
             escrow_threshold=self._escrow.threshold,
         )
         self._before_commit(result)
@@ -119,13 +117,12 @@ class Initializer:
         if await load_plain(connection, CLUSTER) is not None:
             raise InvalidRequestError("Mimir is already initialized")
 
-    async def _settle_escrow(self) -> None:
-        """Before any key is made: keys are wrapped under the escrow key at birth."""
-        if self._escrow.shares and not self._hsm.escrow_id:
-            raise HsmConfigError("the HSM token has no escrow key; provision one, or decline the escrow")
-        if not self._escrow.shares and self._hsm.escrow_id and not self._escrow_discarded:
+    async def _decide_escrow(self) -> list[str]:
+        """Before any key is made, since keys are wrapped under the escrow key at birth. Answers the words."""
+        if not self._escrow.shares:
             await self._hsm.discard_escrow_key()
-            self._escrow_discarded = True
+            return []
+        return split_escrow(await self._hsm.release_escrow_key(), self._escrow)
 
     async def _make_cluster(self) -> Cluster:
         return Cluster(
@@ -146,11 +143,3 @@ class Initializer:
         recovery_key, check = new_recovery_key()
         await records.store(connection, RECOVERY, Secret(msgspec.json.encode(check)))
         return [share.expose() for share in split_recovery_key(recovery_key, self._recovery)]
-
-    async def _release_escrow(self) -> list[str]:
-        """Last: what comes out of the HSM once should not be lost to an error that could have come before."""
-        if not self._escrow.shares:
-            return []
-        if self._escrow_value is None:
-            self._escrow_value = await self._hsm.release_escrow_key()
-        return split_escrow(self._escrow_value, self._escrow)

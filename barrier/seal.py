@@ -200,6 +200,7 @@ class Barrier:
         if self._ring.sealed_by_operator:
             self._drop()
             return
+        await self._hsm.settle_escrow()  # a node that was killed between commit and this left it to the next
         self._hsm.set_sealing_key(records.cluster.sealing_key)
         self.storage.unseal(keyring)
         self.state = SealState.UNSEALED

@@ -1,11 +1,11 @@
-"""The escrow key's life: unclaimed after provisioning, released once as a value, hardened from then on.
+"""The escrow key's life: unclaimed after provisioning, released as a value during init, hardened from then on.
 
-    unclaimed (extractable, wraps only)  --claim-->  hardened (wraps only, never leaves)
-                                         --discard-->  none: escrow was declined
+    unclaimed (extractable, wraps only)  --claim-->    hardened beside it (wraps only)  --settle-->  hardened
+                                         --discard-->  unclaimed, no hardened one        --settle-->  none
 
-A claim creates the hardened object before it destroys the unclaimed one, under the same CKA_ID and with the same value,
-so a process killed between the two leaves a state from which the next claim goes on. A claim that was killed after
-that has lost the value: then the token answers "already claimed" and is provisioned anew, as nothing depends on it yet.
+Claim and discard can be repeated until the cluster is committed; settle, after the commit, destroys the unclaimed key.
+So an init that is killed anywhere leaves a state from which the next one goes on, and no value is lost with it.
+Hardened and unclaimed key have the same CKA_ID and value.
 """
 
 import os
@@ -53,7 +53,7 @@ def find_unclaimed(session: HsmSession) -> EscrowKey | None:
 
 
 def claim(session: HsmSession) -> Secret:
-    """Read the value once and harden the key. The session is read-write and the node's lock is held."""
+    """Read the value and make the hardened key. The session is read-write and the node's lock is held."""
     unclaimed = find_unclaimed(session)
     if unclaimed is None:
         raise _nothing_to_claim(session)
@@ -64,14 +64,21 @@ def claim(session: HsmSession) -> Secret:
         handle = session.create(template | {Attribute.VALUE: value.expose()})
         hardened = EscrowKey(escrow_id=unclaimed.escrow_id, handle=handle)
     _check_same_key(session, hardened, unclaimed, value)
-    session.functions.call("C_DestroyObject", session.handle, unclaimed.handle)
     return value
 
 
 def discard(session: HsmSession) -> None:
-    """Destroy the unclaimed key: this cluster declines escrow. The session is read-write and the node's lock held."""
-    if find_escrow(session) is not None:
+    """This cluster declines escrow: no hardened key. The session is read-write and the node's lock held."""
+    hardened = find_escrow(session)
+    if hardened is None:
+        return
+    if find_unclaimed(session) is None:
         raise _already_claimed()
+    session.functions.call("C_DestroyObject", session.handle, hardened.handle)
+
+
+def settle(session: HsmSession) -> None:
+    """The cluster is committed: its value, or its refusal of one, is final. Read-write session, node's lock held."""
     unclaimed = find_unclaimed(session)
     if unclaimed is not None:
         session.functions.call("C_DestroyObject", session.handle, unclaimed.handle)

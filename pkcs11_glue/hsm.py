@@ -85,12 +85,18 @@ class Hsm:
     # --- ceremonies -----------------------------------------------------------------------------------------------
 
     async def release_escrow_key(self) -> Secret:
-        """The escrow key's value, once, at cluster initialisation; the key is hardened in the same step."""
+        """The escrow key's value, during cluster initialisation; keys are wrapped under it from now on."""
         return await self._ceremony(escrow.claim)
 
     async def discard_escrow_key(self) -> None:
-        """Destroy the unclaimed escrow key: this cluster declines escrow."""
+        """This cluster declines escrow: keys are not wrapped under one."""
         await self._ceremony(escrow.discard)
+
+    async def settle_escrow(self) -> None:
+        """The initialisation is committed: the value can never be released again."""
+        found = await self._run(lambda operations: escrow.find_unclaimed(operations.session))
+        if found is not None:
+            await self._ceremony(escrow.settle)
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:
         """A random value and its RFC 3394 wrapping under the escrow key. Raises KeyPolicyError if there is none."""

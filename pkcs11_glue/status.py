@@ -26,7 +26,7 @@ class HsmStatus(msgspec.Struct, frozen=True, kw_only=True):
     kek_ids: list[str]
     active_kek_id: str
     escrow_id: str
-    object_count: int  # token objects; -1 when they could not be counted
+    objects: int  # token objects; -1 when they could not be counted
     mechanisms: list[MechanismStatus]
     custody: dict[str, str]  # by kind of key: "hsm", "sealed", or "none" when the token cannot have it
 
@@ -47,8 +47,8 @@ def collect(link: HsmLink, *, epoch: int, live_handles: int) -> HsmStatus:
         live_handles=live_handles,
         kek_ids=list(connection.keks) if connection else [],
         active_kek_id=connection.active_kek.kek_id if connection else "",
-        escrow_id=connection.escrow.escrow_id if connection and connection.escrow else "",
-        object_count=_count_objects(connection),
+        escrow_id=_escrow_id(connection),
+        objects=_count_objects(connection),
         mechanisms=connection.mechanisms if connection else [],
         custody={kind.value: _custody(connection, kind) for kind in KeyKind} if connection else {},
     )
@@ -68,3 +68,11 @@ def _count_objects(connection: Connection | None) -> int:
         return connection.count_objects()
     except CryptokiError:
         return -1
+
+
+def _escrow_id(connection: Connection | None) -> str:
+    try:
+        found = connection.refresh_escrow() if connection else None
+    except CryptokiError:
+        return ""
+    return found.escrow_id if found else ""

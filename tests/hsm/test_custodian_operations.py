@@ -227,7 +227,7 @@ async def test_the_token_holds_two_objects_however_many_keys_there_are(hsm):
         usage = KeyUsage.ENCRYPT if kind is KeyKind.AES_256 else KeyUsage.MAC
         for _ in range(20):
             await hsm.generate_key(kind, usage=usage)
-    assert hsm.status().object_count == 2
+    assert hsm.status().objects == 2
 
 
 async def test_status_tells_what_the_token_can_do(hsm):

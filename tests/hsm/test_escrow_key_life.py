@@ -39,7 +39,7 @@ async def test_a_sealed_key_is_escrowed_too(hsm):
 
 async def test_exactly_two_objects_after_release(hsm):
     await hsm.release_escrow_key()
-    assert hsm.status().object_count == 2
+    assert hsm.status().objects == 2
 
 
 async def test_a_second_release_is_refused(hsm):
@@ -59,7 +59,7 @@ async def test_before_the_release_nothing_is_escrowed(hsm):
 
 async def test_a_declined_escrow_key_is_destroyed(hsm):
     await hsm.discard_escrow_key()
-    assert hsm.status().object_count == 1
+    assert hsm.status().objects == 1
     await hsm.discard_escrow_key()
     with pytest.raises(HsmConfigError, match="no escrow key to release"):
         await hsm.release_escrow_key()
@@ -126,7 +126,7 @@ async def test_a_claim_killed_between_its_steps_goes_on(token, step):
     value = await hsm.release_escrow_key()
     sample, wrapped = await hsm.escrow_challenge()
     assert aes_key_unwrap(value.expose(), wrapped) == sample
-    assert hsm.status().object_count == 2
+    assert hsm.status().objects == 2
     await hsm.close()
 
 

@@ -321,6 +321,6 @@ def test_half_made_objects_are_swept_and_the_kek_survives(token):
         hsm = await Hsm.open(token.settings())
         shown = hsm.status()
         await hsm.close()
-        return shown.object_count
+        return shown.objects
 
     assert asyncio.run(count()) <= 2

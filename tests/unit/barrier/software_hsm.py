@@ -28,8 +28,9 @@ class SoftwareHsm:
         self._keks = {kek_id: kek}
         self._active = kek_id
         self._escrow = escrow or os.urandom(32)
-        self._escrow_id = escrow_id
-        self._released = False
+        self._provisioned = escrow_id
+        self._escrow_id = ""
+        self._settled = False
         self._loaded: dict[str, bytes] = {}
         self.sealing_key: WrappedKey | None = None
         self.gone = False
@@ -53,13 +54,16 @@ class SoftwareHsm:
             raise HsmConfigError(f"the token holds no KEK {kek_id}")
 
     async def release_escrow_key(self) -> Secret:
-        if self._released or not self._escrow_id:
+        if self._settled or not self._provisioned:
             raise HsmConfigError("the escrow key has left the token already, or never was")
-        self._released = True
+        self._escrow_id = self._provisioned
         return Secret(self._escrow)
 
     async def discard_escrow_key(self) -> None:
         self._escrow_id = ""
+
+    async def settle_escrow(self) -> None:
+        self._settled = True
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:
         value = os.urandom(32)
