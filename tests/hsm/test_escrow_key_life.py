@@ -39,11 +39,23 @@ async def test_a_sealed_key_is_escrowed_too(hsm):
 
 async def test_exactly_two_objects_after_release(hsm):
     await hsm.release_escrow_key()
+    await hsm.settle_escrow()
+    await hsm.settle_escrow()
     assert hsm.status().objects == 2
 
 
-async def test_a_second_release_is_refused(hsm):
+async def test_the_release_can_be_repeated_until_it_is_settled(hsm):
+    """An init that fails between release and commit is simply made again, with or without escrow."""
+    value = await hsm.release_escrow_key()
+    assert await hsm.release_escrow_key() == value
+    await hsm.discard_escrow_key()
+    assert hsm.escrow_id == ""
+    assert await hsm.release_escrow_key() == value
+
+
+async def test_a_release_after_settling_is_refused(hsm):
     await hsm.release_escrow_key()
+    await hsm.settle_escrow()
     with pytest.raises(HsmConfigError, match="belongs to an initialised cluster"):
         await hsm.release_escrow_key()
     with pytest.raises(HsmConfigError, match="belongs to an initialised cluster"):
@@ -59,6 +71,7 @@ async def test_before_the_release_nothing_is_escrowed(hsm):
 
 async def test_a_declined_escrow_key_is_destroyed(hsm):
     await hsm.discard_escrow_key()
+    await hsm.settle_escrow()
     assert hsm.status().objects == 1
     await hsm.discard_escrow_key()
     with pytest.raises(HsmConfigError, match="no escrow key to release"):
@@ -126,6 +139,7 @@ async def test_a_claim_killed_between_its_steps_goes_on(token, step):
     value = await hsm.release_escrow_key()
     sample, wrapped = await hsm.escrow_challenge()
     assert aes_key_unwrap(value.expose(), wrapped) == sample
+    await hsm.settle_escrow()
     assert hsm.status().objects == 2
     await hsm.close()
 
@@ -133,6 +147,7 @@ async def test_a_claim_killed_between_its_steps_goes_on(token, step):
 async def test_a_foreign_unclaimed_key_beside_an_escrow_key_is_refused(token):
     hsm = await Hsm.open(token.settings())
     await hsm.release_escrow_key()
+    await hsm.settle_escrow()
     await hsm._ceremony(escrow.create_unclaimed)
     with pytest.raises(HsmConfigError, match="of one cluster and an unclaimed one of another"):
         await hsm.release_escrow_key()
