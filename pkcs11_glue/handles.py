@@ -66,7 +66,7 @@ class HandleCache:
             return live
         present = self.get(live.key_id)
         if present is not None:
-            self._retire(live)
+            self.discard(live)
             return present
         while len(self._live) >= self._capacity:
             self._evict_one()
@@ -87,27 +87,28 @@ class HandleCache:
         """Destroy every key."""
         keys, self._live = list(self._live.values()), {}
         for live in keys:
-            self._retire(live)
+            self.discard(live)
 
     def start_epoch(self) -> None:
         """Forget everything: the module is, or will be, finalised, and has destroyed its objects itself."""
         self.epoch += 1
         self._live.clear()
 
+    def discard(self, live: LiveKey) -> None:
+        """Destroy a key, now or when the last call that uses it ends."""
+        live.retired = True
+        if not live.users:
+            self._dispose(live)
+
     def _evict_one(self) -> None:
         while True:
             key_id, live = next(iter(self._live.items()))
             del self._live[key_id]
             if not live.recent:
-                self._retire(live)
+                self.discard(live)
                 return
             live.recent = False
             self._live[key_id] = live
-
-    def _retire(self, live: LiveKey) -> None:
-        live.retired = True
-        if not live.users:
-            self._dispose(live)
 
     def _dispose(self, live: LiveKey) -> None:
         live.software = None

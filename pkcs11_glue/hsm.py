@@ -34,6 +34,8 @@ class Hsm:
     def __init__(self, settings: HsmSettings, module: Module, connection: Connection) -> None:
         """Use `open`."""
         self._handles = HandleCache(settings.handle_cache, self._destroy)
+        self._always_inline = settings.mode == "inline"
+        self._drops = 0  # how often drop_keys was called
         self._sealing: dict[str, WrappedKey] = {}
         self._active_sealing: WrappedKey | None = None
         self._destroying: set[asyncio.Future[None]] = set()
@@ -139,6 +141,7 @@ class Hsm:
 
     def drop_keys(self) -> None:
         """Destroy every live key and forget the sealing keys: the appliance is being sealed."""
+        self._drops += 1
         self._handles.drop_all()
         self._sealing.clear()
         self._active_sealing = None
@@ -160,7 +163,9 @@ class Hsm:
         weight = _weigh(items, MAX_PAYLOAD_BYTES)
         live = self._handles.get(key.key_id) or await self._load(key)
         _check(live, KeyUsage.ENCRYPT)
-        if self._link.inline and weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS:
+        if self._link.inline and (
+            (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
+        ):
             operations = self._link.connection.operations
             try:
                 return operations.encrypt(live.handle, items)
@@ -173,7 +178,9 @@ class Hsm:
         weight = _weigh(items, MAX_PAYLOAD_BYTES + NONCE_BYTES + TAG_BYTES)
         live = self._handles.get(key.key_id) or await self._load(key)
         _check(live, KeyUsage.ENCRYPT)
-        if self._link.inline and weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS:
+        if self._link.inline and (
+            (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
+        ):
             operations = self._link.connection.operations
             try:
                 return operations.decrypt(live.handle, items)
@@ -210,25 +217,28 @@ class Hsm:
     async def _load(self, key: WrappedKey) -> LiveKey:
         """Unwrap a key that is not live."""
         connection = self._link.connection
-        epoch = self._handles.epoch
+        epoch, drops = self._handles.epoch, self._drops
         if key.custody is Custody.SEALED:
             return await self._load_sealed(key)
         kek = connection.kek(key.kek_id)
         handle = await self._run(lambda operations: keys.unwrap(operations, key, kek))
-        return self._keep(LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle))
-
-    async def _load_sealed(self, key: WrappedKey) -> LiveKey:
-        sealing = self._sealing_key(key.kek_id)
-        live = self._handles.get(sealing.key_id) or await self._load(sealing)
-        software = await self._use(live, lambda operations: sealed.open_key(operations, key, live.handle))
-        if self._active_sealing is None:
-            raise SealedError("the appliance was sealed while the key was opened")
         return self._keep(
-            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=live.epoch, software=software)
+            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle), drops=drops
         )
 
-    def _keep(self, live: LiveKey) -> LiveKey:
-        """Cache a fresh key; one whose epoch ended while it was made is an error, never used."""
+    async def _load_sealed(self, key: WrappedKey) -> LiveKey:
+        sealing, drops = self._sealing_key(key.kek_id), self._drops
+        live = self._handles.get(sealing.key_id) or await self._load(sealing)
+        software = await self._use(live, lambda operations: sealed.open_key(operations, key, live.handle))
+        return self._keep(
+            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=live.epoch, software=software), drops=drops
+        )
+
+    def _keep(self, live: LiveKey, *, drops: int) -> LiveKey:
+        """Cache a fresh key; one whose epoch ended, or that was to be dropped while it was made, is an error."""
+        if drops != self._drops:
+            self._handles.discard(live)
+            raise SealedError("the appliance was sealed while this key was opened")
         kept = self._handles.put(live)
         if kept.epoch != self._handles.epoch:
             raise gone("re-opened meanwhile")
@@ -257,7 +267,7 @@ class Hsm:
 
     async def _use(self, live: LiveKey, call: Callable[[Operations], T], *, slow: bool = False) -> T:
         """Run a call that uses a live key: inline, or on a thread while the key is held."""
-        if self._link.inline and (not slow or self._link.settings.mode == "inline"):
+        if self._link.inline and (not slow or self._always_inline):
             return self._link.run_inline(call)
         return await self._on_thread(live, call)
 
@@ -267,7 +277,7 @@ class Hsm:
 
     async def _run(self, call: Callable[[Operations], T], *, slow: bool = False) -> T:
         """Run a call that uses no live key."""
-        if self._link.inline and (not slow or self._link.settings.mode == "inline"):
+        if self._link.inline and (not slow or self._always_inline):
             return self._link.run_inline(call)
         return await self._link.run_pooled(call, ended=_nothing)
 

@@ -57,7 +57,10 @@ class Operations:
     __slots__ = (
         "_buffer",
         "_buffer_address",
-        "_functions",
+        "_decrypt",
+        "_decrypt_init",
+        "_encrypt",
+        "_encrypt_init",
         "_gcm",
         "_gcm_address",
         "_gcm_mechanism",
@@ -65,13 +68,18 @@ class Operations:
         "_length",
         "_length_address",
         "_probe_key",
+        "_sign_data",
+        "_sign_init",
         "_view",
         "session",
     )
 
     def __init__(self, functions: Functions, session: HsmSession) -> None:
         self.session = session
-        self._functions = functions
+        # bound once: a look-up less for each call, and they read the function list at each call all the same
+        self._encrypt_init, self._encrypt = functions.C_EncryptInit, functions.C_Encrypt
+        self._decrypt_init, self._decrypt = functions.C_DecryptInit, functions.C_Decrypt
+        self._sign_init, self._sign_data = functions.C_SignInit, functions.C_Sign
         self._gcm = CkGcmParams(iv_length=NONCE_BYTES, iv_bits=NONCE_BYTES * 8, tag_bits=TAG_BYTES * 8)
         self._gcm_mechanism = mechanism(Mechanism.AES_GCM, self._gcm)
         self._gcm_address = addressof(self._gcm_mechanism)
@@ -112,11 +120,11 @@ class Operations:
         if size + TAG_BYTES > len(self._view):
             self._grow(size + TAG_BYTES)
         handle = self.session.handle
-        code = self._functions.C_EncryptInit(handle, self._gcm_address, key)
+        code = self._encrypt_init(handle, self._gcm_address, key)
         if code:
             raise CryptokiError("C_EncryptInit", code)
         self._length.value = size + TAG_BYTES
-        code = self._functions.C_Encrypt(handle, plaintext, size, self._buffer_address, self._length_address)
+        code = self._encrypt(handle, plaintext, size, self._buffer_address, self._length_address)
         if code:
             raise CryptokiError("C_Encrypt", code)
         return self._view[: self._length.value].tobytes()
@@ -151,11 +159,11 @@ class Operations:
         if size > len(self._view):
             self._grow(size)
         handle = self.session.handle
-        code = self._functions.C_DecryptInit(handle, self._gcm_address, key)
+        code = self._decrypt_init(handle, self._gcm_address, key)
         if code:
             raise CryptokiError("C_DecryptInit", code)
         self._length.value = size
-        code = self._functions.C_Decrypt(handle, ciphertext, size, self._buffer_address, self._length_address)
+        code = self._decrypt(handle, ciphertext, size, self._buffer_address, self._length_address)
         if code:
             raise CryptokiError("C_Decrypt", code)
         plaintext = self._view[: self._length.value].tobytes()
@@ -197,11 +205,11 @@ class Operations:
 
     def _sign(self, key: int, how: CkMechanism, data: bytes, size: int = 1024) -> bytes:
         handle = self.session.handle
-        code = self._functions.C_SignInit(handle, addressof(how), key)
+        code = self._sign_init(handle, addressof(how), key)
         if code:
             raise CryptokiError("C_SignInit", code)
         self._length.value = size
-        code = self._functions.C_Sign(handle, data, len(data), self._buffer_address, self._length_address)
+        code = self._sign_data(handle, data, len(data), self._buffer_address, self._length_address)
         if code:
             raise CryptokiError("C_Sign", code)
         return self._view[: self._length.value].tobytes()

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from core.errors import HsmGoneError, HsmRetryError
+from core.errors import HsmGoneError, HsmRetryError, SealedError
 from core.protocols import AeadInput, KeyKind, KeyUsage
 from pkcs11_glue import link
 from pkcs11_glue.handles import LiveKey
@@ -18,8 +18,21 @@ async def test_a_key_unwrapped_in_an_epoch_that_ended_is_an_error(hsm):
     """It must not be used, not even by the caller that asked for it."""
     fresh = LiveKey(key_id="k", kind=KeyKind.AES_256, usage=KeyUsage.ENCRYPT, epoch=hsm.status().epoch - 1, handle=1)
     with pytest.raises(HsmGoneError, match="re-opened meanwhile"):
-        hsm._keep(fresh)
+        hsm._keep(fresh, drops=hsm._drops)
     assert hsm.status().live_handles == 0
+
+
+async def test_a_key_opened_while_the_appliance_is_sealed_is_destroyed(token):
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=2))
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    encrypting = asyncio.create_task(hsm.encrypt(key, [AeadInput(b"late")]))
+    await asyncio.sleep(0)  # it waits for the unwrap now
+    hsm.drop_keys()
+    with pytest.raises(SealedError, match="sealed while"):
+        await encrypting
+    assert hsm.status().live_handles == 0
+    assert len(hsm._link.connection.operations.session.find({})) <= 4  # two token objects, the probe, one going
+    await hsm.close()
 
 
 async def test_the_watch_does_not_queue_behind_work(token, function_list, monkeypatch):
