@@ -45,10 +45,13 @@ class Database:
         self._inline = make_inline_engine(parsed) if self.is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
-        self._turn: asyncio.Semaphore = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+        self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+        self._writes: set[asyncio.Task[object]] = set()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Finish the transactions under way and close every connection."""
+        while self._writes:
+            await asyncio.wait(self._writes)
         await self._engine.dispose()
         if self._inline is not None:
             self._inline.dispose()
@@ -80,8 +83,20 @@ class Database:
         """Run `work` in one transaction; durable when this returns.
 
         `work` runs again after a serialisation failure. `committed` is called as soon as others may see the changes,
-        also when a COMMIT failed and nobody knows. Raises StoreUnavailableError.
+        also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
+        that no cache hears of, and a connection could go back to the pool in the middle. Raises StoreUnavailableError.
         """
+        task = asyncio.ensure_future(self._write(work, committed))
+        self._writes.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[object]") -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also when its caller is gone
+
+    async def _write(self, work: Work[T], committed: Callable[[], None]) -> T:
         deadline = time.monotonic() + self._patience
         pause = 0.001
         reconnects = 1

@@ -99,6 +99,7 @@ class Initializer:
         await store_keyring(connection, records, keyring)
         recovery_shares = await self._make_recovery(connection, records)
         await self._first_writes(BarrierTransaction(connection, keyring))
+        await self._write_first(connection, keyring)
         result = InitResult(
             cluster_id=cluster.cluster_id,
             cluster_name=cluster.cluster_name,
@@ -123,6 +124,13 @@ class Initializer:
             await self._hsm.discard_escrow_key()
             return []
         return split_escrow(await self._hsm.release_escrow_key(), self._escrow)
+
+    async def _write_first(self, connection: Statements, keyring: Keyring) -> None:
+        transaction = BarrierTransaction(connection, keyring)
+        try:
+            await self._first_writes(transaction)
+        finally:
+            transaction.end()
 
     async def _make_cluster(self) -> Cluster:
         return Cluster(

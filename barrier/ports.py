@@ -22,7 +22,7 @@ class SealHsm(KeyCustodian, Protocol):
 
     @property
     def escrow_id(self) -> str:
-        """The escrow key that new keys are wrapped under too; empty when there is none."""
+        """The escrow key that new keys are wrapped under too; empty before its release, and when there is none."""
         ...
 
     def require_kek(self, kek_id: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeVar
@@ -17,7 +18,7 @@ from barrier.share_counts import ShareCounts
 from barrier.storage import SEALED, BarrierStorage
 from barrier.unseal import Quorum, UnsealProgress, load_progress, take_share
 from core.clock import Clock
-from core.errors import HsmConfigError, InvalidRequestError, NotInitializedError, SealedError
+from core.errors import HsmConfigError, InvalidRequestError, NotInitializedError, SealedError, StoreUnavailableError
 from core.secret import Secret
 
 T = TypeVar("T")
@@ -91,10 +92,9 @@ class Barrier:
         return barrier
 
     async def close(self) -> None:
-        """Finish the writes under way, forget the keyring and close the connections."""
-        await self.storage.close()
-        self._drop()
+        """Finish the writes under way, close the connections and forget the keyring."""
         await self._database.close()
+        self._drop()
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -218,12 +218,17 @@ class Barrier:
     # --- sealing, and opening again by hand ------------------------------------------------------------------------
 
     async def seal(self) -> None:
-        """Drop the keys here, and have every process of the node drop theirs before its next request."""
+        """Drop the keys here, and have every process of the node drop theirs before its next request.
+
+        Shares from an earlier attempt to unseal, which a restart has overtaken, are forgotten.
+        """
         self._initialized()
         self._ring.bump_seal(sealed_by_operator=True)
         async with self._changing:
             self._drop()
             self._seen = self._ring.seal_word
+        with suppress(StoreUnavailableError):  # sealing never depends on the store
+            await self._database.write(lambda connection: remove(connection, PROGRESS))
 
     def _drop(self) -> None:
         self.storage.seal()

@@ -45,7 +45,6 @@ class BarrierStorage:
         self._reserve = reserve
         self._reserving = asyncio.Lock()
         self._caches: WeakSet[Evictable] = WeakSet()
-        self._writes: set[asyncio.Task[object]] = set()
 
     # --- the seal's side ------------------------------------------------------------------------------------------
 
@@ -64,11 +63,6 @@ class BarrierStorage:
         if self._keyring is None:
             raise SealedError(SEALED)
         return self._keyring
-
-    async def close(self) -> None:
-        """Wait for the transactions that are under way."""
-        while self._writes:
-            await asyncio.wait(self._writes)
 
     # --- caches ---------------------------------------------------------------------------------------------------
 
@@ -191,23 +185,9 @@ class BarrierStorage:
         return await self._database.read(lambda connection: work(connection, fresh))
 
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
-        """Run `body` in one transaction and commit it; durable, and known to every process, when this returns.
-
-        A caller that is cancelled does not stop it: otherwise a commit could happen that no cache hears of.
-        """
+        """Run `body` in one transaction and commit it; durable, and known to every process, when this returns."""
         if self.keyring.budget <= 0:
             await self._make_room()
-        task = asyncio.ensure_future(self._transact(body))
-        self._writes.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: "asyncio.Task[object]") -> None:
-        self._writes.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may be gone; the error has been theirs
-
-    async def _transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         try:
             return await self._transact_once(body)
         except UnknownTermError:
@@ -223,7 +203,7 @@ class BarrierStorage:
             try:
                 return await body(transaction)
             finally:
-                touched[:] = transaction.touched
+                touched[:] = transaction.end()
 
         return await self._database.write(work, committed=lambda: self._publish(touched))
 

@@ -1,5 +1,7 @@
 """A transaction over entries and records, as engines and the appliance see it."""
 
+from collections.abc import Sequence
+
 from barrier import entries, records
 from barrier.connection import Statements
 from barrier.keyring import Keyring
@@ -18,69 +20,79 @@ class BarrierTransaction:
     """Implements core.protocols.CoreTransaction on a connection that has begun a transaction."""
 
     def __init__(self, connection: Statements, keyring: Keyring) -> None:
-        self._connection = connection
+        self._connection: Statements | None = connection
         self._keyring = keyring
-        self.touched: list[str] = []
+        self._touched: list[str] = []
+
+    def _live(self) -> Statements:
+        if self._connection is None:
+            raise RuntimeError("the transaction has ended")
+        return self._connection
+
+    def end(self) -> Sequence[str]:
+        """Refuse further use, which would write outside the transaction; the names of what it changed."""
+        self._connection = None
+        return self._touched
 
     async def get(self, path: str) -> Entry | None:
         """The entry as this transaction sees it."""
-        return await entries.load_entry(self._connection, self._keyring, path)
+        return await entries.load_entry(self._live(), self._keyring, path)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted."""
-        return await entries.load_names(self._connection, prefix, after=after, limit=limit)
+        return await entries.load_names(self._live(), prefix, after=after, limit=limit)
 
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         """Write; answers the new revision. Raises CasMismatchError."""
         check_name(path)
-        revision = await entries.store_entry(self._connection, self._keyring, path, value, cas=cas)
-        self.touched.append(path)
+        revision = await entries.store_entry(self._live(), self._keyring, path, value, cas=cas)
+        self._touched.append(path)
         return revision
 
     async def delete(self, path: str) -> bool:
         """Remove the entry; whether there was one."""
-        removed = await entries.remove_entry(self._connection, path)
+        removed = await entries.remove_entry(self._live(), path)
         if removed:
-            self.touched.append(path)
+            self._touched.append(path)
         return removed
 
     async def delete_prefix(self, prefix: str) -> int:
         """Remove every entry whose path starts with `prefix`; how many."""
-        removed = await entries.remove_prefix(self._connection, prefix)
-        self.touched += removed
+        removed = await entries.remove_prefix(self._live(), prefix)
+        self._touched += removed
         return len(removed)
 
     async def get_record(self, kind: str, record_id: str) -> Record | None:
         """The record."""
-        return await records.load_record(self._connection, self._keyring, kind, record_id)
+        return await records.load_record(self._live(), self._keyring, kind, record_id)
 
     async def record_by_alias(self, kind: str, alias: str) -> Record | None:
         """The record of that alias."""
-        return await records.load_by_alias(self._connection, self._keyring, kind, alias)
+        return await records.load_by_alias(self._live(), self._keyring, kind, alias)
 
     async def child_records(self, kind: str, parent: str) -> Records:
         """Every record with that parent."""
-        return await records.load_children(self._connection, self._keyring, kind, parent)
+        return await records.load_children(self._live(), self._keyring, kind, parent)
 
     async def expired_records(self, kind: str, *, before: int, limit: int) -> Records:
         """Records with expires_at <= before, the oldest first."""
-        return await records.load_expired(self._connection, self._keyring, kind, before=before, limit=limit)
+        return await records.load_expired(self._live(), self._keyring, kind, before=before, limit=limit)
 
     async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> Records:
         """Records by record_id."""
-        return await records.load_records(self._connection, self._keyring, kind, after=after, limit=limit)
+        return await records.load_records(self._live(), self._keyring, kind, after=after, limit=limit)
 
     async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
         """Write; answers the new revision. Raises CasMismatchError."""
-        revision = await records.store_record(self._connection, self._keyring, kind, record, cas=cas)
-        self.touched.append(record_name(kind, record.record_id))
+        revision = await records.store_record(self._live(), self._keyring, kind, record, cas=cas)
+        self._touched.append(record_name(kind, record.record_id))
         return revision
 
     async def delete_record(self, kind: str, record_id: str) -> bool:
         """Remove it; whether there was one."""
-        removed = await records.remove_record(self._connection, kind, record_id)
+        removed = await records.remove_record(self._live(), kind, record_id)
         if removed:
-            self.touched.append(record_name(kind, record_id))
+            self._touched.append(record_name(kind, record_id))
         return removed
 
 

@@ -126,8 +126,17 @@ async def test_a_cancelled_caller_does_not_tear_a_transaction(barrier: Barrier) 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await barrier.storage.close()
-    assert await barrier.storage.list("") == ["a", "b"]
+    await barrier.storage.put("c", b"x")  # waits for its turn
+    assert await barrier.storage.list("") == ["a", "b", "c"]
+
+
+async def test_a_transaction_is_of_no_use_after_its_end(barrier: Barrier) -> None:
+    async def body(transaction: CoreTransaction) -> CoreTransaction:
+        return transaction
+
+    transaction = await barrier.storage.transact(body)
+    with pytest.raises(RuntimeError):
+        await transaction.put("a", b"x")
 
 
 # --- listing ------------------------------------------------------------------------------------------------------

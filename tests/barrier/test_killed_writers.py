@@ -13,7 +13,7 @@ from tests.barrier.processes import Child
 
 
 async def test_a_hundred_killed_writers(node: Node, barrier: Barrier) -> None:
-    await kill_writers(node, barrier, rounds=100 if node.url.startswith("sqlite") else 30)
+    await kill_writers(node, barrier, rounds=100 if node.url.startswith("sqlite") else 20)
 
 
 @pytest.mark.heavy

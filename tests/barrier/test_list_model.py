@@ -1,12 +1,14 @@
 """Listing and deleting against a model in memory, on both engines."""
 
 import asyncio
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barrier.seal import Barrier
 from core.protocols import CoreTransaction
+from tests.barrier.nodes import Node, initialize
 
 PATHS = st.sets(st.text("ab/.0é", min_size=1, max_size=6), max_size=12)
 AFTER = st.text("ab/.0é", max_size=4)
@@ -29,6 +31,32 @@ async def test_list_agrees_with_a_model(barrier: Barrier) -> None:
     strategy = given(PATHS, st.sampled_from(["", "a/", "b/", "a/b/", "é/"]), AFTER, st.integers(0, 3))
     profile = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     await asyncio.to_thread(profile(strategy(run)))
+
+
+async def test_a_listing_does_not_read_below_its_folders(sqlite_url: str, tmp_path: Path) -> None:
+    """Counted in instructions of SQLite's virtual machine, which are the same on every machine."""
+    node = Node(sqlite_url, tmp_path)
+    barrier = await node.worker()
+    await initialize(barrier)
+
+    async def fill(transaction: CoreTransaction) -> None:
+        for path in ["m/a", *(f"m/big/{number}" for number in range(2000)), "m/c"]:
+            await transaction.put(path, b"")
+
+    await barrier.storage.transact(fill)
+    hundreds = 0
+
+    def count() -> None:
+        nonlocal hundreds
+        hundreds += 1
+
+    engine = barrier._database._inline
+    assert engine is not None
+    with engine.connect() as connection:
+        connection.connection.driver_connection.set_progress_handler(count, 100)
+    assert await barrier.storage.list("m/") == ["a", "big/", "c"]
+    assert 0 < hundreds < 10
+    await node.close()
 
 
 async def agree(barrier: Barrier, paths: set[str], prefix: str, after: str, limit: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from barrier.escrow import recover_escrow
 from barrier.initialize import InitRequest
 from barrier.seal import Barrier, SealState
 from barrier.share_counts import ShareCounts
@@ -15,7 +16,7 @@ from core.errors import (
     NotInitializedError,
     SealedError,
 )
-from core.protocols import CoreTransaction, Record
+from core.protocols import CoreTransaction, KeyKind, KeyUsage, Record, WrappedKey
 from core.secret import Secret
 from tests.barrier.nodes import QUORUM, Node, execute, initialize, no_first_writes
 from tests.unit.barrier.software_hsm import SoftwareHsm
@@ -130,6 +131,37 @@ async def test_init_wants_the_escrow_key_that_it_is_to_split(node: Node) -> None
     barrier = await node.worker(SoftwareHsm(escrow_id=""))
     with pytest.raises(HsmConfigError, match="escrow"):
         await initialize(barrier)
+
+
+async def test_every_key_of_the_cluster_has_an_escrow_blob(node: Node) -> None:
+    hsm = SoftwareHsm()
+    barrier = await node.worker(hsm)
+    await initialize(barrier)
+    cluster = barrier._records.cluster  # type: ignore[union-attr]
+    assert cluster.escrow_id == "escrow-1"
+    assert {key.escrow_id for key in (cluster.root_key, cluster.sealing_key)} == {"escrow-1"}
+    assert all(key.escrow for key in (cluster.root_key, cluster.sealing_key))
+
+
+async def test_an_init_that_failed_after_the_release_can_be_made_again(node: Node) -> None:
+    """The HSM gives the escrow key once; the process keeps it until the words are made for good."""
+
+    class GoneOnce(SoftwareHsm):
+        was_gone = False
+
+        async def generate_key(self, kind: KeyKind, *, usage: KeyUsage) -> WrappedKey:
+            if not self.was_gone:
+                self.was_gone = True
+                raise HsmGoneError("the HSM is gone")
+            return await super().generate_key(kind, usage=usage)
+
+    hsm = GoneOnce()
+    barrier = await node.worker(hsm)
+    with pytest.raises(HsmGoneError):
+        await initialize(barrier)
+    assert barrier.state is SealState.NOT_INITIALIZED
+    result = await initialize(barrier)
+    assert recover_escrow(result.escrow_words[:3]) == Secret(hsm._escrow)
 
 
 async def test_the_words_are_the_escrow_key(node: Node) -> None:
@@ -302,6 +334,16 @@ async def test_a_reset_forgets_the_shares(node: Node) -> None:
     nonce = (await barrier.unseal_share(keys[0])).nonce
     assert (await barrier.reset_unseal()).progress == 0
     assert (await barrier.unseal_share(keys[1])).nonce != nonce
+
+
+async def test_shares_of_an_earlier_attempt_are_forgotten_by_the_next_seal(node: Node) -> None:
+    barrier, keys = await sealed(node)
+    await barrier.unseal_share(keys[0])
+    node.restart()
+    worker = await node.worker()
+    await worker.unseal_from_hsm()
+    await worker.seal()
+    assert (await worker.status()).progress == 0
 
 
 async def test_one_of_one(node: Node) -> None:

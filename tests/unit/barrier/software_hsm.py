@@ -60,6 +60,8 @@ class SoftwareHsm:
         return Secret(self._escrow)
 
     async def discard_escrow_key(self) -> None:
+        if self._settled and self._escrow_id:
+            raise HsmConfigError("the escrow key was claimed already")
         self._escrow_id = ""
 
     async def settle_escrow(self) -> None:
