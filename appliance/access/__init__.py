@@ -1,0 +1,1 @@
+"""Who may do what: client tokens and the policies they carry."""

@@ -1,0 +1,180 @@
+"""Policy text in HCL to plain blocks with line numbers, by python-hcl2's grammar.
+
+The grammar takes about a second to build at its first use, and none of this is quick: call it in a thread. Only
+literals are taken; nothing is evaluated.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import InvalidRequestError
+
+_MAX_DEPTH = 4  # of values: a map of lists of literals is 3
+_ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`name = value` inside a path block; `value` is str, int, float, bool, None, list or dict."""
+
+    name: str
+    value: Any
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathBlock:
+    """`path "label" { … }`."""
+
+    path: str
+    line: int
+    settings: list[Setting]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """The path blocks of a policy, and the name of the `policy "name" { … }` block around them, if any."""
+
+    blocks: list[PathBlock]
+    name: str = ""
+
+
+def parse_hcl(text: str) -> PolicyText:
+    """Blocks by their order. Raises InvalidRequestError that names the line."""
+    import hcl2  # late: most processes never parse a policy
+    from lark import exceptions
+
+    try:
+        tree = hcl2.parses_to_tree(text)
+    except exceptions.UnexpectedInput as exc:
+        line = exc.line if isinstance(exc.line, int) and exc.line > 0 else text.count("\n") + 1
+        raise _error(min(line, text.count("\n") + 1), "this is not HCL") from exc
+    except (exceptions.LarkError, RecursionError) as exc:
+        raise InvalidRequestError("the policy is not HCL") from exc
+    return _top(tree.children[0])
+
+
+def _top(body: Any) -> PolicyText:
+    """The bare form, or the wrapped one."""
+    wrappers: list[Any] = []
+    blocks: list[PathBlock] = []
+    for node in _members(body):
+        kind = _name(node)
+        if kind == "path":
+            blocks.append(_path_block(node))
+        elif kind == "policy" and node.data == "block":
+            wrappers.append(node)
+        elif not (kind == "name" and node.data == "attribute"):
+            raise _error(_line(node), f'"{kind}" is not known here, only path blocks are')
+    if not wrappers:
+        return PolicyText(blocks)
+    if len(wrappers) > 1 or blocks:
+        raise _error(_line(wrappers[-1]), "one policy block holds all path blocks")
+    inner = wrappers[0]
+    for node in _members(inner.children[-2]):
+        if _name(node) != "path":
+            raise _error(_line(node), f'"{_name(node)}" is not known in a policy block, only path blocks are')
+    return PolicyText([_path_block(node) for node in _members(inner.children[-2])], _label(inner))
+
+
+def _path_block(node: Any) -> PathBlock:
+    if node.data != "block":
+        raise _error(_line(node), 'write path "the/path" { … }')
+    settings: list[Setting] = []
+    for member in _members(node.children[-2]):
+        name, line = _name(member), _line(member)
+        if member.data == "block":
+            raise _error(line, f'"{name}" is not known as a block in a path')
+        if any(setting.name == name for setting in settings):
+            raise _error(line, f'"{name}" is given twice')
+        settings.append(Setting(name, _value(member.children[-1], 1), line))
+    return PathBlock(_label(node), _line(node), settings)
+
+
+def _members(body: Any) -> list[Any]:
+    return [node for node in body.children if node.data != "new_line_or_comment"]
+
+
+def _name(node: Any) -> str:
+    return str(node.children[0].children[0])
+
+
+def _label(block: Any) -> str:
+    """The one quoted label of a block: [name, label, maybe line breaks, "{", body, "}"]."""
+    labels = [node for node in block.children[1:-3] if not _is_filler(node)]
+    if len(labels) != 1 or labels[0].data != "string":
+        raise _error(_line(block), f'write {_name(block)} "…" {{ … }} with one label in quotes')
+    return _string(labels[0])
+
+
+def _value(node: Any, depth: int) -> Any:
+    """A literal."""
+    if depth > _MAX_DEPTH:
+        raise _error(_line(node), "values are nested too deeply")
+    if node.data == "expr_term" and len(node.children) == 1:
+        node = node.children[0]
+    if node.data == "string":
+        return _string(node)
+    if node.data in ("int_lit", "float_lit"):
+        return int(node.children[0]) if node.data == "int_lit" else float(node.children[0])
+    if node.data == "literal_value":
+        return {"true": True, "false": False, "null": None}[str(node.children[0])]
+    if node.data == "tuple":
+        return [_value(item, depth + 1) for item in node.children if not _is_filler(item)]
+    if node.data == "object":
+        return _object(node, depth)
+    raise _error(_line(node), "only literal strings, numbers, lists and maps are taken here")
+
+
+def _object(node: Any, depth: int) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for item in node.children:
+        if _is_filler(item):
+            continue
+        key = item.children[0].children[0]
+        key = key.children[0] if getattr(key, "data", "") == "expr_term" else key
+        data = getattr(key, "data", "")
+        if data not in ("string", "identifier"):
+            raise _error(_line(item), "the names in a map must be plain strings")
+        name = _string(key) if data == "string" else str(key.children[0])
+        if name in members:
+            raise _error(_line(item), "a name is given twice in this map")
+        members[name] = _value(item.children[-1], depth + 1)
+    return members
+
+
+def _is_filler(node: Any) -> bool:
+    """Brackets, commas, line breaks and comments."""
+    return not hasattr(node, "data") or node.data == "new_line_or_comment"
+
+
+def _string(node: Any) -> str:
+    parts = [part.children[0] for part in node.children if hasattr(part, "data")]
+    if any(getattr(part, "type", "") != "STRING_CHARS" for part in parts):
+        raise _error(_line(node), "strings with ${…} or %{…} are not taken here")
+    return _unescape("".join(parts), _line(node))
+
+
+def _unescape(text: str, line: int) -> str:
+    if "\\" not in text:
+        return text
+    out, rest = "", text
+    while rest:
+        plain, backslash, rest = rest.partition("\\")
+        out += plain
+        if backslash:
+            if rest[:1] not in _ESCAPES:
+                raise _error(line, "this string has an unknown escape")
+            out, rest = out + _ESCAPES[rest[0]], rest[1:]
+    return out
+
+
+def _line(node: Any) -> int:
+    """Where a node starts: the line of its first token."""
+    while hasattr(node, "data"):
+        node = next(child for child in node.children if not (hasattr(child, "data") and not child.children))
+    return int(node.line)
+
+
+def _error(line: int, problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"policy, line {line}: {problem}")

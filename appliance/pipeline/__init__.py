@@ -1,0 +1,1 @@
+"""One request's way through the appliance, from the wire to an engine and back."""

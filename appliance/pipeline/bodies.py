@@ -1,0 +1,104 @@
+"""The request body as a JSON object, whatever form the client chose."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from core.errors import InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
+from core.requests import Operation
+
+MAX_BODY = 32 * 1024 * 1024  # bytes; Vault's default, too
+MAX_DEPTH = 64
+_MAX_FORM_FIELDS = 1000
+
+_decode = msgspec.json.Decoder().decode
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_POSITION = re.compile(r"\(byte (\d+)\)")
+
+
+def parse_data(
+    operation: Operation, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]
+) -> dict[str, Any]:
+    """The members of the body; of the query where the operation has no body, as Vault does.
+
+    Raises InvalidRequestError that names a position in the body and never its content.
+    """
+    if operation is Operation.PATCH:
+        _check_patch_type(headers)
+    if not body:
+        return dict(query) if operation is not Operation.UPDATE else {}
+    if len(body) > MAX_BODY:
+        raise RequestTooLargeError(f"the request body is larger than {MAX_BODY} bytes")
+    # curl -d sends JSON under the type of a form
+    if body[0] not in b"{[ \r\n\t" and headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        return _parse_form(body)
+    return _parse_object(body)
+
+
+def _check_patch_type(headers: Mapping[str, str]) -> None:
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/merge-patch+json":
+        raise UnsupportedMediaTypeError("PATCH requires Content-Type: application/merge-patch+json")
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        data = _decode(body)
+    except msgspec.ValidationError:
+        raise InvalidRequestError("the request body holds a number that is out of range") from None
+    except msgspec.DecodeError as exc:
+        raise InvalidRequestError(_what_is_wrong(str(exc), body)) from None
+    except UnicodeDecodeError:
+        raise InvalidRequestError(f"the request body is not UTF-8 at byte {_not_utf8_at(body)}") from None
+    except RecursionError:
+        raise InvalidRequestError(f"the request body is nested deeper than {MAX_DEPTH} levels") from None
+    if data is None:
+        return {}
+    if type(data) is not dict:
+        raise InvalidRequestError("the request body must be a JSON object")
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _check_depth(body)
+    return data
+
+
+def _what_is_wrong(problem: str, body: bytes) -> str:
+    if not body.strip():
+        return "the request body is blank; send a JSON object or nothing"
+    if position := _POSITION.search(problem):
+        return f"the request body is not valid JSON at byte {position[1]}"
+    if "truncated" in problem:
+        return f"the request body is not valid JSON: it ends too early, at byte {len(body)}"
+    return "the request body is not valid JSON"
+
+
+def _not_utf8_at(body: bytes) -> int:
+    """Counted from the start of the body; the decoder counts from the start of the string."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        return exc.start
+    return 0
+
+
+def _check_depth(body: bytes) -> None:
+    """Of well-formed JSON keep the brackets outside strings, and take the innermost pairs away, level by level."""
+    brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise InvalidRequestError(f"the request body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _parse_form(body: bytes) -> dict[str, Any]:
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+    except ValueError:  # of which UnicodeDecodeError is one
+        raise InvalidRequestError(f"the form is not UTF-8, or has more than {_MAX_FORM_FIELDS} fields") from None
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}

@@ -1,0 +1,111 @@
+"""One request while it is being served: what is known of it so far."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.access.acl import Acl
+from appliance.pipeline.identity import Identity
+from appliance.pipeline.mounted import Mounted
+from appliance.pipeline.parsing import Asked
+from appliance.wire import WireRequest
+from audit.records import AuditAuth, AuditRequest, AuditResponse
+from core.engine import Route
+from core.requests import AuthGrant, Request, Response
+
+
+class Exchange:
+    """Filled from step to step; each step names what it needs."""
+
+    __slots__ = ("acl", "asked", "audit", "identity", "is_recorded", "mounted", "request", "route", "who", "wire")
+
+    def __init__(self, wire: WireRequest, asked: Asked, mounted: Mounted | None, request: Request) -> None:
+        self.wire = wire
+        self.asked = asked
+        self.mounted = mounted
+        self.request = request
+        self.route: Route | None = None
+        self.identity: Identity | None = None
+        self.acl: Acl | None = None
+        self.audit: AuditRequest | None = None
+        self.who: AuditAuth | None = None
+        self.is_recorded = False  # the response, too
+
+    @property
+    def mount_type(self) -> str:
+        """The type of the engine that serves it."""
+        return self.mounted.entry.type if self.mounted else ""
+
+
+@dataclass(slots=True, kw_only=True)
+class LastResponse(Response):
+    """An answer whose deed comes after its audit record: sealing takes the audit trail away.
+
+    Engines do not make these; the sys engine does, for `sys/seal`.
+    """
+
+    afterwards: Callable[[], Awaitable[None]]
+
+
+def audit_request(exchange: Exchange) -> AuditRequest:
+    """The request as the audit devices get it."""
+    request, mounted, identity = exchange.request, exchange.mounted, exchange.identity
+    entry = mounted.entry if mounted else None
+    return AuditRequest(
+        request_id=request.request_id,
+        operation=request.operation.value,
+        path=exchange.asked.path,
+        mount_point=entry.path if entry else "",
+        mount_type=entry.type if entry else "",
+        mount_accessor=entry.accessor if entry else "",
+        client_token=exchange.asked.token,
+        client_token_accessor=identity.token.accessor if identity else "",
+        data=request.data or None,
+        remote_address=request.client_address,
+    )
+
+
+def split_request(
+    wire: WireRequest, asked: Asked, mounted: Mounted | None, *, request_id: str, data: dict[str, Any]
+) -> Request:
+    """The request as the engine at `mounted` sees it."""
+    mount_path = mounted.entry.path if mounted else ""
+    return Request(
+        request_id=request_id,
+        operation=asked.operation,
+        mount_path=mount_path,
+        path=asked.path[len(mount_path) :],
+        query=asked.query,
+        data=data,
+        client_address=wire.client_address,
+        headers=wire.headers,
+    )
+
+
+def audit_response(exchange: Exchange, response: Response) -> AuditResponse:
+    """The answer as the audit devices get it."""
+    entry = exchange.mounted.entry if exchange.mounted else None
+    return AuditResponse(
+        mount_point=entry.path if entry else "",
+        mount_type=entry.type if entry else "",
+        mount_accessor=entry.accessor if entry else "",
+        data=response.data,
+        auth=_granted(response.auth) if response.auth else None,
+        lease_id=response.lease.lease_id if response.lease else "",
+        warnings=response.warnings,
+    )
+
+
+def _granted(grant: AuthGrant) -> AuditAuth:
+    return AuditAuth(
+        client_token=grant.client_token,
+        accessor=grant.accessor,
+        policies=grant.policies,
+        token_policies=grant.token_policies,
+        identity_policies=grant.identity_policies,
+        metadata=grant.metadata,
+        entity_id=grant.entity_id,
+        token_type=grant.token_type,
+        token_ttl=grant.lease_duration,
+        num_uses=grant.num_uses,
+    )

@@ -1,0 +1,86 @@
+"""What an engine sees of the barrier: its mount's part, for as long as the mount exists.
+
+Another worker may unmount an engine while this one is inside a request. So every write of an engine first reads, in
+the same transaction, the row of its mount: after an unmount nothing can be written below it again.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from core.errors import UnsupportedPathError
+from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+
+T = TypeVar("T")
+
+
+class _BelowPrefix:
+    """A transaction, as chroot would show it."""
+
+    __slots__ = ("_prefix", "_txn")
+
+    def __init__(self, txn: Transaction, prefix: str) -> None:
+        self._txn = txn
+        self._prefix = prefix
+
+    async def get(self, path: str) -> Entry | None:
+        return await self._txn.get(self._prefix + path)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        return await self._txn.list(self._prefix + prefix, after=after, limit=limit)
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        return await self._txn.put(self._prefix + path, value, cas=cas)
+
+    async def delete(self, path: str) -> bool:
+        return await self._txn.delete(self._prefix + path)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        return await self._txn.delete_prefix(self._prefix + prefix)
+
+
+class MountView:
+    """A StorageView whose writes need the mount's row at `row`."""
+
+    def __init__(self, storage: CoreStorage, *, prefix: str, row: str) -> None:
+        self._storage = storage
+        self._view = storage.view(prefix)
+        self._prefix = prefix
+        self._row = row
+        # reads need no guard: after an unmount there is nothing to read
+        self.get = self._view.get
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names below `prefix`, sorted; a folder ends in "/"."""
+        return await self._view.list(prefix, after=after, limit=limit)
+
+    async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `body` and commit it. Raises UnsupportedPathError when the mount is gone."""
+
+        async def guarded(txn: CoreTransaction) -> T:
+            if await txn.get(self._row) is None:
+                raise UnsupportedPathError("the mount was disabled meanwhile")
+            return await body(_BelowPrefix(txn, self._prefix))
+
+        return await self._storage.transact(guarded)
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        """A transaction of one write."""
+
+        async def body(txn: Transaction) -> int:
+            return await txn.put(path, value, cas=cas)
+
+        return await self.transact(body)
+
+    async def delete(self, path: str) -> bool:
+        """A transaction of one delete."""
+
+        async def body(txn: Transaction) -> bool:
+            return await txn.delete(path)
+
+        return await self.transact(body)
+
+    def decoded_cache(
+        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+    ) -> DecodedCache[T]:
+        """A cache of what `load` makes of an entry; reads only."""
+        return self._view.decoded_cache(load, capacity=capacity)

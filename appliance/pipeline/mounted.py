@@ -1,0 +1,153 @@
+"""The engines of this worker, one for each mount, kept in step with the mount table."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from appliance.mounts import MountEntry, MountStore, MountTable
+from appliance.pipeline.catalog import EngineCatalog
+from appliance.pipeline.mount_view import MountView
+from appliance.router import RouteTable
+from core.clock import Clock
+from core.engine import Engine, EngineContext
+from core.errors import ConfigError, MimirError
+from core.protocols import CoreStorage, KeyCustodian
+
+_log = structlog.get_logger("mimir.mounts")
+
+BuiltIn = Callable[[EngineContext], Engine]
+
+
+class Mounted:
+    """One mounted engine in this worker."""
+
+    __slots__ = ("engine", "entry", "fault", "is_built_in", "retired", "routes", "users")
+
+    def __init__(self, entry: MountEntry, engine: Engine | None, *, fault: str = "", is_built_in: bool = False) -> None:
+        self.entry = entry
+        self.engine = engine
+        self.is_built_in = is_built_in  # sys/ and auth/token/
+        self.fault = fault  # why there is no engine
+        self.routes = RouteTable(engine.routes if engine else ())
+        self.users = 0  # requests inside the engine now
+        self.retired = False
+
+    def check_usable(self) -> None:
+        """Raise ConfigError when the engine could not be made on this node."""
+        if self.fault:
+            raise ConfigError(self.fault)
+
+
+class MountedEngines:
+    """Finds the engine for a path. `refresh` and `close` are the only ones to change the set, one at a time."""
+
+    def __init__(
+        self,
+        store: MountStore,
+        *,
+        storage: CoreStorage,
+        keys: KeyCustodian,
+        clock: Clock,
+        catalog: EngineCatalog,
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._keys = keys
+        self._clock = clock
+        self._catalog = catalog
+        self._built_in: list[tuple[MountEntry, BuiltIn]] = []
+        self._by_path: dict[str, Mounted] = {}
+        self._table: MountTable | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def entries(self) -> Iterable[MountEntry]:
+        """Every mount, built in or not, by path."""
+        return [self._by_path[path].entry for path in sorted(self._by_path)]
+
+    def add_built_in(self, entry: MountEntry, make: BuiltIn) -> None:
+        """A mount that is part of the appliance and stands in no table; before `open`."""
+        self._built_in.append((entry, make))
+
+    def all(self) -> list[Mounted]:
+        """Every mount of this worker, by path."""
+        return [self._by_path[path] for path in sorted(self._by_path)]
+
+    def is_built_in(self, path: str) -> bool:
+        """Whether the system itself stands there."""
+        return any(entry.path == path for entry, _ in self._built_in)
+
+    def find(self, path: str) -> Mounted | None:
+        """The mount that `path` is at or below. No mount is below another, so the first one is the only one."""
+        end = path.find("/")
+        while end >= 0:
+            mounted = self._by_path.get(path[: end + 1])
+            if mounted is not None:
+                return mounted
+            end = path.find("/", end + 1)
+        return self._by_path.get(path + "/")
+
+    def is_current(self) -> bool:
+        """Whether no worker has changed the table since the last `refresh`; no I/O."""
+        return self._table is not None and self._store.peek() is self._table
+
+    async def open(self) -> None:
+        """Make every engine; after unsealing."""
+        for entry, make in self._built_in:
+            self._by_path[entry.path] = Mounted(entry, make(self._context(entry)), is_built_in=True)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Make and close engines until they are those of the table."""
+        async with self._changing:
+            table = await self._store.table()
+            if table is self._table:
+                return
+            built_in = {entry.path for entry, _ in self._built_in}
+            for path, mounted in list(self._by_path.items()):
+                if path not in built_in and table.entries.get(path) != mounted.entry:
+                    await self._retire(path)
+            for path, entry in table.entries.items():
+                if path not in self._by_path:
+                    self._by_path[path] = self._make(entry)
+            self._table = table
+
+    async def close(self) -> None:
+        """Close every engine; before the keys go away."""
+        async with self._changing:
+            self._table = None
+            for path in list(self._by_path):
+                await self._retire(path)
+
+    async def leave(self, mounted: Mounted) -> None:
+        """The last request inside a retired engine is done."""
+        await _close(mounted)
+
+    async def _retire(self, path: str) -> None:
+        """No new request finds it; it is closed now, or by the last request that is still inside."""
+        mounted = self._by_path.pop(path)
+        mounted.retired = True
+        if mounted.users == 0:
+            await _close(mounted)
+
+    def _make(self, entry: MountEntry) -> Mounted:
+        try:
+            return Mounted(entry, self._catalog.factory(entry.type)(self._context(entry)))
+        except ConfigError as exc:
+            _log.error("engine not available", mount=entry.path, reason=exc.sentence)
+            return Mounted(entry, None, fault=exc.sentence)
+
+    def _context(self, entry: MountEntry) -> EngineContext:
+        view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row)
+        return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock)
+
+
+async def _close(mounted: Mounted) -> None:
+    """Close the engine. After an unmount it may find its storage gone: there is nothing left to write back to."""
+    if mounted.engine is None:
+        return
+    try:
+        await mounted.engine.close()
+    except MimirError as exc:
+        _log.warning("engine closed with an error", mount=mounted.entry.path, reason=exc.sentence)

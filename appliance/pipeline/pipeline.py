@@ -1,0 +1,263 @@
+"""The request pipeline: every request to the API, from the wire to an engine and back."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from appliance import envelope
+from appliance.access.policies import PolicyStore
+from appliance.access.tokens import TokenStore
+from appliance.http_errors import error_reply, log_fault, sentence_of
+from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
+from appliance.pipeline.bodies import parse_data
+from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
+from appliance.pipeline.help import help_reply
+from appliance.pipeline.identity import Identities, audit_auth
+from appliance.pipeline.lifecycle import Lifecycle
+from appliance.pipeline.mounted import Mounted, MountedEngines
+from appliance.pipeline.parsing import Asked, parse_asked
+from appliance.router import RouteTable
+from appliance.wire import WireReply, WireRequest
+from audit.trail import AuditTrail
+from core.bodies import parse_body
+from core.engine import Method, NoBody, Route
+from core.errors import AuditUnavailableError, PermissionDeniedError, SealedError, UnsupportedOperationError
+from core.ids import new_uuid
+from core.requests import Response
+
+_NO_BODY = NoBody()
+T = TypeVar("T")
+
+
+class Pipeline:
+    """Answers the requests of one worker. What is known of a request is in its Exchange, nothing of it is in here."""
+
+    def __init__(
+        self,
+        *,
+        lifecycle: Lifecycle,
+        sync: Callable[[], None],
+        mounts: MountedEngines,
+        tokens: TokenStore,
+        policies: PolicyStore,
+        trail: AuditTrail,
+        open_routes: RouteTable,
+        identities: Identities | None = None,
+    ) -> None:
+        """`sync` drops the cached entries that any process changed.
+
+        `open_routes` are served in every seal state under their full path ("sys/health"), without token and record.
+        """
+        self._lifecycle = lifecycle
+        self._sync = sync
+        self._mounts = mounts
+        self._tokens = tokens
+        self._policies = policies
+        self._trail = trail
+        self._open = {route.pattern: route for route in open_routes}
+        self._identities = identities or Identities()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.in_flight = 0
+
+    async def handle(self, wire: WireRequest) -> WireReply:
+        """Answer one request. Only a cancellation is raised."""
+        self.in_flight += 1
+        request_id = new_uuid()
+        try:
+            return await self._serve(wire, request_id)
+        except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
+            log_fault(exc, request_id=request_id)
+            return error_reply(exc, request_id=request_id)
+        finally:
+            self.in_flight -= 1
+            if self.in_flight == 0:
+                self._idle.set()
+
+    async def drain(self) -> None:
+        """Wait until no request is being served, and nothing that outlived its client."""
+        while self.in_flight or self._running:
+            if self._running:
+                await asyncio.wait(self._running)
+            else:
+                self._idle.clear()
+                await self._idle.wait()
+
+    # --- the way, step by step ------------------------------------------------------------------------------------
+
+    async def _serve(self, wire: WireRequest, request_id: str) -> WireReply:
+        asked = parse_asked(wire)
+        open_route = self._open.get(asked.path)
+        if open_route is not None:
+            return await self._serve_open(open_route, wire, asked, request_id)
+        if wire.method == "HEAD":
+            raise UnsupportedOperationError("")
+        await self._follow_others()
+        data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
+        mounted = self._mounts.find(asked.path)
+        exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
+        return await self._admit(exchange)
+
+    async def _follow_others(self) -> None:
+        """See what other workers did before this request came: seal, store, mounts, audit devices."""
+        if not self._lifecycle.is_settled():
+            await self._lifecycle.settle()
+        if not self._lifecycle.ready:
+            self._identities.clear()
+            raise SealedError("")
+        self._sync()
+        if not self._mounts.is_current():
+            await self._mounts.refresh()
+        if not self._trail.current:
+            await self._trail.sync()
+
+    async def _admit(self, exchange: Exchange) -> WireReply:
+        """Route, token, policy; then the engine. A refusal is recorded like an answer."""
+        try:
+            find_route(exchange)
+            await self._identify(exchange)
+            await check_allowed(exchange, self._policies)
+            method = check_served(exchange)
+        except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
+            return await self._refuse(exchange, exc)
+        if method is None or exchange.mounted is None:
+            return await self._answer_help(exchange)
+        if exchange.mounted.is_built_in:
+            tell_more(exchange)
+        work = self._inside(exchange.mounted, self._execute(exchange, method))
+        return await (self._outlive_client(work) if method.mutates else work)
+
+    async def _identify(self, exchange: Exchange) -> None:
+        """The token, unless the route asks for none."""
+        if exchange.route is not None and exchange.route.unauthenticated:
+            return
+        client_token = exchange.asked.token
+        if not client_token:
+            raise PermissionDeniedError("permission denied")
+        token = self._tokens.peek(client_token)
+        if token is None:
+            token = await self._tokens.authenticate(client_token)
+        identity = self._identities.of(token, client_token)
+        exchange.identity = identity
+        exchange.request.caller = identity.caller
+
+    async def _execute(self, exchange: Exchange, method: Method) -> WireReply:
+        """Record, run the handler, record its answer; no reply leaves before both records are written."""
+        request = exchange.request
+        try:
+            await self._record_request(exchange, first=method.mutates)
+            body = _NO_BODY if method.body is NoBody else parse_body(request.data, method.body)
+            response: Response = await method.handler(request, body)
+            reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
+            self._record_response(exchange, response)
+        except asyncio.CancelledError:
+            self._record_abandoned(exchange)
+            raise
+        except AuditUnavailableError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
+            return await self._answer_error(exchange, exc)
+        await self._flush()
+        if isinstance(response, LastResponse):
+            await response.afterwards()
+        return reply
+
+    async def _answer_help(self, exchange: Exchange) -> WireReply:
+        await self._record_request(exchange, first=False)
+        self._record_response(exchange, None)
+        await self._flush()
+        return help_reply(exchange)
+
+    async def _refuse(self, exchange: Exchange, error: Exception) -> WireReply:
+        """Record and answer a request that did not get to an engine."""
+        sentence = sentence_of(error, request_id=exchange.request.request_id)
+        await self._record_request(exchange, first=False, refused=sentence or "not found")
+        return await self._answer_error(exchange, error)
+
+    async def _answer_error(self, exchange: Exchange, error: Exception) -> WireReply:
+        request_id = exchange.request.request_id
+        log_fault(error, request_id=request_id)
+        self._record_response(exchange, None, error=sentence_of(error, request_id=request_id) or "not found")
+        await self._flush()
+        return error_reply(error, request_id=request_id)
+
+    # --- before anything is unsealed ------------------------------------------------------------------------------
+
+    async def _serve_open(self, route: Route, wire: WireRequest, asked: Asked, request_id: str) -> WireReply:
+        """A path that works in every seal state; it names no secret, so there is neither token nor record."""
+        method = route.methods.get(asked.operation)
+        if method is None:
+            raise UnsupportedOperationError("")
+        data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
+        request = split_request(wire, asked, None, request_id=request_id, data=data)
+        body = _NO_BODY if method.body is NoBody else parse_body(data, method.body)
+        work = _coroutine(method.handler(request, body))
+        response = await (self._outlive_client(work) if method.mutates else work)
+        reply = envelope.reply(response, request_id=request_id, mount_type="system")
+        return replace(reply, body=b"") if wire.method == "HEAD" else reply
+
+    # --- what outlives its client ---------------------------------------------------------------------------------
+
+    async def _outlive_client(self, work: Coroutine[Any, Any, T]) -> T:
+        """Something that writes is finished and recorded, even when the client goes away meanwhile."""
+        return await asyncio.shield(self._run_beside(work))
+
+    def _run_beside(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _inside(self, mounted: Mounted, work: Coroutine[Any, Any, WireReply]) -> WireReply:
+        """Run `work` while `mounted` counts a user; the last user of a retired engine closes it."""
+        mounted.users += 1
+        try:
+            return await work
+        finally:
+            mounted.users -= 1
+            if mounted.retired and mounted.users == 0:
+                await self._mounts.leave(mounted)
+
+    # --- audit ----------------------------------------------------------------------------------------------------
+
+    async def _record_request(self, exchange: Exchange, *, first: bool, refused: str = "") -> None:
+        """Buffer the request's record; with `first`, wait until it is written."""
+        trail = self._trail
+        if not trail.active:
+            return
+        identity = exchange.identity
+        if identity is not None:
+            exchange.who = identity.audit
+            if refused:
+                exchange.who = audit_auth(identity.token, exchange.asked.token, allowed=False)
+        exchange.audit = audit_request(exchange)
+        trail.record_request(exchange.audit, exchange.who, error=refused)
+        if first:
+            await trail.flush()
+
+    def _record_response(self, exchange: Exchange, response: Response | None, *, error: str = "") -> None:
+        if exchange.audit is not None:
+            recorded = audit_response(exchange, response) if response else None
+            self._trail.record_response(exchange.audit, exchange.who, recorded, error=error)
+            exchange.is_recorded = True
+
+    def _record_abandoned(self, exchange: Exchange) -> None:
+        """The client went away: a request that is on record gets its second record all the same."""
+        if exchange.audit is None:
+            return
+        if not exchange.is_recorded:
+            # nobody is left to be told that a device is full; the device says it itself
+            with contextlib.suppress(AuditUnavailableError):
+                self._record_response(exchange, None, error="the client went away before the answer")
+
+    async def _flush(self) -> None:
+        if self._trail.active:
+            await self._trail.flush()
+
+
+async def _coroutine(work: Awaitable[T]) -> T:
+    """A handler may answer any awaitable; a task wants a coroutine."""
+    return await work

@@ -1,0 +1,1 @@
+"""The sys/ engine: the appliance's own operations, as routes like every engine's."""

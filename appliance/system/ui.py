@@ -1,0 +1,71 @@
+"""`sys/internal/ui/mounts`: which engine stands at a path, for who may use anything below it.
+
+Clients of kv ask this before anything else, to learn the version. A refusal and an absent mount look alike.
+"""
+
+from typing import Any
+
+from appliance.access.acl import Acl
+from appliance.access.policies import PolicyStore
+from appliance.access.tokens import TokenStore
+from appliance.pipeline.mounted import MountedEngines
+from appliance.pipeline.parsing import parse_token
+from appliance.system.errors import PreflightDeniedError
+from appliance.system.mounts import AUTH, MountRoutes
+from core.engine import Handler, Method, Route
+from core.errors import PermissionDeniedError
+from core.requests import Operation, Request, Response
+
+
+class UiRoutes:
+    """Both routes ask for the token themselves: the list is answered without one, too."""
+
+    def __init__(self, mounts: MountedEngines, views: MountRoutes, tokens: TokenStore, policies: PolicyStore) -> None:
+        self._mounts = mounts
+        self._views = views
+        self._tokens = tokens
+        self._policies = policies
+
+    def routes(self) -> list[Route]:
+        """Below sys/."""
+        return [
+            _route("internal/ui/mounts", self.list_visible, "The mounts that the caller may use."),
+            _route("internal/ui/mounts/{path...}", self.read, "The mount that a path is below."),
+        ]
+
+    async def list_visible(self, request: Request, _body: object) -> Response:
+        """Without a token only what is tuned to be visible."""
+        acl = await self._acl_of(request)
+        data: dict[str, dict[str, Any]] = {"secret": {}, "auth": {}}
+        for entry in self._mounts.entries:
+            if entry.listing_visibility == "unauth" or (acl is not None and acl.reaches(entry.path)):
+                path, view = self._views.view(entry)
+                data["auth" if entry.path.startswith(AUTH) else "secret"][path] = view
+        return Response(data=dict(data))
+
+    async def read(self, request: Request, _body: object) -> Response:
+        """The mount, when any capability on any path below it is granted."""
+        path = request.params["path"].removeprefix("/")
+        mounted = self._mounts.find(path)
+        acl = await self._acl_of(request)
+        if acl is None or mounted is None or not acl.reaches(mounted.entry.path):
+            raise PreflightDeniedError(
+                "preflight capability check returned 403, please ensure client's policies grant access to path"
+                f' "{path.removesuffix("/")}/"'
+            )
+        return Response(data={"path": mounted.entry.path, **self._views.view(mounted.entry)[1]})
+
+    async def _acl_of(self, request: Request) -> Acl | None:
+        client_token = parse_token(request.headers)
+        if not client_token:
+            return None
+        try:
+            token = self._tokens.peek(client_token) or await self._tokens.authenticate(client_token)
+        except PermissionDeniedError:
+            return None
+        return await self._policies.acl(token.policies)
+
+
+def _route(pattern: str, handler: Handler, text: str) -> Route:
+    method = Method(handler=handler, mutates=False, summary=text)
+    return Route(pattern=pattern, methods={Operation.READ: method}, help=text, unauthenticated=True)

@@ -1,0 +1,162 @@
+"""A file that several processes append whole lines to, and that comes back by itself after a fault.
+
+Every write is one `write(2)` under `flock(2)`. A write that was cut short (a full disk, a killed process) leaves a torn
+piece without a newline at the end; nothing is ever truncated. Whoever writes next, of any process, finds under
+the lock that the file does not end in a newline, and starts with one: the torn piece becomes a line of its own, which
+is no record, and its record is written again in full.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import stat
+from collections.abc import Sequence
+
+from audit.options import DISCARD, STDOUT, FileOptions
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_LOCK_TRIES = 50  # about 30 µs: what another worker needs for its write
+_STALLED_MS = 1000
+_STDOUT_FD = 1
+
+
+class FileBusyError(OSError):
+    """Another process holds the lock on the file; try again in a moment."""
+
+
+class AppendFile:
+    """One audit file, open or not. Its calls raise OSError."""
+
+    def __init__(self, options: FileOptions) -> None:
+        self._options = options
+        self._fd = -1
+        self._regular = False
+        self._identity = (0, 0)
+        self._end = 0  # where our last write ended
+        self.fresh = False  # the file is another one, or emptied, since the last look: a new chain begins
+
+    @property
+    def path(self) -> str:
+        """As the operator named it."""
+        return self._options.file_path
+
+    def open(self, *, make_directory: bool = False) -> None:
+        """Open or create the file. Not through a symbolic link, and nothing but files and character devices."""
+        self.close()
+        if self.path in {STDOUT, DISCARD}:
+            self._fd = os.dup(_STDOUT_FD) if self.path == STDOUT else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            self._regular = False
+            return
+        if make_directory:
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - plain strings
+        mode = self._options.mode
+        fd = os.open(self.path, _FLAGS, 0o600 if mode is None else mode)
+        try:
+            self._adopt(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _adopt(self, fd: int) -> None:
+        found = os.fstat(fd)
+        self._regular = stat.S_ISREG(found.st_mode)
+        if not self._regular and not stat.S_ISCHR(found.st_mode):
+            raise OSError(errno.EINVAL, "neither a file nor a character device", self.path)
+        mode = self._options.mode
+        if self._regular and mode is not None and stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(fd, mode)
+        identity = (found.st_dev, found.st_ino)
+        if identity != self._identity:
+            self.fresh, self._end = True, 0
+        self._fd, self._identity = fd, identity
+
+    def close(self) -> None:
+        """Close it; `append` opens it again."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with contextlib.suppress(
+                OSError
+            ):  # some file systems report a late write error here; there is none to lose
+                os.close(fd)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a descriptor."""
+        return self._fd >= 0
+
+    def is_same(self) -> bool:
+        """Whether the path still names the file that is open; not after it was removed or moved away."""
+        if not self._regular:
+            return True
+        try:
+            found = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - half the cost of a Path
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def lock(self) -> None:
+        """Take the file for this process and look at its end. Raises FileBusyError at once, never waits long."""
+        if not self._regular:
+            return
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                continue
+        else:
+            raise FileBusyError(errno.EWOULDBLOCK, "another process holds a lock on the file", self.path)
+        if os.lseek(self._fd, 0, os.SEEK_END) < self._end:
+            self.fresh, self._end = True, 0  # emptied under us (logrotate's copytruncate)
+
+    def unlock(self) -> None:
+        """Give it back."""
+        if self._regular and self._fd >= 0:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def append(self, lines: Sequence[bytes]) -> tuple[int, OSError | None]:
+        """Write the lines, which end in a newline each; how many are whole in the file, and what stopped the rest.
+
+        To be called between `lock` and `unlock`.
+        """
+        start = b"\n" if self._regular and self._is_torn() else b""
+        block = start + b"".join(lines)
+        try:
+            written = os.write(self._fd, block) if self._regular else self._write_stream(block)
+        except OSError as exc:
+            return 0, exc
+        if written == len(block):
+            self._end = os.lseek(self._fd, 0, os.SEEK_CUR) if self._regular else 0
+            return len(lines), None
+        self._end = 0  # look for the torn piece before the next write
+        return _whole_lines(lines, written - len(start)), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+
+    def _is_torn(self) -> bool:
+        end = os.lseek(self._fd, 0, os.SEEK_CUR)
+        return end not in {0, self._end} and os.pread(self._fd, 1, end - 1) != b"\n"
+
+    def _write_stream(self, block: bytes) -> int:
+        """To a terminal, pipe or device, which may take a piece at a time, but not nothing for a second."""
+        rest = memoryview(block)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                if not poll.poll(_STALLED_MS):
+                    raise
+        return len(block)
+
+
+def _whole_lines(lines: Sequence[bytes], written: int) -> int:
+    """How many lines are complete in the first `written` bytes; a newline may be what is missing."""
+    count = end = 0
+    for line in lines:
+        end += len(line)
+        if written < end - 1:
+            break
+        count += 1
+    return count

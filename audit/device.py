@@ -1,0 +1,147 @@
+"""A file device: formats records under its own key, chains them, and keeps what could not be written yet."""
+
+import errno
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from audit.append_file import AppendFile, FileBusyError
+from audit.chain import ChainState, new_chain, seal_lines
+from audit.hashing import Hasher
+from audit.lines import LineFormat
+from audit.options import parse_file_options
+from audit.records import AuditAuth, AuditRequest, AuditResponse
+from core.secret import Secret
+
+BACKLOG_BYTES = 8 * 2**20  # about 5,000 records; what comes after while the device is down is counted as lost
+_FIRST_PAUSE = 0.05  # seconds until a failed open is tried again; doubles
+_LONGEST_PAUSE = 1.0
+_CLOSING_TRIES = 20  # at seal, for 20 ms, while another worker has the file
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN, errno.EINTR})  # the descriptor stays good
+
+
+class DeviceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as the audit table holds it, sealed: the key is in it."""
+
+    path: str  # "file/"
+    type: str
+    description: str
+    options: dict[str, str]
+    local: bool
+    accessor: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"DeviceRecord({self.path})"
+
+
+class FileDevice:
+    """One enabled device in one process. `write` is the only call that touches the file."""
+
+    def __init__(self, record: DeviceRecord, *, writer: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        options = parse_file_options(record.options)
+        hasher = Hasher(Secret(record.key))
+        self.record = record
+        self.hash_text = hasher.text
+        self.lost = 0  # records since the last line that found no place in the backlog
+        self._format = LineFormat(hasher, hmac_accessor=options.hmac_accessor)
+        self._prefix = options.prefix.encode()
+        self._file = AppendFile(options)
+        self._writer = writer
+        self._chain = new_chain(writer)
+        self._backlog: list[bytes] = []
+        self._backlog_bytes = 0
+        self._monotonic = monotonic
+        self._retry_at = 0.0
+        self._pause = 0.0
+        self._reason: OSError | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether records wait to be written."""
+        return bool(self._backlog)
+
+    def add_request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bool:
+        """Buffer a request record; False when there is no room."""
+        return self._keep(self._format.request(now, request, auth, error))
+
+    def add_response(
+        self, now: float, request: AuditRequest, auth: AuditAuth | None, response: AuditResponse | None, error: str
+    ) -> bool:
+        """Buffer a response record; False when there is no room."""
+        return self._keep(self._format.response(now, request, auth, response, error))
+
+    def _keep(self, line: bytes) -> bool:
+        if self._backlog and self._backlog_bytes + len(line) > BACKLOG_BYTES:
+            self.lost += 1
+            return False
+        self._backlog.append(self._prefix + line)
+        self._backlog_bytes += len(self._prefix) + len(line)
+        return True
+
+    def open(self, *, make_directory: bool = False) -> None:
+        """Open the file now, so that a fault shows. Raises OSError."""
+        self._file.open(make_directory=make_directory)
+
+    def write(self) -> None:
+        """Append everything that is buffered with one system call. Raises OSError; FileBusyError: ask again soon."""
+        self._make_ready()
+        self._file.lock()
+        try:
+            error = self._append()
+        finally:
+            self._file.unlock()
+        if error is not None:
+            if error.errno not in _PASSING:
+                self._file.close()
+            raise error
+
+    def _make_ready(self) -> None:
+        """Open the file if it is not, or if its path names another one by now; after a failure, with back-off."""
+        if self._file.is_open and self._file.is_same():
+            return
+        if self._reason is not None and self._monotonic() < self._retry_at:
+            raise self._reason
+        try:
+            self._file.open()
+        except OSError as exc:
+            self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+            self._retry_at = self._monotonic() + self._pause
+            self._reason = exc
+            raise
+        self._pause, self._reason = 0.0, None
+
+    def _append(self) -> OSError | None:
+        """Chain and write; what was not written leaves no trace in the chain and stays in the backlog."""
+        if self._file.fresh:
+            self._chain, self._file.fresh = new_chain(self._writer, previous=self._chain.previous), False
+        lines, hashes = seal_lines(self._chain, self._backlog, lost=self.lost)
+        done, error = self._file.append(lines)
+        if done:
+            self._chain = ChainState(self._chain.chain_id, self._chain.seq + done, hashes[done - 1])
+            self.lost = 0
+            self._backlog_bytes -= sum(map(len, self._backlog[:done]))
+            del self._backlog[:done]
+        return error
+
+    def reopen(self) -> None:
+        """Let go of the file; the next write opens whatever has its name then."""
+        self._file.close()
+        self._reason = None
+
+    def close(self) -> None:
+        """Write what is left, if that is possible, and let go."""
+        for _ in range(_CLOSING_TRIES if self._backlog else 0):
+            try:
+                self.write()
+            except FileBusyError:
+                time.sleep(0.001)
+                continue
+            except OSError:
+                pass  # refused already to whoever waited for these records
+            break
+        self._file.close()
+
+
+__all__ = ["DeviceRecord", "FileBusyError", "FileDevice"]

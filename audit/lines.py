@@ -1,0 +1,217 @@
+"""Audit records as Vault writes them: one JSON object a line, members in Vault's order, empty ones left out."""
+
+import itertools
+import json
+from typing import Any
+
+import msgspec
+
+from audit.hashing import Hasher
+from audit.records import AuditAuth, AuditRequest, AuditResponse
+from core.clock import rfc3339
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """A member that holds its default is not written."""
+
+
+class _Policy(_Line):
+    name: str = ""
+    namespace_id: str = ""
+    type: str = ""
+
+
+class _PolicyResults(_Line):
+    allowed: bool
+    granting_policies: list[_Policy] = []
+
+
+class _Auth(_Line):
+    client_token: str = ""
+    accessor: str = ""
+    display_name: str = ""
+    policies: list[str] | tuple[str, ...] = ()
+    token_policies: list[str] | tuple[str, ...] = ()
+    identity_policies: list[str] | tuple[str, ...] = ()
+    policy_results: _PolicyResults | None = None
+    metadata: dict[str, str] | None = None
+    num_uses: int = 0
+    remaining_uses: int = 0
+    entity_id: str = ""
+    token_type: str = ""
+    token_ttl: int = 0
+    token_issue_time: str = ""
+
+
+class _Namespace(_Line):
+    id: str
+    path: str = ""
+
+
+class _Request(_Line):
+    id: str = ""
+    client_id: str = ""
+    operation: str = ""
+    mount_point: str = ""
+    mount_type: str = ""
+    mount_accessor: str = ""
+    client_token: str = ""
+    client_token_accessor: str = ""
+    namespace: _Namespace | None = None
+    path: str = ""
+    data: Any = None
+    remote_address: str = ""
+    remote_port: int = 0
+    wrap_ttl: int = 0
+    headers: dict[str, list[str]] | None = None
+
+
+class _LeasedSecret(_Line):
+    lease_id: str
+
+
+class _Response(_Line):
+    auth: _Auth | None = None
+    mount_point: str = ""
+    mount_type: str = ""
+    mount_accessor: str = ""
+    secret: _LeasedSecret | None = None
+    data: Any = None
+    warnings: list[str] | None = None
+    wrap_info: dict[str, Any] | None = None
+
+
+_ROOT_NAMESPACE = _Namespace(id="root")
+_serial = itertools.count(1)
+
+
+class LineFormat:
+    """How one device writes: under its key, with its options."""
+
+    def __init__(self, hasher: Hasher, *, hmac_accessor: bool) -> None:
+        self._hash = hasher
+        self._accessor = hasher.recurring if hmac_accessor else str
+        self._serial = next(_serial)  # unlike id(), never given twice: what is kept in a record is ours
+        self._second = -1
+        self._stamp = ""
+
+    def request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bytes:
+        """The line of a request, without its end: the chain closes the object."""
+        return b'{"time":"%b","type":"request",%b%b' % (self._time(now), self._shared(request, auth), _error(error))
+
+    def response(
+        self, now: float, request: AuditRequest, auth: AuditAuth | None, response: AuditResponse | None, error: str
+    ) -> bytes:
+        """The line of a response, which repeats what was asked; without its end."""
+        shared = self._shared(request, auth)
+        answer = self._response(response) if response is not None else b"{}"
+        return b'{"time":"%b","type":"response",%b,"response":%b%b' % (
+            self._time(now),
+            shared,
+            answer,
+            _error(error),
+        )
+
+    def _time(self, now: float) -> bytes:
+        second = int(now)
+        if second != self._second:
+            self._second, self._stamp = second, rfc3339(second)[:19]
+        return f"{self._stamp}.{int((now - second) * 1e6):06d}000Z".encode()
+
+    def _shared(self, request: AuditRequest, auth: AuditAuth | None) -> bytes:
+        """The auth and request members. A response repeats those of its request, so they are kept."""
+        kept = request.formatted.get(self._serial)
+        if kept is not None and kept[0] is auth:
+            return kept[1]
+        made = b'"auth":%b,"request":%b' % (self._auth_once(auth), self._request(request))
+        request.formatted[self._serial] = (auth, made)
+        return made
+
+    def _auth_once(self, auth: AuditAuth | None) -> bytes:
+        if auth is None:
+            return b"{}"
+        found = auth.formatted.get(self._serial)
+        if found is None:
+            found = auth.formatted[self._serial] = _json(self._auth(auth))
+        return found
+
+    def _auth(self, auth: AuditAuth) -> _Auth:
+        results = None
+        if auth.allowed is not None:
+            granting = [_Policy(name, "root", "acl") for name in auth.granting_policies]
+            results = _PolicyResults(auth.allowed, granting)
+        return _Auth(
+            client_token=self._hash.recurring(auth.client_token),
+            accessor=self._accessor(auth.accessor),
+            display_name=auth.display_name,
+            policies=auth.policies,
+            token_policies=auth.token_policies,
+            identity_policies=auth.identity_policies,
+            policy_results=results,
+            metadata=auth.metadata,
+            num_uses=auth.num_uses,
+            remaining_uses=auth.remaining_uses,
+            entity_id=auth.entity_id,
+            token_type=auth.token_type,
+            token_ttl=auth.token_ttl,
+            token_issue_time=auth.token_issue_time,
+        )
+
+    def _request(self, request: AuditRequest) -> bytes:
+        namespace = request.namespace
+        return _json(
+            _Request(
+                request.request_id,
+                request.client_id,
+                request.operation,
+                request.mount_point,
+                request.mount_type,
+                request.mount_accessor,
+                self._hash.recurring(request.client_token),
+                self._accessor(request.client_token_accessor),
+                _Namespace(namespace.strip("/"), namespace) if namespace else _ROOT_NAMESPACE,
+                request.path,
+                self._hash.data(request.data) if request.data else None,
+                request.remote_address,
+                request.remote_port,
+                request.wrap_ttl,
+                request.headers,
+            )
+        )
+
+    def _response(self, response: AuditResponse) -> bytes:
+        return _json(
+            _Response(
+                self._auth(response.auth) if response.auth is not None else None,
+                response.mount_point,
+                response.mount_type,
+                response.mount_accessor,
+                _LeasedSecret(response.lease_id) if response.lease_id else None,
+                self._hash.data(response.data) if response.data else None,
+                response.warnings,
+                self._wrap_info(response.wrap_info) if response.wrap_info else None,
+            )
+        )
+
+    def _wrap_info(self, wrap_info: dict[str, Any]) -> dict[str, Any]:
+        hidden = dict(wrap_info)
+        if token := hidden.get("token"):
+            hidden["token"] = self._hash.text(token)
+        for name in ("accessor", "wrapped_accessor"):
+            if accessor := hidden.get(name):
+                hidden[name] = self._accessor(accessor)
+        return hidden
+
+
+def _error(sentence: str) -> bytes:
+    return b',"error":' + _json(sentence) if sentence else b""
+
+
+def _json(value: object) -> bytes:
+    """One line of JSON. A path may hold what is not Unicode (a lone surrogate): it is then written in escapes."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value, enc_hook=str), separators=(",", ":")).encode()

@@ -1,0 +1,215 @@
+"""One database, of either engine: connections, transactions that retry, and errors as sentences."""
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, QueuePool, create_engine, event, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from barrier.connection import InlineStatements, Statements
+from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
+from barrier.tables import SCHEMA, schema_version
+from core.errors import ConfigError, MimirError, StoreUnavailableError
+
+T = TypeVar("T")
+Work = Callable[[Statements], Awaitable[T]]
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 30
+POOL_SIZE = 5
+
+
+class WriteConflictError(MimirError):
+    """Another transaction changed what this one had read; it runs again and nobody outside sees this."""
+
+
+class Database:
+    """Reads and transactions. `patience` (seconds) bounds waiting for locks and running a transaction again.
+
+    Connections are in autocommit mode; a transaction's BEGIN and COMMIT are ours. On SQLite it takes the write lock at
+    once (BEGIN IMMEDIATE), on PostgreSQL it is SERIALIZABLE: either way what it has read still holds when it commits.
+    """
+
+    def __init__(self, url: str, *, patience: float = 10.0) -> None:
+        parsed = parse_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._patience = patience
+        self._engine = make_engine(parsed, patience=patience)
+        self._inline = make_inline_engine(parsed) if self.is_sqlite else None
+        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
+        # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
+        self._turn: asyncio.Semaphore = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+        if self._inline is not None:
+            self._inline.dispose()
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work`, whose statements each see one consistent state. Raises StoreUnavailableError."""
+        try:
+            return await (self._read_inline if self.is_sqlite else self._read)(work)
+        except DRIVER_ERRORS as exc:
+            if not (is_disconnect(exc) or is_locked(exc)):
+                raise store_error(exc) from exc
+        try:
+            # the pool held connections to a server that has restarted; or a lock must be waited for, in a thread
+            return await self._read(work)
+        except DRIVER_ERRORS as exc:
+            raise store_error(exc) from exc
+
+    async def _read(self, work: Work[T]) -> T:
+        async with self._engine.connect() as connection:
+            return await work(connection)
+
+    async def _read_inline(self, work: Work[T]) -> T:
+        if self._inline is None:
+            raise RuntimeError("only SQLite is read inline")
+        with self._inline.connect() as connection:
+            return await work(InlineStatements(connection))
+
+    async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None) -> T:
+        """Run `work` in one transaction; durable when this returns.
+
+        `work` runs again after a serialisation failure. `committed` is called as soon as others may see the changes,
+        also when a COMMIT failed and nobody knows. Raises StoreUnavailableError.
+        """
+        deadline = time.monotonic() + self._patience
+        pause = 0.001
+        reconnects = 1
+        while True:
+            try:
+                async with self._turn, self._engine.connect() as connection:
+                    return await self._transact(connection, work, committed)
+            except WriteConflictError as exc:
+                failure: BaseException = exc
+            except DRIVER_ERRORS as exc:
+                if is_disconnect(exc) and reconnects:
+                    reconnects -= 1
+                elif not is_conflict(exc):
+                    raise store_error(exc) from exc
+                failure = exc
+            if time.monotonic() + pause > deadline:
+                raise StoreUnavailableError("too many writers contend for the same entries; try again") from failure
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads contenders, guards nothing
+            pause = min(pause * 2, 0.25)
+
+    async def _transact(self, connection: AsyncConnection, work: Work[T], committed: Callable[[], None]) -> T:
+        await connection.exec_driver_sql(self._begin)
+        try:
+            result = await work(connection)
+        except BaseException:
+            await self._roll_back(connection)
+            raise
+        await self._commit(connection, committed)
+        return result
+
+    async def _commit(self, connection: AsyncConnection, committed: Callable[[], None]) -> None:
+        try:
+            await connection.exec_driver_sql("COMMIT")
+        except DRIVER_ERRORS as exc:
+            await self._roll_back(connection)
+            if is_disconnect(exc):
+                committed()
+                raise StoreUnavailableError(
+                    "the database went away during a commit, so the write may or may not have happened; read it back"
+                ) from exc
+            raise
+        committed()
+
+    async def _roll_back(self, connection: AsyncConnection) -> None:
+        try:
+            await connection.exec_driver_sql("ROLLBACK")
+        except DRIVER_ERRORS:
+            # the engine has rolled back by itself (disk full), or the connection is gone: never reuse it
+            with contextlib.suppress(*DRIVER_ERRORS):
+                await connection.invalidate()
+
+
+def parse_url(url: str) -> URL:
+    """`sqlite:///path` or `postgresql://…`, with the driver we use. Raises ConfigError that names no password."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise ConfigError("the storage URL is malformed; write sqlite:///path or postgresql://user@host/name") from exc
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend in {"postgresql", "postgres"}:
+        ssl = parsed.query.get("sslmode")
+        parsed = parsed.difference_update_query(["sslmode"])
+        return parsed.set(drivername="postgresql+asyncpg").update_query_dict({"ssl": ssl} if ssl else {})
+    raise ConfigError("the storage URL must be sqlite:///path or postgresql://user@host/name")
+
+
+def make_engine(url: URL, *, patience: float) -> AsyncEngine:
+    """An engine whose connections are in autocommit mode and whose errors hide parameters."""
+    options: dict[str, Any] = {
+        "isolation_level": "AUTOCOMMIT",
+        "hide_parameters": True,
+        "pool_size": POOL_SIZE,
+        "pool_reset_on_return": None,  # a transaction of ours has ended, or its connection is thrown away
+    }
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, max_overflow=0, connect_args={"timeout": patience}, **options)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        return engine
+    arguments = {"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS}
+    return create_async_engine(url, max_overflow=POOL_SIZE, connect_args=arguments, **options)
+
+
+def make_inline_engine(url: URL) -> Engine:
+    """For reads of SQLite: waits for no lock and for no connection, since it would hold up the event loop."""
+    arguments = {"timeout": 0, "check_same_thread": False}
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
+    inline = url.set(drivername="sqlite+pysqlite")
+    engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # the driver's connection has no public type
+    cursor = connection.cursor()
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=1000", "cache_size=-8192"):
+            cursor.execute(f"PRAGMA {pragma}")
+    finally:
+        cursor.close()
+
+
+def create_sqlite_file(url: URL) -> None:
+    """Make the file, for its owner only; SQLite gives the log files beside it the same mode."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    try:
+        os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError as exc:
+        raise StoreUnavailableError(CANNOT_OPEN) from exc
+
+
+async def check_schema(connection: Statements) -> None:
+    """Raise StoreUnavailableError unless the schema is the one that this code knows."""
+    found = (await connection.execute(select(schema_version.c.version_num))).scalar_one_or_none()
+    check_schema_version(found)
+
+
+def check_schema_version(found: str | None) -> None:
+    """Raise StoreUnavailableError for a schema that is missing, older or newer."""
+    if found is None:
+        raise StoreUnavailableError("the database has no schema of Mimir; start the server once, which makes it")
+    if found > SCHEMA:
+        raise StoreUnavailableError(
+            f"the database has schema {found}, newer than {SCHEMA} of this program; install the newer Mimir again"
+        )
+    if found < SCHEMA:
+        raise StoreUnavailableError(f"the database has schema {found}; restart the server, which upgrades to {SCHEMA}")

@@ -1,0 +1,109 @@
+"""Rows of the table `entries`: sealed values by path."""
+
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import TextClause, bindparam, delete, insert, select, text, update
+
+from barrier.connection import Statements
+from barrier.database import WriteConflictError
+from barrier.keyring import Keyring
+from barrier.paths import list_start, name_below, path_after, prefix_end
+from barrier.tables import entries
+from core.errors import CasMismatchError
+from core.protocols import Entry
+
+_DOMAIN = b"mimir entry 1\0"
+
+_LOAD = select(entries.c.revision, entries.c.sealed).where(entries.c.path == bindparam("path_"))
+_REVISION = select(entries.c.revision).where(entries.c.path == bindparam("path_"))
+_INSERT = insert(entries)
+_UPDATE = (
+    update(entries)
+    .where(entries.c.path == bindparam("path_"), entries.c.revision == bindparam("revision_"))
+    .values(revision=bindparam("new_revision"), term=bindparam("new_term"), sealed=bindparam("new_sealed"))
+)
+_DELETE = delete(entries).where(entries.c.path == bindparam("path_"))
+
+# One seek per name, not per row: from each path the walk goes on behind the folder that the path is in.
+_NAMES = """
+WITH RECURSIVE walk (path) AS (
+  SELECT (SELECT path FROM entries WHERE path >= :start {bound} ORDER BY path LIMIT 1)
+  UNION ALL
+  SELECT (SELECT path FROM entries
+          WHERE path >= CASE WHEN {slash} > 0
+                        THEN substr(walk.path, 1, CAST(:length AS integer) + {slash} - 1) || '0'
+                        ELSE walk.path || CAST(:next AS text) END {bound}
+          ORDER BY path LIMIT 1)
+  FROM walk WHERE walk.path IS NOT NULL
+)
+SELECT path FROM walk WHERE path IS NOT NULL {limit}
+"""
+_SLASH = {
+    "sqlite": "instr(substr(walk.path, CAST(:length AS integer) + 1), '/')",
+    "postgresql": "strpos(substr(walk.path, CAST(:length AS integer) + 1), '/')",
+}
+
+
+@cache
+def _names_statement(dialect: str, *, bounded: bool, limited: bool) -> TextClause:
+    bound = "AND path < :end" if bounded else ""
+    limit = "LIMIT :limit" if limited else ""
+    return text(_NAMES.format(slash=_SLASH[dialect], bound=bound, limit=limit))
+
+
+def _context(path: str, revision: int) -> bytes:
+    return _DOMAIN + path.encode() + revision.to_bytes(8, "big")
+
+
+async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Entry | None:
+    """The entry, decrypted. Raises IntegrityError that names it."""
+    row: Any = (await connection.execute(_LOAD, {"path_": path})).first()
+    if row is None:
+        return None
+    revision, sealed = row
+    return Entry(keyring.decrypt(bytes(sealed), _context(path, revision), f"entry {path!r}"), revision)
+
+
+async def load_names(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
+    """Names below `prefix`, in order, behind `after`."""
+    end = prefix_end(prefix)
+    values: dict[str, str | int] = {"start": list_start(prefix, after), "length": len(prefix), "next": path_after("")}
+    if end is not None:
+        values["end"] = end
+    if limit:
+        values["limit"] = limit
+    statement = _names_statement(connection.dialect.name, bounded=end is not None, limited=limit > 0)
+    return [name_below(prefix, path) for path in (await connection.execute(statement, values)).scalars()]
+
+
+async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:
+    """Write one entry; its new revision. Raises CasMismatchError."""
+    found = (await connection.execute(_REVISION, {"path_": path})).scalar()
+    present = cast("int", found or 0)
+    if cas is not None and cas != present:
+        raise CasMismatchError(f"the entry is at revision {present}, not at {cas}")
+    revision = present + 1
+    sealed = keyring.encrypt(value, _context(path, revision))
+    if present == 0:
+        row = {"path": path, "revision": revision, "term": keyring.term, "sealed": sealed}
+        await connection.execute(_INSERT, row)
+        return revision
+    new = {"new_revision": revision, "new_term": keyring.term, "new_sealed": sealed}
+    if (await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})).rowcount != 1:
+        raise WriteConflictError
+    return revision
+
+
+async def remove_entry(connection: Statements, path: str) -> bool:
+    """Delete one entry; whether there was one."""
+    return (await connection.execute(_DELETE, {"path_": path})).rowcount > 0
+
+
+async def remove_prefix(connection: Statements, prefix: str) -> list[str]:
+    """Delete every entry whose path starts with `prefix`; their paths."""
+    end = prefix_end(prefix)
+    statement = delete(entries).where(entries.c.path >= prefix)
+    if end is not None:
+        statement = statement.where(entries.c.path < end)
+    return list((await connection.execute(statement.returning(entries.c.path))).scalars())

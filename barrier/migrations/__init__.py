@@ -1,0 +1,1 @@
+"""Schema versions, for Alembic; `barrier.schema` runs them."""

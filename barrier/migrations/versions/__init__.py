@@ -1,0 +1,1 @@
+"""One module per schema version. Written once, never edited: databases out there have run it."""

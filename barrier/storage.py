@@ -1,0 +1,238 @@
+"""The encrypted transactional store, once the seal is open: core.protocols.CoreStorage."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+from weakref import WeakSet
+
+from barrier import entries, records
+from barrier.cache import Evictable, LoadingCache
+from barrier.changes import SEQUENCE, ChangeRing
+from barrier.connection import Statements
+from barrier.database import Database
+from barrier.keyring import Keyring, UnknownTermError
+from barrier.transaction import BarrierTransaction, Records, record_name
+from barrier.views import PrefixView
+from core.errors import SealedError
+from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView
+
+T = TypeVar("T")
+
+SEALED = "Vault is sealed"  # what scripts around Vault look for
+
+
+class BarrierStorage:
+    """Every access raises SealedError while no keyring is here.
+
+    `reload_keyring` fetches a keyring that another process has rotated; `reserve` makes room in the active term's
+    budget of encryptions.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ring: ChangeRing,
+        *,
+        reload_keyring: Callable[[], Awaitable[None]],
+        reserve: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._words = ring.words  # what sync() reads, without a call
+        self._seen = ring.sequence
+        self._keyring: Keyring | None = None
+        self._reload_keyring = reload_keyring
+        self._reserve = reserve
+        self._reserving = asyncio.Lock()
+        self._caches: WeakSet[Evictable] = WeakSet()
+        self._writes: set[asyncio.Task[object]] = set()
+
+    # --- the seal's side ------------------------------------------------------------------------------------------
+
+    def unseal(self, keyring: Keyring) -> None:
+        """Serve with this keyring."""
+        self._keyring = keyring
+
+    def seal(self) -> None:
+        """Forget the keyring and all that it opened."""
+        self._keyring = None
+        self._drop_caches()
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring. Raises SealedError."""
+        if self._keyring is None:
+            raise SealedError(SEALED)
+        return self._keyring
+
+    async def close(self) -> None:
+        """Wait for the transactions that are under way."""
+        while self._writes:
+            await asyncio.wait(self._writes)
+
+    # --- caches ---------------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Forget what other processes have changed; called at the start of each request."""
+        if self._words[SEQUENCE] != self._seen:
+            self._evict_changed()
+
+    def _evict_changed(self) -> None:
+        now = self._ring.sequence
+        changed = self._ring.since(self._seen)
+        self._seen = now
+        if changed is None:
+            self._drop_caches()
+        else:
+            for cache in self._caches:
+                cache.evict(changed)
+
+    def _drop_caches(self) -> None:
+        for cache in self._caches:
+            cache.clear()
+
+    def decoded_cache(
+        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+    ) -> DecodedCache[T]:
+        """A cache of what `load` makes of an entry."""
+        return self.entry_cache(self, "", load, capacity=capacity)
+
+    def entry_cache(
+        self,
+        view: StorageView,
+        prefix: str,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int,
+    ) -> DecodedCache[T]:
+        """The cache of a view whose paths stand below `prefix`."""
+
+        async def load_path(path: str) -> T | None:
+            entry = await view.get(path)
+            return None if entry is None else await load(view, path, entry)
+
+        return self._register(load_path, lambda path: prefix + path, capacity)
+
+    def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        """Decoded records in memory, by record_id."""
+
+        async def load_record(record_id: str) -> T | None:
+            record = await self.get_record(kind, record_id)
+            return None if record is None else decode(record)
+
+        return self._register(load_record, lambda record_id: record_name(kind, record_id), capacity)
+
+    def _register(
+        self, load: Callable[[str], Awaitable[T | None]], ring_name: Callable[[str], str], capacity: int
+    ) -> LoadingCache[T]:
+        cache = LoadingCache(self._ring, load, ring_name=ring_name, capacity=capacity)
+        self._caches.add(cache)
+        return cache
+
+    # --- entries --------------------------------------------------------------------------------------------------
+
+    async def get(self, path: str) -> Entry | None:
+        """The entry, decrypted and authenticated under its path. Raises IntegrityError."""
+        return await self._read(lambda connection, keyring: entries.load_entry(connection, keyring, path))
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names below `prefix`, sorted; a folder ends in "/"."""
+        return await self._read(
+            lambda connection, _keyring: entries.load_names(connection, prefix, after=after, limit=limit)
+        )
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        """A transaction of one write."""
+        return await self.transact(lambda transaction: transaction.put(path, value, cas=cas))
+
+    async def delete(self, path: str) -> bool:
+        """A transaction of one delete."""
+        return await self.transact(lambda transaction: transaction.delete(path))
+
+    def view(self, prefix: str) -> StorageView:
+        """The part below `prefix`; what an engine gets."""
+        return PrefixView(self, prefix)
+
+    # --- records --------------------------------------------------------------------------------------------------
+
+    async def get_record(self, kind: str, record_id: str) -> Record | None:
+        """The record, authenticated with its columns. Raises IntegrityError."""
+        return await self._read(lambda connection, keyring: records.load_record(connection, keyring, kind, record_id))
+
+    async def record_by_alias(self, kind: str, alias: str) -> Record | None:
+        """The record of that alias."""
+        return await self._read(lambda connection, keyring: records.load_by_alias(connection, keyring, kind, alias))
+
+    async def child_records(self, kind: str, parent: str) -> Records:
+        """Every record with that parent."""
+        return await self._read(lambda connection, keyring: records.load_children(connection, keyring, kind, parent))
+
+    async def expired_records(self, kind: str, *, before: int, limit: int) -> Records:
+        """Records with expires_at <= before, the oldest first; served by an index."""
+        return await self._read(
+            lambda connection, keyring: records.load_expired(connection, keyring, kind, before=before, limit=limit)
+        )
+
+    async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> Records:
+        """Records by record_id."""
+        return await self._read(
+            lambda connection, keyring: records.load_records(connection, keyring, kind, after=after, limit=limit)
+        )
+
+    # --- reading and writing --------------------------------------------------------------------------------------
+
+    async def _read(self, work: Callable[[Statements, Keyring], Awaitable[T]]) -> T:
+        keyring = self.keyring
+        try:
+            return await self._database.read(lambda connection: work(connection, keyring))
+        except UnknownTermError:
+            await self._reload_keyring()
+        fresh = self.keyring
+        return await self._database.read(lambda connection: work(connection, fresh))
+
+    async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+        """Run `body` in one transaction and commit it; durable, and known to every process, when this returns.
+
+        A caller that is cancelled does not stop it: otherwise a commit could happen that no cache hears of.
+        """
+        if self.keyring.budget <= 0:
+            await self._make_room()
+        task = asyncio.ensure_future(self._transact(body))
+        self._writes.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[object]") -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone; the error has been theirs
+
+    async def _transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+        try:
+            return await self._transact_once(body)
+        except UnknownTermError:
+            await self._reload_keyring()
+        return await self._transact_once(body)
+
+    async def _transact_once(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+        touched: list[str] = []
+
+        async def work(connection: Statements) -> T:
+            transaction = BarrierTransaction(connection, self.keyring)
+            touched[:] = ()
+            try:
+                return await body(transaction)
+            finally:
+                touched[:] = transaction.touched
+
+        return await self._database.write(work, committed=lambda: self._publish(touched))
+
+    def _publish(self, touched: Sequence[str]) -> None:
+        """Tell all processes, and this one at once: what is read back must be what was written."""
+        self._ring.publish(touched)
+        self.sync()
+
+    async def _make_room(self) -> None:
+        async with self._reserving:
+            if self.keyring.budget <= 0:
+                await self._reserve()

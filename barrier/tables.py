@@ -1,0 +1,64 @@
+"""The tables. Migrations make them; `SCHEMA` is the version that this code reads and writes."""
+
+from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy.types import TypeDecorator
+
+SCHEMA = "0001"
+
+metadata = MetaData()
+
+
+class ByteOrdered(TypeDecorator[str]):
+    """Text that both engines compare by its UTF-8 bytes."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Text:
+        """SQLite's default collation, BINARY, is already that."""
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
+
+
+schema_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+
+# what is needed before the keyring is open: plain, or encrypted by the HSM
+seal = Table(
+    "seal",
+    metadata,
+    Column("name", ByteOrdered, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+)
+
+# path -> sealed value; `term` repeats the sealed value's, so that a re-encryption finds what is left under an old one
+entries = Table(
+    "entries",
+    metadata,
+    Column("path", ByteOrdered, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("kind", ByteOrdered, primary_key=True),
+    Column("record_id", ByteOrdered, primary_key=True),
+    Column("expires_at", BigInteger, nullable=True),
+    Column("parent", ByteOrdered, nullable=False),
+    Column("alias", ByteOrdered, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("records_by_expiry", "kind", "expires_at"),
+    Index("records_by_parent", "kind", "parent"),
+    Index(
+        "records_by_alias",
+        "kind",
+        "alias",
+        unique=True,
+        sqlite_where=text("alias <> ''"),
+        postgresql_where=text("alias <> ''"),
+    ),
+)

@@ -1,0 +1,70 @@
+"""One mount's part of the store, as chroot would show it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from barrier.transaction import PrefixTransaction
+from core.protocols import CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+
+T = TypeVar("T")
+
+
+class WholeStorage(Protocol):
+    """What a view needs of the storage."""
+
+    async def get(self, path: str) -> Entry | None:
+        """As StorageView.get."""
+        ...
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """As StorageView.list."""
+        ...
+
+    async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+        """As CoreStorage.transact."""
+        ...
+
+    def entry_cache(
+        self,
+        view: StorageView,
+        prefix: str,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int,
+    ) -> DecodedCache[T]:
+        """The cache of a view whose paths stand below `prefix`."""
+        ...
+
+
+class PrefixView:
+    """Implements core.protocols.StorageView below `prefix`."""
+
+    def __init__(self, storage: WholeStorage, prefix: str) -> None:
+        self._storage = storage
+        self._prefix = prefix
+
+    async def get(self, path: str) -> Entry | None:
+        """The entry."""
+        return await self._storage.get(self._prefix + path)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names below `prefix`, sorted."""
+        return await self._storage.list(self._prefix + prefix, after=after, limit=limit)
+
+    async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `body` in one transaction that sees only this view."""
+        return await self._storage.transact(lambda whole: body(PrefixTransaction(whole, self._prefix)))
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        """A transaction of one write."""
+        return await self.transact(lambda transaction: transaction.put(path, value, cas=cas))
+
+    async def delete(self, path: str) -> bool:
+        """A transaction of one delete."""
+        return await self.transact(lambda transaction: transaction.delete(path))
+
+    def decoded_cache(
+        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+    ) -> DecodedCache[T]:
+        """A cache of what `load` makes of an entry of this view."""
+        return self._storage.entry_cache(self, self._prefix, load, capacity=capacity)

@@ -1,0 +1,38 @@
+"""One live appliance a test module (a tenth of a second a test), and a fresh one for tests that break it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.appliance import Appliance
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """Two workers, initialised, unsealed, audit on, transit mounted."""
+    server = Appliance(tmp_path_factory.mktemp("appliance") / "data").start()
+    client = server.client()
+    client.sys.enable_audit_device("file", path="file", options={"file_path": str(server.data_dir / "audit.log")})
+    client.sys.enable_secrets_engine("transit")
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def make_appliance(tmp_path: Path) -> Iterator[Callable[..., Appliance]]:
+    """A maker of appliances that the test may break; whatever it leaves is killed."""
+    made: list[Appliance] = []
+    numbers = itertools.count()
+
+    def make(**settings: object) -> Appliance:
+        settings.setdefault("data_dir", tmp_path / f"data{next(numbers)}")
+        made.append(Appliance(**settings))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()

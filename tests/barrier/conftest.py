@@ -1,0 +1,63 @@
+"""A store of each engine, and appliances on it: the same suite runs on both."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from barrier.schema import upgrade
+from barrier.seal import Barrier
+from tests.barrier.nodes import QUORUM, Node, no_first_writes
+from tests.support.postgres import ThrowAwayPostgres, postgres
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file: copying it is quicker than migrating for each test."""
+    path = tmp_path_factory.mktemp("template") / "store.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: ThrowAwayPostgres) -> str:
+    """A migrated, empty PostgreSQL database."""
+    name = postgres.create_database()
+    upgrade(postgres.url(name))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh store of each engine."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "store.db")
+        return f"sqlite:///{tmp_path}/store.db"
+    server: ThrowAwayPostgres = request.getfixturevalue("postgres")
+    return server.url(server.create_database(template=request.getfixturevalue("postgres_template")))
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh SQLite store, for what only SQLite does."""
+    shutil.copy(sqlite_template, tmp_path / "store.db")
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+async def node(url: str, tmp_path: Path) -> AsyncIterator[Node]:
+    """A node whose store is empty."""
+    node = Node(url, tmp_path)
+    yield node
+    await node.close()
+
+
+@pytest.fixture
+async def barrier(node: Node) -> Barrier:
+    """A worker that has initialised the cluster, and is unsealed."""
+    barrier = await node.worker()
+    await barrier.initialize(QUORUM, no_first_writes)
+    return barrier

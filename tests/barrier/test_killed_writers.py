@@ -1,0 +1,54 @@
+"""SIGKILL during writes: every acknowledged write is there, nothing is half-written."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from barrier.seal import Barrier
+from tests.barrier.nodes import Node
+from tests.barrier.processes import Child
+
+
+async def test_a_hundred_killed_writers(node: Node, barrier: Barrier) -> None:
+    await kill_writers(node, barrier, rounds=100 if node.url.startswith("sqlite") else 30)
+
+
+@pytest.mark.heavy
+async def test_a_thousand_killed_writers(node: Node, barrier: Barrier) -> None:
+    await kill_writers(node, barrier, rounds=1000)
+
+
+async def kill_writers(node: Node, barrier: Barrier, *, rounds: int) -> None:
+    chance = random.Random(2026)  # noqa: S311 - picks moments, guards nothing
+    with Child("nursery", node) as nursery:
+        for _ in range(rounds):
+            pid = int(nursery.ask("go").removeprefix("pid "))
+            acknowledged = read_acknowledged(nursery, pid, chance)
+            await assert_whole(barrier, acknowledged)
+    head = int((await barrier.storage.get("head")).value)  # type: ignore[union-attr]
+    assert await barrier.storage.list("log/") == [f"{number:06}" for number in range(1, head + 1)]
+
+
+def read_acknowledged(nursery: Child, pid: int, chance: random.Random) -> int:
+    """Kill the writer at some moment; the last number that it had been told is durable."""
+    for _ in range(chance.randrange(1, 4)):
+        last = int(nursery.hear())
+    time.sleep(chance.random() * 0.006)  # where in a transaction it dies is the point
+    os.kill(pid, signal.SIGKILL)
+    while not (line := nursery.hear()).startswith("ended"):
+        last = int(line)
+    assert line == f"ended {-signal.SIGKILL}"
+    return last
+
+
+async def assert_whole(barrier: Barrier, acknowledged: int) -> None:
+    head = await barrier.storage.get("head")
+    mirror = await barrier.storage.get_record("token", "mirror")
+    assert head is not None
+    assert mirror is not None
+    assert head.value == mirror.body
+    assert int(head.value) >= acknowledged
+    assert await barrier.storage.get(f"log/{int(head.value):06}") is not None

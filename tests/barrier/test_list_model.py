@@ -1,0 +1,44 @@
+"""Listing and deleting against a model in memory, on both engines."""
+
+import asyncio
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barrier.seal import Barrier
+from core.protocols import CoreTransaction
+
+PATHS = st.sets(st.text("ab/.0é", min_size=1, max_size=6), max_size=12)
+AFTER = st.text("ab/.0é", max_size=4)
+
+
+def model(paths: set[str], prefix: str, after: str, limit: int) -> list[str]:
+    """What a listing is: first segments below the prefix, folded, in the order of bytes."""
+    names = {path[len(prefix) :] for path in paths if path.startswith(prefix)} - {""}
+    folded = sorted({name.partition("/")[0] + name.partition("/")[1] for name in names}, key=str.encode)
+    found = [name for name in folded if name.encode() > after.encode()]
+    return found[:limit] if limit else found
+
+
+async def test_list_agrees_with_a_model(barrier: Barrier) -> None:
+    loop = asyncio.get_running_loop()
+
+    def run(paths: set[str], prefix: str, after: str, limit: int) -> None:
+        asyncio.run_coroutine_threadsafe(agree(barrier, paths, prefix, after, limit), loop).result()
+
+    strategy = given(PATHS, st.sampled_from(["", "a/", "b/", "a/b/", "é/"]), AFTER, st.integers(0, 3))
+    profile = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    await asyncio.to_thread(profile(strategy(run)))
+
+
+async def agree(barrier: Barrier, paths: set[str], prefix: str, after: str, limit: int) -> None:
+    async def body(transaction: CoreTransaction) -> None:
+        await transaction.delete_prefix("")
+        for path in paths:
+            await transaction.put(path, b"")
+        assert await transaction.list(prefix, after=after, limit=limit) == model(paths, prefix, after, limit)
+        inside = {path for path in paths if path.startswith(prefix)}
+        assert await transaction.delete_prefix(prefix) == len(inside)
+        assert await transaction.list("") == model(paths - inside, "", "", 0)
+
+    await barrier.storage.transact(body)

@@ -1,0 +1,177 @@
+"""CoreStorage in a dictionary: for unit tests of engines, tokens and mounts. It passes the real barrier's tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from core.errors import CasMismatchError, SealedError
+from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView, Transaction
+
+T = TypeVar("T")
+
+
+class _State:
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.records: dict[tuple[str, str], Record] = {}
+        self.sealed = False
+        self.commits = 0
+        self.lock = asyncio.Lock()
+
+
+class _Reader:
+    def __init__(self, state: _State, prefix: str = "") -> None:
+        self._state = state
+        self._prefix = prefix
+
+    async def get(self, path: str) -> Entry | None:
+        self._check()
+        return self._state.entries.get(self._prefix + path)
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        self._check()
+        whole = self._prefix + prefix
+        names = {p[len(whole) :] for p in self._state.entries if p.startswith(whole) and p != whole}
+        folded = sorted({n[: n.index("/") + 1] if "/" in n else n for n in names}, key=str.encode)
+        folded = [n for n in folded if n.encode() > after.encode()]
+        return folded[:limit] if limit else folded
+
+    async def get_record(self, kind: str, record_id: str) -> Record | None:
+        self._check()
+        return self._state.records.get((kind, record_id))
+
+    async def record_by_alias(self, kind: str, alias: str) -> Record | None:
+        self._check()
+        return next((r for (k, _), r in self._state.records.items() if k == kind and alias and r.alias == alias), None)
+
+    async def child_records(self, kind: str, parent: str) -> list[Record]:
+        self._check()
+        return [r for (k, _), r in sorted(self._state.records.items()) if k == kind and r.parent == parent]
+
+    async def expired_records(self, kind: str, *, before: int, limit: int) -> list[Record]:
+        self._check()
+        rows = [
+            r
+            for (k, _), r in self._state.records.items()
+            if k == kind and r.expires_at is not None and r.expires_at <= before
+        ]
+        return sorted(rows, key=lambda r: (r.expires_at or 0, r.record_id))[:limit]
+
+    async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> list[Record]:
+        self._check()
+        rows = [r for (k, i), r in sorted(self._state.records.items()) if k == kind and i > after]
+        return rows[:limit] if limit else rows
+
+    def _check(self) -> None:
+        if self._state.sealed:
+            raise SealedError("Vault is sealed")
+
+
+class _Txn(_Reader):
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        old = await self.get(path)
+        revision = old.revision if old else 0
+        if cas is not None and cas != revision:
+            raise CasMismatchError("check-and-set parameter did not match the current version")
+        self._state.entries[self._prefix + path] = Entry(value, revision + 1)
+        return revision + 1
+
+    async def delete(self, path: str) -> bool:
+        return self._state.entries.pop(self._prefix + path, None) is not None
+
+    async def delete_prefix(self, prefix: str) -> int:
+        doomed = [p for p in self._state.entries if p.startswith(self._prefix + prefix)]
+        for path in doomed:
+            del self._state.entries[path]
+        return len(doomed)
+
+    async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
+        old = self._state.records.get((kind, record.record_id))
+        revision = old.revision if old else 0
+        taken = await self.record_by_alias(kind, record.alias)
+        if (cas is not None and cas != revision) or (taken and taken.record_id != record.record_id):
+            raise CasMismatchError("check-and-set parameter did not match the current version")
+        self._state.records[kind, record.record_id] = replace(record, revision=revision + 1)
+        return revision + 1
+
+    async def delete_record(self, kind: str, record_id: str) -> bool:
+        return self._state.records.pop((kind, record_id), None) is not None
+
+
+class _Cache:
+    """Decodes at every `get`, remembers for `peek` until the next commit."""
+
+    def __init__(self, state: _State, load: Callable[[str], Awaitable[object | None]]) -> None:
+        self._state = state
+        self._load = load
+        self._seen: dict[str, object] = {}
+        self._commits = 0
+
+    def peek(self, path: str) -> object | None:
+        if self._commits != self._state.commits:
+            self._seen.clear()
+            self._commits = self._state.commits
+        return self._seen.get(path)
+
+    async def get(self, path: str) -> object | None:
+        found = self.peek(path)
+        if found is None:
+            found = await self._load(path)
+            if found is not None:
+                self._seen[path] = found
+        return found
+
+
+class MemoryStorage(_Reader):
+    """The whole barrier (CoreStorage); `view` gives what an engine sees."""
+
+    async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+        self._check()
+        async with self._state.lock:
+            before = dict(self._state.entries), dict(self._state.records)
+            try:
+                result = await body(_Txn(self._state, self._prefix))
+            except BaseException:
+                self._state.entries, self._state.records = before
+                raise
+            self._state.commits += 1
+            return result
+
+    async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
+        async def body(txn: Transaction) -> int:
+            return await txn.put(path, value, cas=cas)
+
+        return await self.transact(body)
+
+    async def delete(self, path: str) -> bool:
+        async def body(txn: Transaction) -> bool:
+            return await txn.delete(path)
+
+        return await self.transact(body)
+
+    def view(self, prefix: str) -> StorageView:
+        return MemoryStorage(self._state, self._prefix + prefix)
+
+    def decoded_cache(
+        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+    ) -> DecodedCache[T]:
+        async def fill(path: str) -> T | None:
+            entry = await self.get(path)
+            return None if entry is None else await load(self, path, entry)
+
+        return _Cache(self._state, fill)  # type: ignore[return-value]
+
+    def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        async def fill(record_id: str) -> T | None:
+            record = await self.get_record(kind, record_id)
+            return None if record is None else decode(record)
+
+        return _Cache(self._state, fill)  # type: ignore[return-value]
+
+
+def memory_storage() -> MemoryStorage:
+    """An empty one."""
+    return MemoryStorage(_State())

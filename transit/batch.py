@@ -1,0 +1,83 @@
+"""Batches: each item succeeds or fails by itself, and the status follows from all of them (Vault's rules)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from core.errors import CallerError, InvalidRequestError, RequestTooLargeError
+from core.requests import Response
+from transit.bodies import BatchItem
+
+MAX_ITEMS = 100_000
+
+ParsedT = TypeVar("ParsedT")
+ResultT = TypeVar("ResultT")
+
+
+def check_batch(items: Sequence[BatchItem], *, needs: str, purpose: str) -> None:
+    """Raises for a batch that is refused as a whole: empty, too long, or an item without the member it `needs`."""
+    if not items:
+        raise InvalidRequestError("missing batch input to process")
+    if len(items) > MAX_ITEMS:
+        raise RequestTooLargeError(f"batch_input holds {len(items)} items; one request takes at most {MAX_ITEMS}")
+    for i, item in enumerate(items):
+        if getattr(item, needs) is None:
+            raise InvalidRequestError(f"failed to parse batch input: '[{i}].{needs}' missing {needs} to {purpose}")
+
+
+async def run_batch(
+    items: Sequence[BatchItem],
+    parse: Callable[[BatchItem], ParsedT],
+    run: Callable[[list[ParsedT]], Awaitable[Sequence[ResultT | CallerError]]],
+) -> list[ResultT | CallerError]:
+    """Parse each item, run those that parse in one go, and put every answer in the place of its item."""
+    parsed: list[ParsedT] = []
+    answers: list[Any] = [None] * len(items)
+    places: list[int] = []
+    for i, item in enumerate(items):
+        try:
+            parsed.append(parse(item))
+            places.append(i)
+        except CallerError as exc:
+            answers[i] = exc
+    for i, answer in zip(places, await run(parsed), strict=True):
+        answers[i] = answer
+    return answers
+
+
+def batch_response(
+    items: Sequence[BatchItem],
+    answers: Sequence[ResultT | CallerError],
+    show: Callable[[ResultT], dict[str, Any]],
+    *,
+    empty: dict[str, Any],
+    partial_failure_response_code: int | None,
+) -> Response:
+    """`batch_results` in the order of the items, each with its reference.
+
+    Any failure makes the status 400, or the code the caller gave for that when others succeeded. `empty` is what a
+    failed item shows beside its error.
+    """
+    results: list[dict[str, Any]] = []
+    failures = 0
+    for item, answer in zip(items, answers, strict=True):
+        if isinstance(answer, CallerError):
+            failures += 1
+            shown = {**empty, "error": answer.sentence}
+        else:
+            shown = show(answer)
+        shown["reference"] = item.reference or ""
+        results.append(shown)
+    response = Response(data={"batch_results": results})
+    if failures:
+        _set_failed(response, partial_failure_response_code if failures < len(items) else None)
+    return response
+
+
+def _set_failed(response: Response, code: int | None) -> None:
+    response.status = 400
+    if code is None:
+        return
+    if 200 <= code <= 599:
+        response.status = code
+    else:
+        response.warnings = ["invalid HTTP response code override from partial_failure_response_code, reverting to 400"]

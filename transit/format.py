@@ -1,0 +1,79 @@
+"""Ciphertexts on the wire: `mimir:v<N>:`, then base64 of nonce, ciphertext and tag. And base64 itself.
+
+Base64 is the standard alphabet with padding (RFC 4648, 4), and canonical: the unused bits of the last letter are
+zero (RFC 4648, 3.5), so that one byte string has one encoding.
+"""
+
+import binascii
+import re
+
+from core.errors import InvalidRequestError
+from transit.errors import MalformedCiphertextError
+
+PREFIX = "mimir:v"
+IMPORTED_PREFIX = "vault:v"
+MAX_VERSION = 2**31 - 1
+
+_CIPHERTEXT = re.compile(r"mimir:v([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
+_LAST_LETTERS = {"==": frozenset("AQgw"), "=": frozenset("AEIMQUYcgkosw048")}
+
+
+def decode_base64(text: str, *, field: str) -> bytes:
+    """Bytes of a field; line breaks are skipped, as Go's decoder does. Raises InvalidRequestError naming `field`."""
+    try:
+        return _canonical(text)
+    except ValueError:
+        pass
+    try:
+        return _canonical(text.replace("\r", "").replace("\n", ""))
+    except ValueError:
+        raise InvalidRequestError(f"{field} must be standard base64 with its padding") from None
+
+
+def _canonical(text: str) -> bytes:
+    """Raises ValueError."""
+    if len(text) % 4:
+        raise ValueError("not whole groups of four letters")  # a2b_base64 lets padding after a whole group pass
+    octets = binascii.a2b_base64(text, strict_mode=True)
+    if text.endswith("="):
+        padding = "==" if text.endswith("==") else "="
+        if text[-len(padding) - 1] not in _LAST_LETTERS[padding]:
+            raise ValueError("unused bits are not zero")
+    return octets
+
+
+def encode_base64(octets: bytes) -> str:
+    """Standard base64 with padding, one line."""
+    return binascii.b2a_base64(octets, newline=False).decode()
+
+
+def format_ciphertext(version: int, sealed: bytes) -> str:
+    """`mimir:v<version>:` and base64."""
+    return f"{PREFIX}{version}:{binascii.b2a_base64(sealed, newline=False).decode()}"
+
+
+def parse_ciphertext(text: str) -> tuple[int, bytes]:
+    """Version and sealed bytes. Only what `format_ciphertext` makes is taken, so what parses encodes to the same text.
+
+    Raises MalformedCiphertextError.
+    """
+    match = _CIPHERTEXT.fullmatch(text)
+    if match is None or (version := int(match[1])) > MAX_VERSION:
+        raise MalformedCiphertextError(_what_is_wrong(text))
+    try:
+        return version, _canonical(match[2])
+    except ValueError:
+        raise MalformedCiphertextError("invalid ciphertext: could not decode base64") from None
+
+
+def _what_is_wrong(text: str) -> str:
+    if text.startswith(IMPORTED_PREFIX):
+        return "invalid ciphertext: vault:v… is taken only by a key that was imported, and this one was not"
+    if not text.startswith(PREFIX):
+        return f"invalid ciphertext: no prefix; a ciphertext starts with {PREFIX} and a version number"
+    version, separator, _ = text.removeprefix(PREFIX).partition(":")
+    if not separator:
+        return "invalid ciphertext: wrong number of fields"
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", version, re.ASCII) or int(version) > MAX_VERSION:
+        return "invalid ciphertext: version number could not be decoded"
+    return "invalid ciphertext: could not decode base64"
