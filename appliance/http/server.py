@@ -21,6 +21,7 @@ class HttpServer(web.Server):
         self.handle = handle
         self.limits = limits
         self.replies = ReplyWriter()
+        self.now = self._loop.time()  # of the last check; exact enough for time limits, and free
         self._empty: asyncio.Event | None = None
         self._watch = self._loop.create_task(self._check_times())
 
@@ -36,9 +37,9 @@ class HttpServer(web.Server):
     async def _check_times(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_EVERY)
-            now = self._loop.time()
+            self.now = self._loop.time()
             for connection in self.connections:
-                connection.check_time(now)  # type: ignore[attr-defined]  # __call__ makes them
+                connection.check_time(self.now)  # type: ignore[attr-defined]  # __call__ makes them
 
     @property
     def busy(self) -> bool:

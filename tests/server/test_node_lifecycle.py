@@ -112,10 +112,8 @@ def test_processes_leave_no_memory_image(node: Node) -> None:
         limits = Path(f"/proc/{pid}/limits").read_text()
         (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
         assert core.split()[4:6] == ["0", "0"]
-        if os.geteuid() == 0:
-            # the files of a process that is not dumpable belong to root; as root both look alike
-            continue
-        assert Path(f"/proc/{pid}").stat().st_uid == 0
+        if os.geteuid() != 0:  # for root both look alike
+            assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
 
 
 def test_configuration_is_not_on_the_command_line(start_node: Start, tmp_path: Path) -> None:
