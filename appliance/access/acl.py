@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from appliance.access.rules import CAPABILITIES, Policy
 
-_MEMO_ENTRIES = 4096
+_MEMO_ENTRIES = 512
 _MEMO_PATH = 512  # characters; longer paths are decided anew, so that the memo stays bounded
 _LISTING = frozenset({"list", "scan"})
 
@@ -101,7 +101,10 @@ class Acl:
         self._lengths = sorted({len(head) for head in self._heads}, reverse=True)
 
     def allows(self, path: str, capability: str, *, sudo: bool = False) -> bool:
-        """Whether `path` ("transit/encrypt/k") may be used so; with `sudo`, whether that is granted there too."""
+        """Whether `path` ("transit/encrypt/k") may be used so; with `sudo`, whether that is granted there too.
+
+        For "list" and "scan" a trailing slash makes no difference: do not ask both ways.
+        """
         if self.is_root:
             return True
         key = (path, capability, sudo)
@@ -125,12 +128,12 @@ class Acl:
         """The policies that grant it, for the audit record."""
         if self.is_root:
             return ["root"]
-        grant = self._find(path, listing=capability in _LISTING)
+        grant = self._find_for(path, capability)
         return list(grant.granted_by.get(capability, ())) if grant else []
 
     def denying(self, path: str, capability: str) -> list[str]:
         """The policies whose explicit `deny` decides here; empty when nothing matched or merely did not grant."""
-        grant = None if self.is_root else self._find(path, listing=capability in _LISTING)
+        grant = None if self.is_root else self._find_for(path, capability)
         return list(grant.granted_by.get("deny", ())) if grant else []
 
     def reaches(self, mount_path: str) -> bool:
@@ -147,8 +150,14 @@ class Acl:
     def _decide(self, path: str, capability: str, *, sudo: bool) -> bool:
         if capability not in CAPABILITIES or capability == "deny":
             return False
-        grant = self._find(path, listing=capability in _LISTING)
+        grant = self._find_for(path, capability)
         return grant is not None and capability in grant.granted_by and (not sudo or "sudo" in grant.granted_by)
+
+    def _find_for(self, path: str, capability: str) -> _Grant | None:
+        """What is listed is always a folder, however it was asked for: else a slash would decide over a `deny`."""
+        if capability in _LISTING:
+            return self._find(path if path.endswith("/") else path + "/", listing=True)
+        return self._find(path, listing=False)
 
     def _find(self, path: str, *, listing: bool) -> _Grant | None:
         """The grant of the pattern that decides.

@@ -40,7 +40,7 @@ class CreateBody(msgspec.Struct):
     entity_alias: str = ""
 
 
-def child_spec(body: CreateBody, parent: TokenEntry, *, path: str, is_sudo: bool) -> TokenSpec:
+def child_spec(body: CreateBody, parent: TokenEntry, *, path: str, is_sudo: bool, orphan: bool) -> TokenSpec:
     """What to create for this body. Raises InvalidRequestError for what the parent may not give."""
     _check_available(body)
     _check_sizes(body)
@@ -60,6 +60,7 @@ def child_spec(body: CreateBody, parent: TokenEntry, *, path: str, is_sudo: bool
         num_uses=body.num_uses,
         renewable=body.renewable,
         token_id=body.id,
+        entity_id="" if orphan else parent.entity_id,
     )
     if "root" in policies and parent.ttl and not (spec.ttl or spec.period or spec.explicit_max_ttl):
         raise InvalidRequestError("expiring root tokens cannot create non-expiring root tokens")

@@ -18,7 +18,7 @@ from core.protocols import CoreStorage, CoreTransaction, Entry, StorageView
 
 _PREFIX = "core/policy/"
 _EPOCH = "core/policy-epoch"
-_ACLS = 1024  # access lists in memory
+_ACLS = 512  # access lists in memory, the oldest goes first
 _ROOT = Policy(name="root", text="", rules=())
 
 
@@ -39,7 +39,7 @@ class PolicyStore:
 
     def __init__(self, storage: CoreStorage) -> None:
         self._storage = storage
-        self._policies = storage.decoded_cache(_load_policy, capacity=10_000)
+        self._policies = storage.decoded_cache(_load_policy, capacity=1000)
         self._epochs = storage.decoded_cache(_load_epoch, capacity=1)
         self._acls: dict[tuple[str, ...], tuple[_Epoch, Acl]] = {}
         self._parsing = asyncio.Lock()  # the parser is not made for two threads, and one core is enough for it
@@ -98,8 +98,9 @@ class PolicyStore:
         found = [await self.get(name) for name in names]
         acl = Acl(policy for policy in found if policy is not None)
         if epoch is not None:
+            self._acls.pop(names, None)
             if len(self._acls) >= _ACLS:
-                self._acls.clear()
+                del self._acls[next(iter(self._acls))]
             self._acls[names] = (epoch, acl)
         return acl
 

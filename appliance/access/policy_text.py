@@ -16,7 +16,7 @@ from core.errors import InvalidRequestError
 
 T = TypeVar("T")
 
-MAX_TEXT = 256 * 1024  # bytes; 4,000 rules, parsed in about two seconds
+MAX_TEXT = 256 * 1024  # bytes; room for the comments of as many rules as are parsed in seconds
 MAX_PATH = 1024  # characters
 
 _NAME = re.compile(r"[a-z0-9_.@:+=~-]{1,128}", re.ASCII)

@@ -113,7 +113,8 @@ class _TokenEngine:
 
     async def _create_common(self, request: AccessRequest, body: CreateBody, *, orphan: bool) -> Response:
         path = request.mount_path + request.path
-        spec = child_spec(body, request.entry, path=path, is_sudo=request.acl.allows(path, "sudo"))
+        is_sudo = request.acl.allows(path, "sudo")
+        spec = child_spec(body, request.entry, path=path, is_sudo=is_sudo, orphan=orphan)
         token, entry = await self._tokens.create(spec, parent=request.entry, orphan=orphan)
         warnings = [
             f'Policy "{name}" does not exist' for name in entry.policies if await self._policies.get(name) is None

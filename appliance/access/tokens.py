@@ -102,7 +102,7 @@ class TokenStore:
         self._clock = clock
         self._default_ttl = default_ttl
         self._max_ttl = max_ttl
-        self._cache = storage.record_cache(KIND, _decode, capacity=50_000)
+        self._cache = storage.record_cache(KIND, _decode, capacity=10_000)
         self._hasher: TokenHasher | None = None
 
     async def open(self) -> None:
@@ -216,13 +216,18 @@ class TokenStore:
 
         has_children = await self._with_retries(mark)
         if has_children:
-            await self._delete_tree(record_id, limit=_INLINE)
+            await self._delete_trees([record_id], limit=_INLINE)
         return has_children is not None
 
     async def revoke_orphan(self, record_id: str) -> bool:
-        """Revoke the token alone; its children become orphans."""
+        """Revoke the token alone; its children become orphans. A token that is not live is left as it is.
+
+        Otherwise children would come back to life whose tree is being revoked.
+        """
 
         async def body(txn: CoreTransaction) -> bool:
+            if not await self._is_live(txn, record_id):
+                return False
             for child in await txn.child_records(KIND, record_id):
                 orphan = msgspec.structs.replace(_decode(child), parent="")
                 await txn.put_record(KIND, self._record(orphan), cas=child.revision)
@@ -234,8 +239,7 @@ class TokenStore:
         """Delete up to `limit` tokens whose time is over or whose revocation was interrupted, with their trees."""
         now = int(self._clock.now())
         expired = await self._storage.expired_records(KIND, before=now, limit=limit)
-        for record in expired:
-            await self._delete_tree(record.record_id)
+        await self._delete_trees([record.record_id for record in expired])
         return len(expired)
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -282,18 +286,18 @@ class TokenStore:
         entry = msgspec.structs.replace(_decode(record), revoked=True, expires_at=int(self._clock.now()))
         await txn.put_record(KIND, self._record(entry), cas=record.revision)
 
-    async def _delete_tree(self, record_id: str, *, limit: int = 0) -> None:
-        """Delete a refused record and all below it, deepest first, some at a time.
+    async def _delete_trees(self, tops: list[str], *, limit: int = 0) -> None:
+        """Delete refused records and all below them, deepest first, some at a time.
 
-        The top goes last: until then it is what an interrupted deletion is found by. Beyond `limit` records nothing is
-        deleted.
+        The tops go last: until then they are what an interrupted deletion is found by. Beyond `limit` records nothing
+        is deleted.
         """
-        doomed = [record_id]
+        doomed = list(tops)
         for parent in doomed:  # grows as it goes: breadth first
             doomed += [child.record_id for child in await self._storage.child_records(KIND, parent)]
             if limit and len(doomed) > limit:
                 return
-        doomed.reverse()
+        doomed = list(dict.fromkeys(reversed(doomed)))  # an expired child of an expired parent came twice
         for start in range(0, len(doomed), _BATCH):
             await self._storage.transact(_deletion(doomed[start : start + _BATCH]))
 

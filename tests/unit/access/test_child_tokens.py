@@ -16,8 +16,9 @@ def parent(*policies, **changes):
     return TokenEntry(**values | changes)
 
 
-def spec(data, *policies, is_sudo=False, **changes):
-    return child_spec(parse_body(data, CreateBody), parent(*policies, **changes), path=PATH, is_sudo=is_sudo)
+def spec(data, *policies, is_sudo=False, orphan=False, **changes):
+    body = parse_body(data, CreateBody)
+    return child_spec(body, parent(*policies, **changes), path=PATH, is_sudo=is_sudo, orphan=orphan)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,11 @@ def test_an_expiring_root_token_gives_no_root_token_without_end():
         spec({}, "root", is_sudo=True, ttl=60)
     assert spec({"ttl": 60}, "root", is_sudo=True, ttl=60).policies == ("root",)
     assert spec({}, "root", is_sudo=True).ttl == 0
+
+
+def test_a_child_speaks_for_its_parents_entity_an_orphan_for_none():
+    assert spec({}, "a", entity_id="e").entity_id == "e"
+    assert spec({}, "a", entity_id="e", orphan=True).entity_id == ""
 
 
 def test_what_clients_send_arrives():

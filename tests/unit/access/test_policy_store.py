@@ -125,7 +125,7 @@ async def test_root_needs_no_store(access):
 async def test_lists_in_memory_are_bounded(access):
     for i in range(1100):
         await access.policies.acl((f"p{i}",))
-    assert len(access.policies._acls) <= 1024
+    assert len(access.policies._acls) <= 512
 
 
 def test_starting_and_initialising_build_no_grammar():

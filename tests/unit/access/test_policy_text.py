@@ -1,12 +1,16 @@
 """Policy text: both forms of HCL, JSON, the old keyword, and a named line for everything that is wrong."""
 
+import contextlib
+import json
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.access.default_policy import DEFAULT_RULES, DEFAULT_TEXT
 from appliance.access.policy_text import MAX_TEXT, compile_policy, parse_policy, policy_name
-from appliance.access.rules import PathRule
+from appliance.access.rules import CAPABILITIES, PathRule
 from core.errors import InvalidRequestError
 
 GUIDE = """\
@@ -199,6 +203,54 @@ def test_bombs_are_refused_soon(bomb):
 def test_text_over_the_limit_is_not_even_parsed(text):
     with pytest.raises(InvalidRequestError, match="256 KiB"):
         compile_policy("p", text)
+
+
+_SAFE = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
+_RULES = st.lists(
+    st.tuples(
+        _SAFE.filter(lambda path: path.strip("/") and "+*" not in path and "{{" not in path),
+        st.lists(st.sampled_from(sorted(CAPABILITIES)), max_size=3),
+    ),
+    max_size=5,
+)
+
+
+def _quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@settings(max_examples=100, deadline=None)
+@given(_RULES)
+def test_hcl_and_json_say_the_same(written):
+    """What is written in either form comes back as the same rules."""
+    written = [(path, caps) for path, caps in written if "${" not in path and "%{" not in path]
+    hcl = "\n".join(f"path {_quoted(path)} {{ capabilities = {json.dumps(caps)} }}" for path, caps in written)
+    as_json = json.dumps({"path": [{path: {"capabilities": caps}} for path, caps in written]})
+    expected = [
+        (path.removeprefix("/"), ("deny",) if "deny" in caps else tuple(sorted(set(caps)))) for path, caps in written
+    ]
+    assert rules(hcl) == expected
+    assert rules(as_json) == expected
+
+
+def test_a_long_comment_is_one_token():
+    assert rules("# a b c d\n" * 10_000 + "/* " + "x " * 50_000 + '*/ path "a" {}') == [("a", ())]
+
+
+@pytest.mark.parametrize(
+    "text", ["a = 1" + "+1" * 30_000, 'path "a" {}\n' * 12_000, "\n" * 50_000, "#\n" * 50_000, '"" ' * 50_000]
+)
+def test_text_with_too_many_tokens_is_not_even_parsed(text):
+    with pytest.raises(InvalidRequestError, match="too long"):
+        compile_policy("p", text)
+
+
+@pytest.mark.parametrize("text", ["/*" * 100_000, '"' * 200_000, "/* " * 60_000, "\\" * 200_000, "#" * 200_000])
+def test_counting_tokens_takes_linear_time(text):
+    started = time.monotonic()
+    with contextlib.suppress(InvalidRequestError):
+        compile_policy("p", text)
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,16 @@ async def test_revoke_orphan_spares_the_children(access):
     assert after.orphan
 
 
+async def test_revoke_orphan_rescues_no_child_of_a_dying_tree(access):
+    _, top = await access.child()
+    _, middle = await access.child(top)
+    child, _ = await access.child(middle)
+    await mark_only(access, top)
+    for entry in (top, middle):
+        assert await access.tokens.revoke_orphan(entry.record_id) is False
+        assert await refused(access.tokens, child)
+
+
 async def test_the_housekeeper_takes_expired_trees_some_at_a_time(access):
     for _ in range(3):
         _, parent = await access.child(ttl=60)
@@ -358,6 +368,17 @@ async def test_the_housekeeper_takes_expired_trees_some_at_a_time(access):
     assert await access.tokens.revoke_expired(limit=2) == 1
     assert await access.tokens.revoke_expired(limit=2) == 0
     assert len(await access.storage.list_records(KIND)) == 2
+
+
+async def test_a_whole_family_that_expired_is_deleted_in_few_transactions(access):
+    _, parent = await access.child(ttl=60)
+    for _ in range(50):
+        await access.child(parent, ttl=60)
+    access.clock.advance(60)
+    before = access.storage._state.commits
+    assert await access.tokens.revoke_expired() == 51
+    assert access.storage._state.commits == before + 1
+    assert len(await access.storage.list_records(KIND)) == 1
 
 
 async def test_a_clock_that_steps_back_revives_no_revoked_token(access):
