@@ -1,8 +1,12 @@
 """Which route of an engine serves a path: a tree over its segments, built once for each engine."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from core.engine import Route
+
+# Answers that are remembered: the paths in use are few and short, what an attacker makes up is neither.
+_SEEN_PATHS = 2000
+_SEEN_PATH = 128
 
 
 class _Node:
@@ -20,11 +24,11 @@ class _Node:
 class RouteTable:
     """The routes of one engine, ready to be asked."""
 
-    __slots__ = ("_names", "_root", "_whole")
+    __slots__ = ("_names", "_root", "_seen")
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
-        self._whole: dict[str, Route] = {}
+        self._seen: dict[str, tuple[Route, dict[str, str]]] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         for route in routes:
             self._add(route)
@@ -32,17 +36,21 @@ class RouteTable:
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes(self._root))
 
-    def find(self, path: str) -> tuple[Route, dict[str, str]] | None:
+    def find(self, path: str) -> tuple[Route, Mapping[str, str]] | None:
         """The route and what its pattern captured; a trailing slash of the path only counts for `{name...}`."""
-        trimmed = path.removesuffix("/")
-        route = self._whole.get(trimmed)
-        if route is not None:
-            return route, {}
+        found = self._seen.get(path)
+        if found is not None:
+            return found
         captured: list[str] = []
-        route = _descend(self._root, trimmed.split("/"), 0, captured, path)
+        route = _descend(self._root, path.removesuffix("/").split("/"), 0, captured, path)
         if route is None:
             return None
-        return route, dict(zip(self._names[route.pattern], captured, strict=True))
+        found = route, dict(zip(self._names[route.pattern], captured, strict=True))
+        if len(path) <= _SEEN_PATH:
+            if len(self._seen) >= _SEEN_PATHS:
+                self._seen.clear()
+            self._seen[path] = found
+        return found
 
     def _add(self, route: Route) -> None:
         node = self._root
@@ -66,8 +74,6 @@ class RouteTable:
                 raise RuntimeError(f"two routes serve {route.pattern}")
             node.route = route
         self._names[route.pattern] = tuple(names)
-        if not names:
-            self._whole[route.pattern.removesuffix("/")] = route
 
     @staticmethod
     def _end_with_rest(node: _Node, route: Route, *, last: bool) -> None:

@@ -8,6 +8,7 @@ from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenStore, bootstrap_tokens
 from appliance.mounts import MountStore, bootstrap_mounts
 from appliance.pipeline.catalog import EngineCatalog
+from appliance.pipeline.identity import Identities
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.pipeline import Pipeline
@@ -74,7 +75,8 @@ def assemble(given: Assembly) -> Assembled:
     policies = PolicyStore(storage)
     store = MountStore(storage, clock, types=given.catalog)
     mounts = MountedEngines(store, storage=storage, keys=given.keys, clock=clock, catalog=given.catalog)
-    lifecycle = Lifecycle(given.barrier, (tokens, _PolicyPart(policies), trail, mounts))
+    identities = Identities()
+    lifecycle = Lifecycle(given.barrier, (tokens, identities, _PolicyPart(policies), trail, mounts))
     parts = SystemParts(
         barrier=given.barrier,
         lifecycle=lifecycle,
@@ -105,6 +107,7 @@ def assemble(given: Assembly) -> Assembled:
         policies=policies,
         trail=trail,
         open_routes=open_paths,
+        identities=identities,
     )
     return Assembled(
         pipeline=pipeline,

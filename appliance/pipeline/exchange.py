@@ -8,6 +8,7 @@ from appliance.access.acl import Acl
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
+from appliance.pipeline.veiled_headers import VeiledHeaders
 from appliance.wire import WireRequest
 from audit.records import AuditAuth, AuditRequest, AuditResponse
 from core.engine import Route
@@ -78,7 +79,7 @@ def split_request(
         query=asked.query,
         data=data,
         client_address=wire.client_address,
-        headers=wire.headers,
+        headers=VeiledHeaders(wire.headers) if mounted and not mounted.is_built_in else wire.headers,
     )
 
 

@@ -61,6 +61,9 @@ class Identities:
         self._by_record[token.record_id] = fresh
         return fresh
 
-    def clear(self) -> None:
+    async def open(self) -> None:
+        """They come with the requests."""
+
+    def close(self) -> None:
         """Forget all; at seal."""
         self._by_record.clear()

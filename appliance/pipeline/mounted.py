@@ -104,43 +104,52 @@ class MountedEngines:
             table = await self._store.table()
             if table is self._table:
                 return
-            built_in = {entry.path for entry, _ in self._built_in}
-            for path, mounted in list(self._by_path.items()):
-                if path not in built_in and table.entries.get(path) != mounted.entry:
-                    await self._retire(path)
+            gone = [path for path, mounted in self._by_path.items() if self._is_outdated(mounted, table)]
+            retired = [self._by_path.pop(path) for path in gone]
             for path, entry in table.entries.items():
                 if path not in self._by_path:
                     self._by_path[path] = self._make(entry)
+            for mounted in retired:
+                await _retire(mounted)
             self._table = table
+
+    @staticmethod
+    def _is_outdated(mounted: Mounted, table: MountTable) -> bool:
+        return not mounted.is_built_in and table.entries.get(mounted.entry.path) != mounted.entry
 
     async def close(self) -> None:
         """Close every engine; before the keys go away."""
         async with self._changing:
             self._table = None
-            for path in list(self._by_path):
-                await self._retire(path)
+            retired = list(self._by_path.values())
+            self._by_path.clear()
+            for mounted in retired:
+                await _retire(mounted)
 
     async def leave(self, mounted: Mounted) -> None:
         """The last request inside a retired engine is done."""
         await _close(mounted)
 
-    async def _retire(self, path: str) -> None:
-        """No new request finds it; it is closed now, or by the last request that is still inside."""
-        mounted = self._by_path.pop(path)
-        mounted.retired = True
-        if mounted.users == 0:
-            await _close(mounted)
-
     def _make(self, entry: MountEntry) -> Mounted:
         try:
             return Mounted(entry, self._catalog.factory(entry.type)(self._context(entry)))
         except ConfigError as exc:
-            _log.error("engine not available", mount=entry.path, reason=exc.sentence)
-            return Mounted(entry, None, fault=exc.sentence)
+            fault = exc.sentence
+        except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the other mounts must work
+            fault = f"the engine {entry.type} fails to start on this node ({type(exc).__name__})"
+        _log.error("engine not available", mount=entry.path, reason=fault)
+        return Mounted(entry, None, fault=fault)
 
     def _context(self, entry: MountEntry) -> EngineContext:
         view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row)
         return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock)
+
+
+async def _retire(mounted: Mounted) -> None:
+    """No new request finds it; it is closed now, or by the last request that is still inside."""
+    mounted.retired = True
+    if mounted.users == 0:
+        await _close(mounted)
 
 
 async def _close(mounted: Mounted) -> None:
@@ -151,3 +160,5 @@ async def _close(mounted: Mounted) -> None:
         await mounted.engine.close()
     except MimirError as exc:
         _log.warning("engine closed with an error", mount=mounted.entry.path, reason=exc.sentence)
+    except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the others must be closed, too
+        _log.error("engine failed to close", mount=mounted.entry.path, kind=type(exc).__name__)

@@ -51,6 +51,7 @@ def parse_asked(wire: WireRequest) -> Asked:
     if wire.query:
         query, operation = _parse_query(wire.query, operation)
     check_namespace(wire.headers)
+    check_no_wrapping(wire.headers)
     return Asked(operation, path, query, parse_token(wire.headers))
 
 
@@ -104,6 +105,12 @@ def parse_token(headers: Mapping[str, str]) -> str:
 
 def check_namespace(headers: Mapping[str, str]) -> None:
     """Only the root namespace exists. Raises UnsupportedPathError for any other."""
-    namespace = headers.get("X-Vault-Namespace") or headers.get("X-Mimir-Namespace")
+    namespace = headers.get("X-Vault-Namespace")
     if namespace and namespace.strip("/") not in {"", "root"}:
         raise UnsupportedPathError("no such namespace; this server has the root namespace only")
+
+
+def check_no_wrapping(headers: Mapping[str, str]) -> None:
+    """Who asks for a wrapped response must not get an open one. Raises InvalidRequestError."""
+    if headers.get("X-Vault-Wrap-TTL", "0").strip("0sm"):
+        raise InvalidRequestError("this server does not wrap responses; send the request without X-Vault-Wrap-TTL")

@@ -44,7 +44,7 @@ class Pipeline:
         policies: PolicyStore,
         trail: AuditTrail,
         open_routes: RouteTable,
-        identities: Identities | None = None,
+        identities: Identities,
     ) -> None:
         """`sync` drops the cached entries that any process changed.
 
@@ -57,7 +57,7 @@ class Pipeline:
         self._policies = policies
         self._trail = trail
         self._open = {route.pattern: route for route in open_routes}
-        self._identities = identities or Identities()
+        self._identities = identities
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -68,14 +68,15 @@ class Pipeline:
         self.in_flight += 1
         request_id = new_uuid()
         try:
-            return await self._serve(wire, request_id)
+            reply = await self._serve(wire, request_id)
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
             log_fault(exc, request_id=request_id)
-            return error_reply(exc, request_id=request_id)
+            reply = error_reply(exc, request_id=request_id)
         finally:
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._idle.set()
+        return reply if wire.method != "HEAD" else replace(reply, body=b"")
 
     async def drain(self) -> None:
         """Wait until no request is being served, and nothing that outlived its client."""
@@ -95,24 +96,28 @@ class Pipeline:
             return await self._serve_open(open_route, wire, asked, request_id)
         if wire.method == "HEAD":
             raise UnsupportedOperationError("")
-        await self._follow_others()
+        self._sync()
+        if not self._is_current():
+            await self._follow_others()
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
         mounted = self._mounts.find(asked.path)
         exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
         return await self._admit(exchange)
 
+    def _is_current(self) -> bool:
+        """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
+        lifecycle = self._lifecycle
+        return lifecycle.ready and lifecycle.is_settled() and self._mounts.is_current() and self._trail.current
+
     async def _follow_others(self) -> None:
-        """See what other workers did before this request came: seal, store, mounts, audit devices."""
+        """Do what they did. Raises SealedError when that was to seal."""
         if not self._lifecycle.is_settled():
             await self._lifecycle.settle()
+            self._sync()
         if not self._lifecycle.ready:
-            self._identities.clear()
             raise SealedError("")
-        self._sync()
-        if not self._mounts.is_current():
-            await self._mounts.refresh()
-        if not self._trail.current:
-            await self._trail.sync()
+        await self._mounts.refresh()
+        await self._trail.sync()
 
     async def _admit(self, exchange: Exchange) -> WireReply:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
@@ -196,8 +201,7 @@ class Pipeline:
         body = _NO_BODY if method.body is NoBody else parse_body(data, method.body)
         work = _coroutine(method.handler(request, body))
         response = await (self._outlive_client(work) if method.mutates else work)
-        reply = envelope.reply(response, request_id=request_id, mount_type="system")
-        return replace(reply, body=b"") if wire.method == "HEAD" else reply
+        return envelope.reply(response, request_id=request_id, mount_type="system")
 
     # --- what outlives its client ---------------------------------------------------------------------------------
 

@@ -82,8 +82,10 @@ class SealRoutes:
         return LastResponse(afterwards=self._seal)
 
     async def _seal(self) -> None:
-        await self._lifecycle.close()
-        await self._barrier.seal()
+        try:
+            await self._lifecycle.close()
+        finally:
+            await self._barrier.seal()  # whatever an engine does at its end, the keys go
 
     async def leader(self, _request: Request, _body: object) -> Response:
         """This node, and no other."""

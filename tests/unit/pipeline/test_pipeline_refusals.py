@@ -2,6 +2,8 @@
 
 import pytest
 
+from appliance.router import RouteTable
+from core.engine import Method, Route
 from core.errors import (
     CasMismatchError,
     CiphertextError,
@@ -15,7 +17,8 @@ from core.errors import (
     RequestTooLargeError,
     StoreUnavailableError,
 )
-from tests.unit.pipeline.rig import Rig, wire
+from core.requests import NO_CONTENT, Operation, Request, Response
+from tests.unit.pipeline.rig import MakeRig, Rig, wire
 
 SECRET = "hunter2-never-shown"
 
@@ -318,7 +321,7 @@ async def test_sealed_is_503(rig: Rig) -> None:
     assert rig.shelves[0].closed
 
 
-async def test_seal_is_seen_by_the_other_worker(rig: Rig, make) -> None:
+async def test_seal_is_seen_by_the_other_worker(rig: Rig, make: MakeRig) -> None:
     other = await make()
     assert (await other.call("GET", "sys/mounts", token=rig.root_token)).status == 200
     await rig.call("PUT", "sys/seal")
@@ -326,7 +329,7 @@ async def test_seal_is_seen_by_the_other_worker(rig: Rig, make) -> None:
     assert (await other.call("GET", "sys/health", token="")).status == 503
 
 
-async def test_hsm_gone_at_the_first_request_is_503(fresh: Rig, make) -> None:
+async def test_hsm_gone_at_the_first_request_is_503(fresh: Rig, make: MakeRig) -> None:
     await fresh.initialize()
     fresh.hsm.gone = True
     other = await make()
@@ -354,3 +357,59 @@ async def test_full_device_is_503_and_nothing_is_written(rig: Rig) -> None:
     assert reply.status == 503
     assert (await rig.call("GET", "sys/health", token="")).status == 200
     assert await rig.barrier.storage.list("logical/" + rig.made.mounts.find("shelf/").entry.uuid + "/k/") == []
+
+
+# --- engines of others --------------------------------------------------------------------------------------------
+
+
+async def test_engine_that_cannot_start_is_503_and_the_rest_works(rig: Rig) -> None:
+    def broken(_context: object) -> None:
+        raise KeyError(SECRET)
+
+    rig.made.mounts._catalog._factories["broken"] = broken
+    assert (await rig.call("POST", "sys/mounts/broken", {"type": "broken"})).status == 204
+    reply = await rig.call("GET", "broken/x")
+    assert reply.status == 503
+    assert "broken" in reply.errors[0]
+    assert SECRET not in reply.errors[0]
+    assert (await rig.call("GET", "sys/mounts")).status == 200
+
+
+async def test_engine_that_is_not_installed_here_is_503(rig: Rig, make: MakeRig) -> None:
+    other = await make()
+    del other.made.mounts._catalog._factories["shelf"]
+    assert (await other.call("GET", "shelf/keys/a", token=rig.root_token)).status == 503
+
+
+async def test_engine_that_fails_at_its_end_does_not_hinder_the_seal(rig: Rig) -> None:
+    async def fail() -> None:
+        raise ValueError(SECRET)
+
+    rig.shelves[0].close = fail
+    assert (await rig.call("PUT", "sys/seal")).status == 204
+    assert (await rig.call("GET", "sys/mounts")).status == 503
+
+
+async def test_engines_do_not_see_the_token(rig: Rig) -> None:
+    seen: list[Request] = []
+
+    async def look(request: Request, _body: object) -> Response:
+        seen.append(request)
+        return NO_CONTENT
+
+    rig.shelves[0].routes.append(Route(pattern="look", methods={Operation.READ: Method(handler=look, mutates=False)}))
+    await rig.call("POST", "sys/mounts/shelf/tune", {"description": "made anew"})
+    await rig.call("GET", "sys/mounts")
+    mounted = rig.made.mounts.find("shelf/")
+    assert mounted is not None
+    mounted.routes = RouteTable(rig.shelves[0].routes)
+    headers = {"Authorization": f"Bearer {rig.root_token}", "X-Other": "1"}
+    assert (await rig.call("GET", "shelf/look", headers=headers)).status == 204
+    assert dict(seen[0].headers) == {"x-other": "1"}
+    assert seen[0].headers.get("X-Vault-Token") is None
+    assert rig.root_token not in repr(seen[0])
+
+
+@pytest.mark.parametrize(("ttl", "status"), [("", 200), ("0", 200), ("60", 400), ("5m", 400), ("1h", 400)])
+async def test_wrapped_response_is_refused_not_given_open(rig: Rig, ttl: str, status: int) -> None:
+    assert (await rig.call("GET", "sys/key-status", headers={"X-Vault-Wrap-TTL": ttl})).status == status
