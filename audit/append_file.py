@@ -34,7 +34,8 @@ class AppendFile:
         self._fd = -1
         self._regular = False
         self._identity = (0, 0)
-        self._end = 0  # where our last write ended
+        self._end = 0  # where our last write ended, if it ended well
+        self._size = 0  # of the file, while it is locked
         self.fresh = False  # the file is another one, or emptied, since the last look: a new chain begins
 
     @property
@@ -76,9 +77,7 @@ class AppendFile:
         """Close it; `append` opens it again."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            with contextlib.suppress(
-                OSError
-            ):  # some file systems report a late write error here; there is none to lose
+            with contextlib.suppress(OSError):  # a late write error of some file systems
                 os.close(fd)
 
     @property
@@ -108,7 +107,12 @@ class AppendFile:
                 continue
         else:
             raise FileBusyError(errno.EWOULDBLOCK, "another process holds a lock on the file", self.path)
-        if os.lseek(self._fd, 0, os.SEEK_END) < self._end:
+        try:
+            self._size = os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError:
+            self.unlock()
+            raise
+        if self._size < self._end:
             self.fresh, self._end = True, 0  # emptied under us (logrotate's copytruncate)
 
     def unlock(self) -> None:
@@ -121,25 +125,35 @@ class AppendFile:
 
         To be called between `lock` and `unlock`.
         """
-        start = b"\n" if self._regular and self._is_torn() else b""
+        if not self._regular:
+            return self._append_to_stream(lines)
+        start = b"\n" if self._is_torn() else b""
         block = start + b"".join(lines)
+        self._end = 0  # unless this goes well, look for a torn piece before the next write
         try:
-            written = os.write(self._fd, block) if self._regular else self._write_stream(block)
+            written = os.write(self._fd, block)
         except OSError as exc:
             return 0, exc
         if written == len(block):
-            self._end = os.lseek(self._fd, 0, os.SEEK_CUR) if self._regular else 0
+            self._end = self._size + written
             return len(lines), None
-        self._end = 0  # look for the torn piece before the next write
         return _whole_lines(lines, written - len(start)), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def _is_torn(self) -> bool:
-        end = os.lseek(self._fd, 0, os.SEEK_CUR)
-        return end not in {0, self._end} and os.pread(self._fd, 1, end - 1) != b"\n"
+        return self._size not in {0, self._end} and os.pread(self._fd, 1, self._size - 1) != b"\n"
 
-    def _write_stream(self, block: bytes) -> int:
+    def _append_to_stream(self, lines: Sequence[bytes]) -> tuple[int, OSError | None]:
+        """Line by line, which a pipe keeps whole up to 4 KiB (PIPE_BUF) when several workers write to it."""
+        for done, line in enumerate(lines):
+            try:
+                self._write_stream(line)
+            except OSError as exc:
+                return done, exc
+        return len(lines), None
+
+    def _write_stream(self, line: bytes) -> None:
         """To a terminal, pipe or device, which may take a piece at a time, but not nothing for a second."""
-        rest = memoryview(block)
+        rest = memoryview(line)
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
@@ -148,7 +162,6 @@ class AppendFile:
                 poll.register(self._fd, select.POLLOUT)
                 if not poll.poll(_STALLED_MS):
                     raise
-        return len(block)
 
 
 def _whole_lines(lines: Sequence[bytes], written: int) -> int:

@@ -18,11 +18,11 @@ So a changed, removed, moved or inserted line shows (`audit.verifier`). What the
 last lines of a chain, or a whole one, are missing; for that, keep copies of the last hash elsewhere.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 NO_HASH = "0" * 64
 
@@ -35,7 +35,7 @@ HASH_LENGTH = len(',"hash":""') + 64
 
 def line_hash(previous: str, unhashed: bytes) -> str:
     """The hash of a line, given the one before and the line without its own."""
-    return hashlib.sha256(previous.encode() + unhashed).hexdigest()
+    return sha256(previous.encode() + unhashed).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,18 @@ def seal_lines(state: ChainState, bodies: Iterable[bytes], *, lost: int = 0) -> 
     A body is a JSON object without its closing brace. `lost` is noted in the first line.
     """
     opening = f',"chain":{{"id":"{state.chain_id}","seq":'.encode()
-    seq, previous = state.seq, state.previous
+    seq, previous = state.seq, state.previous.encode()
     lines: list[bytes] = []
     hashes: list[str] = []
     for body in bodies:
         seq += 1
-        notes = f',"lost":{lost}' if lost else ""
+        notes = b',"lost":%d' % lost if lost else b""
         if seq == 1:
-            notes += f',"previous":"{previous}"'
+            notes += b',"previous":"%b"' % previous
         lost = 0
-        opened = b"%b%b%d%b" % (body, opening, seq, notes.encode())
-        previous = line_hash(previous, opened + b"}}")
-        lines.append(b'%b,"hash":"%b"}}\n' % (opened, previous.encode()))
-        hashes.append(previous)
+        opened = b"%b%b%d%b" % (body, opening, seq, notes)
+        digest = sha256(b"%b%b}}" % (previous, opened)).hexdigest()
+        previous = digest.encode()
+        lines.append(b'%b,"hash":"%b"}}\n' % (opened, previous))
+        hashes.append(digest)
     return lines, hashes

@@ -95,7 +95,7 @@ class LineFormat:
         self._accessor = hasher.recurring if hmac_accessor else str
         self._serial = next(_serial)  # unlike id(), never given twice: what is kept in a record is ours
         self._second = -1
-        self._stamp = ""
+        self._stamp = b""
 
     def request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bytes:
         """The line of a request, without its end: the chain closes the object."""
@@ -117,8 +117,8 @@ class LineFormat:
     def _time(self, now: float) -> bytes:
         second = int(now)
         if second != self._second:
-            self._second, self._stamp = second, rfc3339(second)[:19]
-        return f"{self._stamp}.{int((now - second) * 1e6):06d}000Z".encode()
+            self._second, self._stamp = second, rfc3339(second)[:19].encode()
+        return b"%b.%06d000Z" % (self._stamp, (now - second) * 1e6)
 
     def _shared(self, request: AuditRequest, auth: AuditAuth | None) -> bytes:
         """The auth and request members. A response repeats those of its request, so they are kept."""

@@ -241,7 +241,7 @@ class AuditTrail:
     async def flush(self) -> None:
         """Return when every record made so far is written. Raises AuditUnavailableError: then refuse the request."""
         if self._scheduled is None:
-            if not any(device.pending for device in self._devices.values()):
+            if self._is_taken():
                 return
             self._scheduled = asyncio.get_running_loop().call_soon(self._write_turn)
         done = asyncio.get_running_loop().create_future()
@@ -252,23 +252,22 @@ class AuditTrail:
         """Write each device's records of this turn and wake who waits; a locked file is tried again shortly."""
         self._scheduled = None
         failed: list[tuple[FileDevice, OSError]] = []
-        written = busy = False
-        for device in list(self._devices.values()):
-            if not device.pending:
-                continue
-            try:
-                device.write()
-                written = True
-            except FileBusyError as exc:
-                busy = True
-                failed.append((device, exc))
-            except OSError as exc:
-                failed.append((device, exc))
-        if not busy:
+        for device in self._devices.values():
+            if device.pending:
+                try:
+                    device.write()
+                except OSError as exc:
+                    failed.append((device, exc))
+        taken = self._is_taken()
+        if not any(isinstance(exc, FileBusyError) for _, exc in failed):
             self._busy_since = None
-        elif self._wait_for_lock() and not written:
+        elif self._wait_for_lock() and not taken:
             return
-        self._wake(self._unavailable(failed) if failed and not written else "")
+        self._wake("" if taken else self._unavailable(failed))
+
+    def _is_taken(self) -> bool:
+        """Whether one device at least has written every record it was given."""
+        return not self._devices or any(not device.pending for device in self._devices.values())
 
     def _wait_for_lock(self) -> bool:
         now = self._monotonic()

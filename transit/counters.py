@@ -6,8 +6,10 @@ background when half of the present one is used, and blocks double from 1,024 to
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
+from core.errors import OperatorError
 from core.protocols import StorageView, Transaction
 from transit.errors import UnknownKeyError, UsageExhaustedError
 from transit.keyring import VersionInfo
@@ -107,7 +109,8 @@ class UsageCounters:
                 await change_usage(txn, block.name, block.version, block.info, by=-block.remaining, limit=block.limit)
 
         if unused:
-            await self._storage.transact(body)
+            with contextlib.suppress(OperatorError):
+                await self._storage.transact(body)
 
 
 def _exhausted(block: _Block) -> UsageExhaustedError:

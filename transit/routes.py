@@ -162,7 +162,9 @@ class TransitRoutes:
 
     async def _exists(self, request: Request) -> bool:
         name = request.params["name"]
-        return self._engine.store.peek(name) is not None or await self._engine.store.find(_name(request)) is not None
+        if self._engine.store.peek(name) is not None:
+            return True
+        return _NAME.fullmatch(name) is not None and await self._engine.store.find(name) is not None
 
     async def _create_and_encrypt(self, request: Request, body: DataBody) -> Response:
         if body.batch_input is None:

@@ -144,6 +144,16 @@ def test_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out.count('"seq":') == 2
 
 
+def test_a_stream_gets_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a pipe keeps the lines of several workers apart."""
+    device, writes = _device("stdout"), []
+    monkeypatch.setattr(os, "write", lambda _fd, line: writes.append(bytes(line)) or len(line))
+    _add(device, 3)
+    device.write()
+    monkeypatch.undo()
+    assert [line.count(b"\n") for line in writes] == [1, 1, 1]
+
+
 def test_a_removed_file_is_made_again_with_a_chain_that_continues(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     device = _device(path)
@@ -336,6 +346,29 @@ def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
     report = _verified(path, lines=1200)
     assert len(report.chains) == 2
     assert report.torn == []
+
+
+def test_a_killed_writer_leaves_a_file_that_verifies(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    code = (
+        "import sys; from tests.unit.audit.test_audit_device import _device, _add, _write_all\n"
+        "device = _device(sys.argv[1])\n"
+        "while True:\n    _add(device, 20, data='x' * 5000); _write_all(device); print(flush=True)\n"
+    )
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            for _ in range(5):
+                writer.stdout.readline()
+            writer.kill()
+    survivor = _device(path)
+    _add(survivor)
+    survivor.write()
+    report = verify_file(path)
+    assert report.ok, report.problems
+    assert len(report.chains) == 4
 
 
 def _write_all(device: FileDevice) -> None:

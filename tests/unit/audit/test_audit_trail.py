@@ -179,6 +179,18 @@ async def test_a_request_passes_when_one_of_two_devices_took_it(setup: Setup, tm
     assert [r["request"]["id"] for r in setup.records(other)] == ["1", "1", "2", "2"]
 
 
+async def test_a_late_flush_passes_when_one_device_has_everything(setup: Setup, tmp_path: Path) -> None:
+    """The records went out in an earlier turn, before anybody waited."""
+    other = tmp_path / "other" / "b.log"
+    await setup.enable("one")
+    await setup.enable("two", other)
+    shutil.rmtree(other.parent)
+    setup.trail.record_request(_request())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await setup.trail.flush()
+
+
 async def test_a_lock_held_for_a_moment_delays_and_does_not_refuse(setup: Setup) -> None:
     await setup.enable()
     with setup.file.open("rb") as other:

@@ -69,10 +69,11 @@ async def test_names_that_are_refused(mount: Mount, name: str) -> None:
         (Operation.READ, "keys/{}"),
         (Operation.DELETE, "keys/{}"),
         (Operation.UPDATE, "keys/{}/rotate"),
+        (Operation.UPDATE, "encrypt/{}"),
         (Operation.UPDATE, "decrypt/{}"),
     ]:
         with pytest.raises(InvalidRequestError, match="a key's name"):
-            await mount.call(operation, path.format(name), {})
+            await mount.call(operation, path.format(name), {"plaintext": "aGk="})
 
 
 @pytest.mark.parametrize("name", ["a", "A_1", "a-b.c", "a" * 256, "0"])
