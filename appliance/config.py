@@ -34,10 +34,10 @@ class HsmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pin_file: str = ""
     pin_env: str = ""  # the name of an environment variable
     mode: Literal["auto", "inline", "pool"] = "auto"
-    pool_size: int = 8
+    pool_size: int = 32
     locking: Literal["os", "none"] = "os"
-    handle_cache: int = 4096
-    softhsm_token_dir: str = ""  # sets SOFTHSM2_CONF for the processes that open the token
+    handle_cache: int = 2000
+    softhsm_token_dir: str = ""  # what softhsm/provision made; sets SOFTHSM2_CONF for the processes that open it
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

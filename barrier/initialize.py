@@ -22,6 +22,7 @@ from core.protocols import CoreTransaction, KeyKind, KeyUsage
 from core.secret import Secret
 
 FirstWrites = Callable[[CoreTransaction], Awaitable[None]]
+BeforeCommit = Callable[["InitResult"], None]
 
 NONE = ShareCounts(shares=0, threshold=0)
 DEFAULT_ESCROW = ShareCounts(shares=5, threshold=3)
@@ -73,56 +74,33 @@ class InitResult:
     escrow_threshold: int
 
 
-class EscrowOnce:
-    """The escrow value between its release and the end of init: the HSM gives it once, but init may have to run again.
-
-    Nothing else keeps it, and it is forgotten as soon as the words have been made for good.
-    """
-
-    def __init__(self) -> None:
-        self._value: Secret | None = None
-
-    async def release(self, hsm: SealHsm) -> Secret:
-        """From the HSM, or from an attempt of this process that failed after the release."""
-        if self._value is None:
-            self._value = await hsm.release_escrow_key()
-        return self._value
-
-    def forget(self) -> None:
-        """Init has succeeded."""
-        self._value = None
-
-
 class Initializer:
-    """One call of init, whose transaction may run again from the start."""
+    """One call of init. Its transaction may run again from the start; every step of it can."""
 
     def __init__(
-        self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, *, escrow: EscrowOnce, now: float
+        self, hsm: SealHsm, request: InitRequest, first_writes: FirstWrites, before_commit: BeforeCommit, *, now: float
     ) -> None:
         self._hsm = hsm
-        self._once = escrow
         self._first_writes = first_writes
+        self._before_commit = before_commit
         self._now = now
         self._recovery = request.recovery_counts()
         self._escrow = request.escrow_counts()
 
     async def run(self, connection: Statements) -> InitResult:
-        """Everything, inside one transaction. Raises InvalidRequestError when somebody was first.
-
-        The first writes come first: a store that cannot be written to must not cost the escrow key its one release.
-        That in turn comes before any key is made, since keys are wrapped under the escrow key at birth.
-        """
+        """Everything, inside one transaction. Raises InvalidRequestError when somebody was first."""
         await self._refuse_second(connection)
-        keyring = Keyring.create(now=self._now)
-        await self._write_first(connection, keyring)
-        escrow_words = await self._settle_escrow()
+        escrow_words = await self._decide_escrow()
         cluster = await self._make_cluster()
         raw = msgspec.json.encode(cluster)
         await store_plain(connection, CLUSTER, raw)
         records = SealRecords(self._hsm, raw)
+        keyring = Keyring.create(now=self._now)
         await store_keyring(connection, records, keyring)
         recovery_shares = await self._make_recovery(connection, records)
-        return InitResult(
+        await self._first_writes(BarrierTransaction(connection, keyring))
+        await self._write_first(connection, keyring)
+        result = InitResult(
             cluster_id=cluster.cluster_id,
             cluster_name=cluster.cluster_name,
             recovery_shares=recovery_shares,
@@ -130,6 +108,8 @@ class Initializer:
             escrow_words=escrow_words,
             escrow_threshold=self._escrow.threshold,
         )
+        self._before_commit(result)
+        return result
 
     async def _refuse_second(self, connection: Statements) -> None:
         """Let one initialiser in at a time (SQLite's BEGIN IMMEDIATE has done so), and only into an empty store."""
@@ -138,19 +118,19 @@ class Initializer:
         if await load_plain(connection, CLUSTER) is not None:
             raise InvalidRequestError("Mimir is already initialized")
 
+    async def _decide_escrow(self) -> list[str]:
+        """Before any key is made, since keys are wrapped under the escrow key at birth. Answers the words."""
+        if not self._escrow.shares:
+            await self._hsm.discard_escrow_key()
+            return []
+        return split_escrow(await self._hsm.release_escrow_key(), self._escrow)
+
     async def _write_first(self, connection: Statements, keyring: Keyring) -> None:
         transaction = BarrierTransaction(connection, keyring)
         try:
             await self._first_writes(transaction)
         finally:
             transaction.end()
-
-    async def _settle_escrow(self) -> list[str]:
-        """The words; none when escrow was declined, and then no escrow key is left in the HSM."""
-        if not self._escrow.shares:
-            await self._hsm.discard_escrow_key()
-            return []
-        return split_escrow(await self._once.release(self._hsm), self._escrow)
 
     async def _make_cluster(self) -> Cluster:
         return Cluster(

@@ -30,14 +30,18 @@ class SealHsm(KeyCustodian, Protocol):
         ...
 
     async def release_escrow_key(self) -> Secret:
-        """The 32-byte value of the escrow key, once in its life; from then on it wraps new keys and never leaves.
+        """The 32-byte value of the escrow key; keys made from now on are wrapped under it too.
 
-        Raises HsmConfigError when there is none, or when it was released before.
+        Can be repeated until `settle_escrow`. Raises HsmConfigError when the token has none, or had.
         """
         ...
 
     async def discard_escrow_key(self) -> None:
-        """Destroy the unreleased escrow key, if there is one: keys will have no escrow blob."""
+        """Escrow was declined; keys made from now on have no escrow blob. Can be repeated until `settle_escrow`."""
+        ...
+
+    async def settle_escrow(self) -> None:
+        """What was released or discarded is committed: the value can never be released again. Idempotent."""
         ...
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:

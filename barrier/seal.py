@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from barrier.changes import SEAL, ChangeRing
 from barrier.connection import Statements
 from barrier.database import Database, check_schema
-from barrier.initialize import NONE, EscrowOnce, FirstWrites, Initializer, InitRequest, InitResult
+from barrier.initialize import NONE, BeforeCommit, FirstWrites, Initializer, InitRequest, InitResult
 from barrier.keyring_store import load_keyring, load_usage, reserve_encryptions, rotate_keyring
 from barrier.ports import SealHsm
 from barrier.seal_table import CLUSTER, PROGRESS, SealRecords, load_plain, remove
@@ -72,7 +72,6 @@ class Barrier:
         self._seen = -1  # no seal word: the first request refreshes
         self._changing = asyncio.Lock()
         self._records: SealRecords | None = None
-        self._escrow_once = EscrowOnce()
         self.state = SealState.NOT_INITIALIZED
         self.storage = BarrierStorage(database, ring, reload_keyring=self._reload_keyring, reserve=self._reserve)
 
@@ -163,8 +162,12 @@ class Barrier:
 
     # --- opening --------------------------------------------------------------------------------------------------
 
-    async def initialize(self, request: InitRequest, first_writes: FirstWrites) -> InitResult:
+    async def initialize(
+        self, request: InitRequest, first_writes: FirstWrites, *, before_commit: BeforeCommit = lambda _: None
+    ) -> InitResult:
         """Make the cluster; `first_writes` happen with it or not at all. Leaves the appliance unsealed.
+
+        `before_commit` sees the result when all but the commit is done; an error of it ends the attempt.
 
         `first_writes` may run again from the start after a serialisation failure. Raises InvalidRequestError when the
         store holds a cluster: of two callers at once exactly one wins.
@@ -172,10 +175,8 @@ class Barrier:
         async with self._changing:
             if await self._load_cluster():
                 raise InvalidRequestError("Mimir is already initialized")
-            now = self._clock.now()
-            work = Initializer(self._hsm, request, first_writes, escrow=self._escrow_once, now=now)
+            work = Initializer(self._hsm, request, first_writes, before_commit, now=self._clock.now())
             result = await self._database.write(work.run, committed=self._ring.publish_all)
-            self._escrow_once.forget()
             self._ring.bump_seal(sealed_by_operator=False)
             await self._load_cluster()
             await self._open_keyring()
@@ -199,6 +200,7 @@ class Barrier:
         if self._ring.sealed_by_operator:
             self._drop()
             return
+        await self._hsm.settle_escrow()  # a node that was killed between commit and this left it to the next
         self._hsm.set_sealing_key(records.cluster.sealing_key)
         self.storage.unseal(keyring)
         self.state = SealState.UNSEALED

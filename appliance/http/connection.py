@@ -100,7 +100,7 @@ class Connection(RequestHandler):
             max_headers=limits.max_headers,
             read_bufsize=limits.max_body,
         )
-        self._server = server
+        self._server: HttpServer = server
         self._handle: Handle = server.handle
         self._limits: Limits = limits
         self._replies: ReplyWriter = server.replies
@@ -134,7 +134,7 @@ class Connection(RequestHandler):
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         address = str(name[0]) if isinstance(name, tuple) else ""
         self._peer = Peer(address, certificate, tls is not None)
-        self._deadline = self._loop.time() + self._limits.head_timeout
+        self._deadline = self._server.now + self._limits.head_timeout
         super().connection_made(transport)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio wants to know; aiohttp says no
@@ -158,6 +158,14 @@ class Connection(RequestHandler):
         self._closing = True
         if self._phase != SERVING and self.transport is not None:
             self.force_close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Cut the connection and cancel what it serves."""
+        task = self._task_handler
+        self.force_close()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=timeout)
 
     def check_time(self, now: float) -> None:
         """Cut what takes too long; called about once a second."""
@@ -183,7 +191,12 @@ class Connection(RequestHandler):
                 self._hold(data)
             return
         try:
-            self._advance(data)
+            if self._phase == IDLE:
+                self._begin(data)
+            elif self._phase == HEAD:
+                self._take_head(data)
+            else:
+                self._take_body(data)
         except RefusedError as exc:
             self._refuse(exc)
 
@@ -192,14 +205,6 @@ class Connection(RequestHandler):
         if len(self._backlog) > self._limits.backlog and not self._reading_held:
             self._reading_held = True
             self._pause_transport_reading()
-
-    def _advance(self, data: bytes) -> None:
-        if self._phase == BODY:
-            self._take_body(data)
-        elif self._phase == HEAD:
-            self._take_head(data)
-        else:
-            self._begin(data)
 
     def _begin(self, data: bytes) -> None:
         """The first bytes of a message: give it a method the parser knows."""
@@ -215,7 +220,7 @@ class Connection(RequestHandler):
         self._take_head(parseable_start(data))
 
     def _start_clock(self, timeout: float) -> None:
-        self._began = self._loop.time()
+        self._began = self._server.now
         self._deadline = self._began + timeout
 
     def _take_head(self, data: bytes) -> None:
@@ -264,12 +269,11 @@ class Connection(RequestHandler):
             raise RefusedError(400, _MALFORMED) from exc
         if upgraded:  # we upgrade to nothing: an Upgrade header may be ignored (RFC 9110, 7.8)
             parser.set_upgraded(False)  # type: ignore[union-attr]
-        parser.message_consumed()  # type: ignore[union-attr]
         return messages
 
     @staticmethod
     def _check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
-        if message.version not in {HttpVersion11, HttpVersion10}:
+        if message.version is not HttpVersion11 and message.version != HttpVersion10:
             raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
         if message.method == "CONNECT":
             raise RefusedError(405, "this server is not a proxy")
@@ -353,6 +357,7 @@ class Connection(RequestHandler):
     def _complete(self, body: bytes, rest: bytes) -> None:
         """Hand the message to the connection's task; what came after it waits."""
         self._phase = SERVING
+        self._parser.message_consumed()  # type: ignore[union-attr]  # as above; it stops at 32 otherwise
         if not self._began:
             self._start_clock(self._limits.request_timeout)
         else:
@@ -411,7 +416,7 @@ class Connection(RequestHandler):
         if transport is None:
             return False
         close = self._closing or message.should_close
-        connection = b"close" if close else b"keep-alive" if message.version == HttpVersion10 else b""
+        connection = b"close" if close else b"keep-alive" if message.version is not HttpVersion11 else b""
         head_only = message.method == hdrs.METH_HEAD
         try:
             data = self._replies.serialise(reply, head_only=head_only, connection=connection)
@@ -449,7 +454,7 @@ class Connection(RequestHandler):
         self._message = None
         self._stream = EMPTY_PAYLOAD
         self._phase = IDLE
-        self._deadline = self._loop.time() + self._limits.idle_timeout
+        self._deadline = self._server.now + self._limits.idle_timeout
         self._began = 0.0
         if self._reading_held:
             self._reading_held = False
@@ -477,7 +482,7 @@ class Connection(RequestHandler):
         self._phase = REFUSED
         self._backlog = b""
         self._body = []
-        self._deadline = self._loop.time() + self._limits.linger
+        self._deadline = self._server.now + self._limits.linger
         transport.write(self._replies.serialise(error_reply(refusal.status, refusal.sentence), connection=b"close"))
         if transport.can_write_eof():
             transport.write_eof()

@@ -10,6 +10,7 @@ from appliance.http.limits import Limits
 from appliance.http.replies import ReplyWriter
 
 _CHECK_EVERY = 1.0  # seconds; the resolution of every time limit
+_CANCELLED_WITHIN = 1.0  # seconds for a handler to notice
 
 
 class HttpServer(web.Server):
@@ -20,6 +21,7 @@ class HttpServer(web.Server):
         self.handle = handle
         self.limits = limits
         self.replies = ReplyWriter()
+        self.now = self._loop.time()  # of the last check; exact enough for time limits, and free
         self._empty: asyncio.Event | None = None
         self._watch = self._loop.create_task(self._check_times())
 
@@ -35,9 +37,9 @@ class HttpServer(web.Server):
     async def _check_times(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_EVERY)
-            now = self._loop.time()
+            self.now = self._loop.time()
             for connection in self.connections:
-                connection.check_time(now)  # type: ignore[attr-defined]  # __call__ makes them
+                connection.check_time(self.now)  # type: ignore[attr-defined]  # __call__ makes them
 
     @property
     def busy(self) -> bool:
@@ -54,7 +56,7 @@ class HttpServer(web.Server):
         self._watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch
-        await self.shutdown(0)
+        await self.shutdown(_CANCELLED_WITHIN)
 
     def ended(self) -> None:
         """A connection has answered its last request."""

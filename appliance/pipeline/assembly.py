@@ -14,6 +14,7 @@ from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.pipeline import Pipeline
 from appliance.system.engine import SystemParts, open_routes, system_engine, system_mount
 from appliance.system.hsm import HsmStatus
+from appliance.system.init import Bootstrap
 from appliance.system.node import NodeInfo
 from audit.trail import AuditTrail
 from barrier.seal import Barrier
@@ -50,6 +51,7 @@ class Assembled:
     policies: PolicyStore
     mounts: MountedEngines
     store: MountStore
+    bootstrap: Bootstrap
 
 
 class _PolicyPart:
@@ -108,5 +110,11 @@ def assemble(given: Assembly) -> Assembled:
         identities=identities,
     )
     return Assembled(
-        pipeline=pipeline, lifecycle=lifecycle, tokens=tokens, policies=policies, mounts=mounts, store=store
+        pipeline=pipeline,
+        lifecycle=lifecycle,
+        tokens=tokens,
+        policies=policies,
+        mounts=mounts,
+        store=store,
+        bootstrap=bootstrap,
     )

@@ -74,15 +74,9 @@ def _is_alive(process: str) -> bool:
 
 
 def child_environment(config: Config) -> dict[str, str]:
-    """What children need in their environment: SoftHSM's own configuration, where we are told the token's directory."""
-    if not config.hsm.softhsm_token_dir:
-        return {}
-    file = Path(config.server.runtime_dir) / "softhsm2.conf"
-    file.write_text(
-        f"directories.tokendir = {config.hsm.softhsm_token_dir}\nobjectstore.backend = file\nlog.level = ERROR\n",
-        encoding="utf-8",
-    )
-    return {"SOFTHSM2_CONF": str(file)}
+    """What children need in their environment: where `softhsm.provisioning` left SoftHSM's configuration."""
+    token_dir = config.hsm.softhsm_token_dir
+    return {"SOFTHSM2_CONF": str(Path(token_dir) / "softhsm2.conf")} if token_dir else {}
 
 
 class Addresses:

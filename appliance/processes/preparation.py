@@ -27,13 +27,16 @@ def migrate_schema(config: Config) -> None:
 
 def provision_token(config: Config) -> None:
     """Development: a SoftHSM token with its keys, made when it is not there."""
-    from softhsm.provisioning import provision_dev_token
+    from softhsm.provisioning import provision
 
-    provision_dev_token(
-        token_dir=Path(config.hsm.softhsm_token_dir),
-        token_label=config.hsm.token_label,
-        pin_file=Path(config.hsm.pin_file),
-    )
+    hsm = config.hsm
+    provision(Path(hsm.softhsm_token_dir), label=hsm.token_label, pin_file=Path(hsm.pin_file), module=Path(hsm.module))
+    _provisioned(config).touch()
+
+
+def _provisioned(config: Config) -> Path:
+    """There when the token was made in full; it lies beside the token, and goes where that goes."""
+    return Path(config.hsm.softhsm_token_dir) / "provisioned"
 
 
 def make_certificates(config: Config) -> None:
@@ -49,7 +52,8 @@ def steps_for(config: Config) -> list[str]:
     """The steps this configuration needs, as `module:function`."""
     steps = ["migrate_schema"]
     if config.development:
-        steps.append("provision_token")
+        if not _provisioned(config).exists():
+            steps.append("provision_token")
         if any(listener.tls_cert and not Path(listener.tls_cert).exists() for listener in config.listener):
             steps.append("make_certificates")
     return [f"{__name__}:{step}" for step in steps]

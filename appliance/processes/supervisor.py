@@ -1,8 +1,8 @@
 """The process that `mimir server` is: it prepares, spawns workers and a housekeeper, watches over them, stops them.
 
 It opens no HSM and no database and stays small. In order: harden, check what one node owns (directories, lock,
-addresses), make the shared change ring, spawn the workers, which import while the preparation runs in children of its
-own, let them go, say READY when all of them serve, then the housekeeper.
+addresses), make the shared change ring, spawn the first worker, which imports while the preparation runs in children of
+its own, let it go, spawn the others, say READY when all of them serve, then the housekeeper.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from appliance.config import Config
-from appliance.processes.channel import EX_CONFIG, EX_SOFTWARE, Report
+from appliance.processes.channel import EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, Report
 from appliance.processes.child import Child, Spawner
 from appliance.processes.hardening import forbid_memory_images, raise_file_limit
 from appliance.processes.node import Addresses, child_environment, lock_data_directory, make_directories
@@ -30,7 +30,7 @@ from core.errors import MimirError
 _FIRST_PAUSE = 0.1  # seconds before a dead worker is started again; doubles
 _LONGEST_PAUSE = 30.0
 _GOOD_LIFE = 60.0  # a worker that lived this long starts over with the first pause
-_START_ATTEMPTS = 5  # of a worker, before the service was ever ready
+_START_ATTEMPTS = 3  # of a worker whose trouble may pass, before the service was ever ready
 _SILENCE = 20.0  # a worker that has not said a word for so long hangs, and is killed
 _GRACE = 5.0  # what a stopping worker gets beyond drain_timeout
 
@@ -91,13 +91,15 @@ class _Supervisor:
         self._parts = parts
         self._addresses = Addresses(config.listener)
         self._manager = ServiceManager()
+        self._workers = [f"worker-{number}" for number in range(1, config.server.workers + 1)]
         self._children: dict[str, Child] = {}
         self._stop = asyncio.Event()
         self._go = asyncio.Event()
-        self._news = asyncio.Event()  # a child reported, or we were told to stop
+        self._news = asyncio.Event()  # a child reported
         self._was_ready = False
         self._signals = 0
         self._status = ""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         forbid_memory_images()
@@ -120,40 +122,49 @@ class _Supervisor:
     # --- start ------------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        names = [f"worker-{number}" for number in range(1, self._config.server.workers + 1)]
-        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._keep(name, "worker")) for name in names]
-        tasks.append(asyncio.create_task(self._start(names)))
-        stopped: asyncio.Task[Any] = asyncio.create_task(self._stop.wait())
+        self._begin(self._keep(self._workers[0], "worker"))
+        self._begin(self._start())
+        self._begin(self._announce_when_ready())
+        self._begin(self._stopped())
         try:
-            while not stopped.done():
-                done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stopped}:
-                    tasks.remove(task)
-                    tasks += task.result() or []
+            while not self._stop.is_set():
+                done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                self._tasks -= done
+                for task in done:
+                    task.result()
         finally:
             self._stop.set()
             self._manager.notify("STOPPING=1", "STATUS=stopping")
             await self._end_children()
-            for task in [*tasks, stopped]:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             self._spawner.close()
 
-    async def _start(self, names: list[str]) -> list[asyncio.Task[Any]]:
-        """Prepare, let the workers go, announce; answers what runs from then on."""
+    def _begin(self, step: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(step))
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+
+    async def _start(self) -> None:
+        """Prepare and let the first worker go; the others import their code only now, so as not to take its cores."""
         await self._prepare()
         self._go.set()
         for child in list(self._children.values()):
             child.go()
-        while not self._all_ready(names):
-            if self._stop.is_set():
-                return []
+        for name in self._workers[1:]:
+            self._begin(self._keep(name, "worker"))
+
+    async def _announce_when_ready(self) -> None:
+        """Say so when every worker serves, and begin what can wait until then."""
+        while not self._all_ready():
             self._news.clear()
             await self._news.wait()
         self._was_ready = True
         self._announce()
-        watch: list[Coroutine[Any, Any, Any]] = [self._keep("housekeeper", "housekeeper"), self._watch(names)]
-        return [asyncio.create_task(coroutine) for coroutine in watch]
+        self._begin(self._keep("housekeeper", "housekeeper"))
+        self._begin(self._watch())
 
     async def _prepare(self) -> None:
         steps = [
@@ -168,8 +179,8 @@ class _Supervisor:
                 report = step.failure or Report(kind="failed", text=f"{step.name} ended with {code}", code=EX_SOFTWARE)
                 raise StartError(report.text, report.code)
 
-    def _all_ready(self, names: list[str]) -> bool:
-        return all(name in self._children and self._children[name].ready.is_set() for name in names)
+    def _all_ready(self) -> bool:
+        return all(name in self._children and self._children[name].ready.is_set() for name in self._workers)
 
     def _announce(self) -> None:
         self._manager.notify("READY=1", f"STATUS={self._describe()}")
@@ -211,11 +222,12 @@ class _Supervisor:
         return child
 
     def _check_start(self, child: Child, code: int, attempts: int) -> None:
-        """Before the service was ever ready a mistake ends the start; afterwards others still serve."""
+        """Before the service was ever ready, what does not pass by itself ends the start; later, others still serve."""
         if self._was_ready:
             return
         report = child.failure or Report(kind="failed", text=f"{child.name} ended with {code}", code=EX_SOFTWARE)
-        if report.code == EX_CONFIG or attempts >= _START_ATTEMPTS:
+        may_pass = child.failure is None or report.code == EX_TEMPFAIL
+        if not may_pass or attempts >= _START_ATTEMPTS:
             raise StartError(report.text, report.code)
 
     def _log_death(self, child: Child, code: int) -> None:
@@ -228,7 +240,7 @@ class _Supervisor:
         reason = child.failure.text if child.failure else ""
         structlog.get_logger().error("process ended", name=child.name, pid=child.pid, exit_code=code, reason=reason)
 
-    async def _watch(self, names: list[str]) -> None:
+    async def _watch(self) -> None:
         """Ping systemd while every worker is heard; end one that hangs."""
         loop = asyncio.get_running_loop()
         limit = self._manager.watchdog_seconds
@@ -240,7 +252,7 @@ class _Supervisor:
             for name, silence in silences.items():
                 if silence > _SILENCE:
                     self._children[name].signal(signal.SIGKILL)
-            if limit and all(silences.get(name, 0.0) < limit for name in names):
+            if limit and all(silences.get(name, 0.0) < limit for name in self._workers):
                 self._manager.notify("WATCHDOG=1")
 
     def _describe(self) -> str:
@@ -269,7 +281,6 @@ class _Supervisor:
         """Drain at the first signal, end everything at the second."""
         self._signals += 1
         self._stop.set()
-        self._news.set()
         if self._signals > 1:
             for child in self._children.values():
                 child.signal(signal.SIGKILL)
@@ -282,7 +293,7 @@ class _Supervisor:
     async def _end_children(self) -> None:
         children = [child for child in self._children.values() if not child.exited.done()]
         for child in children:
-            child.signal(signal.SIGTERM if child.ready.is_set() else signal.SIGKILL)
+            child.signal(signal.SIGTERM)
         if not children:
             return
         exits = [child.exited for child in children]

@@ -101,7 +101,8 @@ class _Life:
         try:
             application = self._compose(self._config, role=self._role, ring_path=self._config.ring_path)
             listeners = self._listeners(application)
-            await application.start()
+            if not await self._start(application):
+                return 0
         except MimirError as exc:
             return self._fail(failure(exc))
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a process
@@ -117,6 +118,20 @@ class _Life:
         await self._serve(application, listeners)
         await self._wind_down(application, listeners)
         return 0
+
+    async def _start(self, application: Application) -> bool:
+        """Whether it started, and was not told to stop meanwhile."""
+        start = asyncio.ensure_future(application.start())
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            stop.cancel()
+            start.result()
+            return True
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await application.close()
+        return False
 
     def _fail(self, report: Report) -> int:
         self._channel.send(report)

@@ -28,8 +28,9 @@ class SoftwareHsm:
         self._keks = {kek_id: kek}
         self._active = kek_id
         self._escrow = escrow or os.urandom(32)
+        self._provisioned = escrow_id
         self._escrow_id = ""
-        self._unclaimed_id = escrow_id
+        self._settled = False
         self._loaded: dict[str, bytes] = {}
         self.sealing_key: WrappedKey | None = None
         self.gone = False
@@ -53,15 +54,18 @@ class SoftwareHsm:
             raise HsmConfigError(f"the token holds no KEK {kek_id}")
 
     async def release_escrow_key(self) -> Secret:
-        if not self._unclaimed_id:
-            raise HsmConfigError("the escrow key was claimed already, or never was")
-        self._escrow_id, self._unclaimed_id = self._unclaimed_id, ""
+        if self._settled or not self._provisioned:
+            raise HsmConfigError("the escrow key has left the token already, or never was")
+        self._escrow_id = self._provisioned
         return Secret(self._escrow)
 
     async def discard_escrow_key(self) -> None:
-        if self._escrow_id:
+        if self._settled and self._escrow_id:
             raise HsmConfigError("the escrow key was claimed already")
-        self._unclaimed_id = ""
+        self._escrow_id = ""
+
+    async def settle_escrow(self) -> None:
+        self._settled = True
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:
         value = os.urandom(32)

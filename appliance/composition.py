@@ -1,0 +1,197 @@
+"""The composition root of one process: opens the HSM and the barrier, and hangs everything else on them."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from appliance.config import Config
+from appliance.dev_init import initialize_for_development
+from appliance.housekeeping import Housekeeping
+from appliance.pipeline.assembly import Assembled, Assembly, assemble
+from appliance.pipeline.catalog import EngineCatalog
+from appliance.system.node import NodeInfo
+from appliance.wire import WireReply, WireRequest
+from audit.trail import AuditTrail
+from barrier.changes import ChangeRing
+from barrier.seal import Barrier, SealState
+from core.clock import SystemClock
+from core.errors import HsmConfigError, IntegrityError, MimirError
+from pkcs11_glue.hsm import Hsm
+from pkcs11_glue.settings import HsmSettings, PinSource
+
+log = structlog.get_logger("mimir.composition")
+
+Role = Literal["worker", "housekeeper"]
+_UNSEAL_PAUSE = 2.0  # seconds between attempts while the HSM or the store cannot be reached
+
+
+def compose(config: Config, *, role: Role, ring_path: Path) -> "Node":
+    """Put the parts together; nothing is opened before `start`."""
+    return Node(config, role=role, ring_path=ring_path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What `start` opened, in the order of opening."""
+
+    ring: ChangeRing
+    hsm: Hsm
+    barrier: Barrier
+    assembled: Assembled
+
+
+class Node:
+    """A worker's application, or the housekeeper's: the same parts, with periodic work instead of requests."""
+
+    def __init__(self, config: Config, *, role: Role, ring_path: Path) -> None:
+        self._config = config
+        self._role = role
+        self._ring_path = ring_path
+        self._opened: _Opened | None = None
+        self._beside: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open HSM, store and seal. Raises what an operator must mend; passing trouble is retried in the background."""
+        clock = SystemClock()
+        ring = ChangeRing.open(self._ring_path)
+        hsm = await Hsm.open(hsm_settings(self._config))
+        try:
+            barrier = await Barrier.open(self._config.store.url, ring, hsm, clock=clock)
+        except BaseException:
+            await hsm.close()
+            raise
+        trail = AuditTrail(barrier.storage.view("core/audit/"), clock, process=self._role)
+        given = Assembly(
+            barrier=barrier,
+            storage=barrier.storage,
+            sync=barrier.storage.sync,
+            keys=hsm,
+            trail=trail,
+            clock=clock,
+            node=node_info(self._config),
+            hsm_status=_StatusOf(hsm),
+            escrow_id=lambda: hsm.escrow_id,
+            catalog=EngineCatalog(),
+        )
+        assembled = assemble(given)
+        self._pipeline = assembled.pipeline
+        self._opened = _Opened(ring=ring, hsm=hsm, barrier=barrier, assembled=assembled)
+        try:
+            await self._open_seal(self._opened)
+        except BaseException:
+            await self.close()
+            raise
+        if self._role == "housekeeper":
+            keeping = Housekeeping(assembled.lifecycle, assembled.tokens, sync=barrier.storage.sync)
+            self._beside.append(asyncio.create_task(keeping.run()))
+
+    async def _open_seal(self, opened: _Opened) -> None:
+        """Auto-unseal, and initialise first where a development server is told to."""
+        lifecycle = opened.assembled.lifecycle
+        try:
+            await lifecycle.settle()
+            if self._config.server.auto_init and opened.barrier.state is SealState.NOT_INITIALIZED:
+                await initialize_for_development(opened.barrier, opened.assembled.bootstrap, self._config.init_file)
+                await lifecycle.settle()
+        except (HsmConfigError, IntegrityError):
+            raise
+        except MimirError as exc:
+            log.warning("not unsealed yet; trying again", reason=exc.sentence)
+            self._beside.append(asyncio.create_task(self._unseal_later(opened)))
+
+    async def _unseal_later(self, opened: _Opened) -> None:
+        """Whatever passing trouble kept the seal closed at start: requests are answered 503 until this is through."""
+        while True:
+            await asyncio.sleep(_UNSEAL_PAUSE)
+            try:
+                await opened.assembled.lifecycle.settle()
+            except MimirError as exc:
+                log.warning("not unsealed yet; trying again", reason=exc.sentence)
+            else:
+                return
+
+    async def handle(self, request: WireRequest) -> WireReply:
+        """Answer one request."""
+        return await self._pipeline.handle(request)
+
+    async def drain(self) -> None:
+        """Wait for the requests under way."""
+        if self._opened is not None:
+            await self._opened.assembled.pipeline.drain()
+
+    async def close(self) -> None:
+        """Write back, forget the keys, and leave the HSM library last."""
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        try:
+            await opened.assembled.lifecycle.close()
+        except MimirError as exc:
+            log.warning("not everything could be written back", reason=exc.sentence)
+        await opened.barrier.close()
+        await opened.hsm.close()
+        opened.ring.close()
+
+    def status_line(self) -> str:
+        """For `systemctl status`."""
+        return self._opened.barrier.state.value if self._opened else "starting"
+
+
+class _StatusOf:
+    """`sys/hsm/status`, and the change the next issue's metrics will hang on: one place that asks the glue."""
+
+    def __init__(self, hsm: Hsm) -> None:
+        self._hsm = hsm
+
+    async def __call__(self) -> dict[str, Any]:
+        """The glue's status as plain values; counting objects asks the token, so it runs on a thread."""
+        status = await asyncio.to_thread(self._hsm.status)
+        return dict(msgspec.to_builtins(status))
+
+
+def hsm_settings(config: Config) -> HsmSettings:
+    """What the glue needs, out of the configuration."""
+    hsm = config.hsm
+    home = Path(hsm.softhsm_token_dir or config.server.runtime_dir)
+    return HsmSettings(
+        module=Path(hsm.module),
+        pin=PinSource(
+            credential=hsm.pin_credential or None,
+            file=Path(hsm.pin_file) if hsm.pin_file else None,
+            environment=hsm.pin_env or None,
+        ),
+        login_lock=home / "login.lock",
+        token_label=hsm.token_label or None,
+        token_serial=hsm.token_serial or None,
+        mode=hsm.mode,
+        pool_size=hsm.pool_size,
+        locking=hsm.locking,
+        handle_cache=hsm.handle_cache,
+    )
+
+
+def node_info(config: Config) -> NodeInfo:
+    """Constants of this process for sys/."""
+    return NodeInfo(
+        version=own_version(),
+        storage_type="sqlite" if config.store.url.startswith("sqlite") else "postgresql",
+        started_at=time.time(),
+        api_address=config.server.api_addr or config.listener[0].url,
+    )
+
+
+def own_version() -> str:
+    """Semantic version; never empty, since Terraform parses it."""
+    try:
+        return version("mimir")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0.0.0"

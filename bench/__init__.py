@@ -1,0 +1,1 @@
+"""Measures Mimir on loopback, beside another server of the same HTTP API."""

@@ -1,0 +1,5 @@
+"""`python -m client` is `mimir`."""
+
+from client.main import main
+
+main()

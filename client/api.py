@@ -1,0 +1,152 @@
+"""Vault's API as four verbs on paths, with the envelope taken off and errors turned into sentences."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from client.endpoint import Endpoint
+from client.errors import LocalError, NoAnswerError
+from client.refusals import refusal
+from client.transport import RawAnswer, TlsOptions, exchange
+
+JsonObject = dict[str, Any]  # the API's own shapes differ by path; commands pick the members they print
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the appliance said."""
+
+    status: int
+    body: JsonObject  # {} for 204
+
+    @property
+    def data(self) -> JsonObject:
+        """The `data` member, or {}."""
+        data = self.body.get("data")
+        return data if isinstance(data, dict) else {}
+
+    @property
+    def auth(self) -> JsonObject:
+        """The `auth` member, or {}."""
+        auth = self.body.get("auth")
+        return auth if isinstance(auth, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One appliance, one token. The token is asked for when a request needs it."""
+
+    endpoint: Endpoint
+    tls: TlsOptions
+    timeout: float  # seconds
+    load_token: Callable[[], str]
+    namespace: str = ""
+    wrap_ttl: str = ""
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
+        """GET a path."""
+        return self.request("GET", path, query=query)
+
+    def list(self, path: str) -> Answer:
+        """GET a path with list=true, which every proxy on the way lets through, unlike the method LIST."""
+        return self.request("GET", path, query={"list": "true"})
+
+    def write(self, path: str, body: JsonObject | None = None) -> Answer:
+        """PUT a body."""
+        return self.request("PUT", path, body=body if body is not None else {})
+
+    def delete(self, path: str, query: dict[str, str] | None = None) -> Answer:
+        """DELETE a path."""
+        return self.request("DELETE", path, query=query)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: JsonObject | None = None,
+        query: dict[str, str] | None = None,
+        authenticated: bool = True,
+        partial: bool = False,
+    ) -> Answer:
+        """One exchange. `partial` lets a 4xx through that carries `data`: a batch of which some items failed."""
+        path = clean_path(path)
+        token = self.load_token() if authenticated else ""
+        raw = exchange(
+            self.endpoint,
+            self.tls,
+            timeout=self.timeout,
+            method=method,
+            target=self.endpoint.target(path, query or {}),
+            headers=self._headers(token, has_body=body is not None),
+            body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
+        )
+        return self._answer(raw, path=path, token_sent=bool(token), partial=partial)
+
+    def _headers(self, token: str, *, has_body: bool) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "mimir-cli", "X-Vault-Request": "true"}
+        headers |= self.extra_headers
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if token:
+            headers["X-Vault-Token"] = header_value(token, what="token")
+        if self.namespace:
+            headers["X-Vault-Namespace"] = header_value(self.namespace.strip("/"), what="namespace")
+        if self.wrap_ttl:
+            headers["X-Vault-Wrap-TTL"] = header_value(self.wrap_ttl, what="wrap TTL")
+        return headers
+
+    def _answer(self, raw: RawAnswer, *, path: str, token_sent: bool, partial: bool) -> Answer:
+        if raw.status < 300:
+            return Answer(status=raw.status, body=parse_body(raw, self.endpoint))
+        try:
+            body: JsonObject = parse_body(raw, self.endpoint)
+        except NoAnswerError:
+            body = {}
+        if partial and raw.status < 500 and isinstance(body.get("data"), dict):
+            return Answer(status=raw.status, body=body)
+        request_id = raw.headers.get("X-Request-Id") or body.get("request_id") or ""
+        raise refusal(
+            raw.status,
+            body,
+            path=path,
+            request_id=str(request_id),
+            token_sent=token_sent,
+            location=raw.headers.get("Location") or "",
+        )
+
+
+def parse_body(raw: RawAnswer, endpoint: Endpoint) -> JsonObject:
+    """The JSON object of an answer; {} for an empty one."""
+    if not raw.body.strip():
+        return {}
+    try:
+        body = json.loads(raw.body)
+    except (ValueError, RecursionError) as exc:
+        raise NoAnswerError(
+            f"{endpoint.address} answered with status {raw.status}, but not in JSON: is it Mimir? Check MIMIR_ADDR"
+        ) from exc
+    if not isinstance(body, dict):
+        raise NoAnswerError(f"{endpoint.address} answered with JSON that is no object: is it Mimir? Check MIMIR_ADDR")
+    return body
+
+
+def clean_path(path: str) -> str:
+    """An API path without the leading slash and `v1/` that people copy from documents."""
+    path = path.strip().lstrip("/").removeprefix("v1/")
+    if not path:
+        raise LocalError("the path is empty: write it as `sys/mounts` or `transit/keys/orders`")
+    if any(part in {".", ".."} for part in path.split("/")):
+        raise LocalError("the path holds `.` or `..` as a part, which proxies on the way would resolve")
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in path):
+        raise LocalError("the path holds a control character, which has no place in it")
+    return path
+
+
+def header_value(text: str, *, what: str) -> str:
+    """The text, if HTTP can carry it as it stands. It is not repeated in the error: it may be a secret."""
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise LocalError(f"the {what} holds a character that HTTP cannot carry (a line break, perhaps): set it anew")
+    return text

@@ -1,0 +1,45 @@
+"""The command tree's root."""
+
+from client.framework import group
+
+_SUMMARY = """\b
+Mimir keeps keys and secrets for other programs.
+\b
+It speaks Vault's HTTP API. The address comes from --address, MIMIR_ADDR or
+VAULT_ADDR; the token from MIMIR_TOKEN, VAULT_TOKEN or ~/.mimir-token, which
+`mimir login` writes.
+\b
+Exit codes: 0 done; 1 refused, or failed on this side; 2 wrong usage (of
+`mimir status` alone: sealed); 3 no answer; 4 the appliance cannot serve now;
+130 interrupted; 141 the reader of the output went away.
+"""
+
+cli = group(
+    "mimir",
+    summary=_SUMMARY,
+    lazy={
+        "status": "client.commands.status:status",
+        "login": "client.commands.login:login",
+        "transit": "client.commands.transit:transit",
+        "secret": "client.commands.secret:secret",
+        "read": "client.commands.generic:read",
+        "write": "client.commands.generic:write",
+        "list": "client.commands.generic:list_",
+        "delete": "client.commands.generic:delete",
+        "token": "client.commands.token:token",
+        "policy": "client.commands.policy:policy",
+        "secrets": "client.commands.secrets:secrets",
+        "audit": "client.commands.audit:audit",
+        "operator": "client.commands.operator:operator",
+        "hsm": "client.commands.hsm:hsm",
+        "server": "client.commands.server:server",
+        "completion": "client.commands.completion:completion",
+        "version": "client.commands.version:version",
+    },
+    examples=(
+        "mimir status",
+        "mimir login",
+        "mimir transit key create customer-data --type aes256-gcm96",
+        "mimir -o json token lookup",
+    ),
+)

@@ -1,0 +1,62 @@
+"""An error answer, turned into a sentence that says what to do next."""
+
+from client.errors import CliError, RefusedError, UnavailableError
+from client.text import printable
+
+_NEXT_STEPS = {
+    400: "the request cannot be served as it was made",
+    404: "nothing is there",
+    405: "this path does not take this operation; see `mimir --help`",
+    412: "the appliance is behind the state this request asks for: try again",
+    413: "the request is too large: send it in smaller parts",
+    429: "too many requests: wait and try again",
+    501: "the appliance is not initialised: run `mimir operator init`",
+    502: "a proxy before the appliance cannot reach it: try again later",
+    504: "a proxy before the appliance got no answer in time: try again later",
+}
+
+
+def refusal(status: int, body: object, *, path: str, request_id: str, token_sent: bool, location: str) -> CliError:
+    """The error for a status of 300 and above."""
+    sentences = error_sentences(body)
+    tail = f" (request id {printable(request_id)})" if request_id else ""
+    if status < 400:
+        where = f" to {printable(location)}" if location else ""
+        return RefusedError(f"{path}: the appliance redirects{where} (status {status}): set MIMIR_ADDR accordingly")
+    if status == 403:
+        return RefusedError(_permission_denied(sentences, path=path, token_sent=token_sent) + tail)
+    said = "; ".join(sentences) or _NEXT_STEPS.get(status, f"status {status}")
+    if status in {412, 429} or status >= 500:
+        return UnavailableError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
+    return RefusedError(f"{path}: {said}{tail}")
+
+
+def error_sentences(body: object) -> list[str]:
+    """What Vault's `{"errors": [...]}` says, safe for a terminal; anything else is no sentence."""
+    errors = body.get("errors") if isinstance(body, dict) else None
+    return [one_line(error) for error in errors if error] if isinstance(errors, list) else []
+
+
+def one_line(error: object) -> str:
+    """One error as the middle of a sentence: Go's lists of errors span lines, and some end with a full stop."""
+    return printable(" ".join(str(error).split())).rstrip(".")
+
+
+def _permission_denied(sentences: list[str], *, path: str, token_sent: bool) -> str:
+    said = "; ".join(sentences) or "permission denied"
+    if not token_sent:
+        return f"{path}: {said}. No token was sent: run `mimir login`, or set MIMIR_TOKEN"
+    return (
+        f"{path}: {said}. Check with `mimir token lookup` that the token is still valid "
+        "and that one of its policies allows this"
+    )
+
+
+def _remedy(status: int, sentences: list[str]) -> str:
+    if status == 503 and any("sealed" in sentence.lower() for sentence in sentences):
+        return ". See `mimir status`, and unseal with `mimir operator unseal`"
+    if status == 503:
+        return ". See `mimir status` and `mimir hsm status`, and try again"
+    if status == 500:
+        return ". This is a fault of the appliance: its log has the details"
+    return ""

@@ -1,0 +1,126 @@
+"""Keys other than the KEK: generated in the HSM, wrapped at birth, unwrapped to work."""
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11.constants import Attribute
+from pkcs11.mechanisms import Mechanism
+
+from core.errors import CiphertextError, HsmConfigError, KeyPolicyError
+from core.ids import new_uuid
+from core.protocols import Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
+from pkcs11_glue import templates, verify
+from pkcs11_glue.cryptoki import CryptokiError
+from pkcs11_glue.errors import BAD_BLOB_CODES, Verdict, verdict
+from pkcs11_glue.escrow import EscrowKey
+from pkcs11_glue.kek import Kek
+from pkcs11_glue.operations import DIGEST_BYTES, Operations
+from pkcs11_glue.session import HsmSession, destroy_all
+
+_CURVES: dict[KeyKind, ec.EllipticCurve] = {
+    KeyKind.EC_P256: ec.SECP256R1(),
+    KeyKind.EC_P384: ec.SECP384R1(),
+    KeyKind.EC_P521: ec.SECP521R1(),
+}
+_KEY_GENERATION = {
+    KeyKind.AES_128: Mechanism.AES_KEY_GEN,
+    KeyKind.AES_256: Mechanism.AES_KEY_GEN,
+    KeyKind.HMAC: Mechanism.GENERIC_SECRET_KEY_GEN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappingKeys:
+    """What a new key is wrapped under at birth."""
+
+    kek: Kek
+    escrow: EscrowKey | None
+
+
+def check_usage(kind: KeyKind, usage: KeyUsage) -> None:
+    """Whether a key of this kind can have this usage. Raises KeyPolicyError."""
+    if usage not in templates.USAGES[kind]:
+        raise KeyPolicyError(f"a key of type {kind.value} cannot be used to {usage.value}")
+
+
+def generate(operations: Operations, kind: KeyKind, *, usage: KeyUsage, under: WrappingKeys) -> WrappedKey:
+    """Generate, wrap under KEK and escrow key, destroy. A key pair also proves itself by one signature."""
+    check_usage(kind, usage)
+    session = operations.session
+    if kind in templates.SECRET_BYTES:
+        handles = [session.generate_secret(_KEY_GENERATION[kind], templates.newborn_secret(kind))]
+        how, public_key = Mechanism.AES_KEY_WRAP, None
+    else:
+        handles = list(session.generate_pair(kind))
+        how = Mechanism.AES_KEY_WRAP_PAD
+    try:
+        if kind not in templates.SECRET_BYTES:
+            public_key = _public_key(session, kind, handles[0])
+            _check_pair(operations, kind, handles[-1], public_key)
+        wrapped = session.wrap(how, under.kek.handle, handles[-1])
+        escrowed = session.wrap(how, under.escrow.handle, handles[-1]) if under.escrow else None
+    finally:
+        destroy_all(session, handles)
+    return WrappedKey(
+        key_id=new_uuid(),
+        kind=kind,
+        usage=usage,
+        custody=Custody.HSM,
+        mechanism=how.name,
+        kek_id=under.kek.kek_id,
+        wrapped=wrapped,
+        escrow=escrowed,
+        escrow_id=under.escrow.escrow_id if under.escrow else "",
+        public_key=public_key,
+    )
+
+
+def unwrap(operations: Operations, key: WrappedKey, kek: Kek) -> int:
+    """The key as a working session object. Raises CiphertextError for a blob that was altered or belongs elsewhere."""
+    check_usage(key.kind, key.usage)
+    how = _wrapping_mechanism(key)
+    template = templates.working(key.kind, key.usage)
+    try:
+        return operations.session.unwrap(how, kek.handle, key.wrapped, template)
+    except CryptokiError as exc:
+        if exc.code in BAD_BLOB_CODES or (verdict(exc.code) is Verdict.UNCLEAR and operations.is_healthy()):
+            raise CiphertextError(f"the wrapped key {key.key_id} does not open under KEK {key.kek_id}") from exc
+        raise
+
+
+def _wrapping_mechanism(key: WrappedKey) -> Mechanism:
+    for allowed in templates.WRAPPING:
+        if allowed.name == key.mechanism:
+            return allowed
+    raise HsmConfigError(f"the key {key.key_id} was wrapped by {key.mechanism}, which this release does not unwrap")
+
+
+def _public_key(session: HsmSession, kind: KeyKind, handle: int) -> bytes:
+    """SubjectPublicKeyInfo, DER."""
+    public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+    if kind in _CURVES:
+        point = _ec_point(session.attribute(handle, Attribute.EC_POINT), _CURVES[kind])
+        public = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[kind], point)
+    else:
+        modulus = int.from_bytes(session.attribute(handle, Attribute.MODULUS), "big")
+        exponent = int.from_bytes(session.attribute(handle, Attribute.PUBLIC_EXPONENT), "big")
+        public = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _ec_point(attribute: bytes, curve: ec.EllipticCurve) -> bytes:
+    """The uncompressed point (SEC 1, 2.3.3). CKA_EC_POINT has it in an OCTET STRING; some modules give it bare."""
+    length = 1 + 2 * ((curve.key_size + 7) // 8)
+    header, point = attribute[:-length], attribute[-length:]
+    if header not in (b"", bytes((4, length)), bytes((4, 0x81, length))):
+        raise HsmConfigError("the HSM describes the public key of a new EC key in a form that Mimir does not know")
+    return point
+
+
+def _check_pair(operations: Operations, kind: KeyKind, private: int, public_key: bytes) -> None:
+    """The pairwise consistency test of FIPS 140-3 (SP 800-140, 10.3.A)."""
+    scheme = SignatureScheme.ECDSA if kind in _CURVES else SignatureScheme.RSA_PSS
+    digest = bytes(range(DIGEST_BYTES["sha256"]))
+    (signature,) = operations.sign(private, [digest], scheme=scheme, hash_name="sha256")
+    verify.verify_signature(public_key, signature, digest, scheme=scheme, hash_name="sha256")

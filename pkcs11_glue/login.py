@@ -1,0 +1,117 @@
+"""Initialise, find the token, log in: one process of the node at a time.
+
+SoftHSM rewrites its token file in place during C_Login, and a C_Initialize of another process at that moment sees no
+token, a token without PIN, or CKR_GENERAL_ERROR. So both happen under a file lock, and are tried again.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import HsmConfigError
+from pkcs11_glue.cryptoki import CKU_USER, CryptokiError
+from pkcs11_glue.errors import PIN_CODES, START_RACE_CODES, PinRefusedError, TokenMissingError, code_name
+from pkcs11_glue.module import Module, TokenInfo
+from pkcs11_glue.settings import HsmSettings
+
+ATTEMPTS = 5
+FIRST_PAUSE = 0.01  # seconds; doubled after each attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A token this process is logged in to.
+
+    `session` is never closed: closing the last session logs the process out and kills its private session objects.
+    """
+
+    module: Module
+    token: TokenInfo
+    session: int
+
+
+@contextmanager
+def node_lock(path: Path) -> Iterator[None]:
+    """The node's lock around logins and changes of token objects."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise HsmConfigError(f"the HSM login lock {path} cannot be opened: {exc.strerror}") from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def log_in(module: Module, settings: HsmSettings, *, attempts: int = ATTEMPTS) -> Login:
+    """C_Initialize and C_Login. Raises HsmConfigError; the module is left uninitialised then."""
+    with node_lock(settings.login_lock):
+        pause = FIRST_PAUSE
+        for remaining in reversed(range(attempts)):
+            try:
+                return _attempt(module, settings)
+            except (CryptokiError, TokenMissingError) as exc:
+                module.finalize()
+                if not remaining or not _may_pass(exc):
+                    raise _refusal(exc, settings) from exc
+            except BaseException:
+                module.finalize()
+                raise
+            time.sleep(pause)
+            pause *= 2
+    raise RuntimeError("log_in was asked for no attempt")
+
+
+def _attempt(module: Module, settings: HsmSettings) -> Login:
+    module.initialize()
+    token = find_token(module, label=settings.token_label, serial=settings.token_serial)
+    session = module.open_session(token.slot)
+    pin = settings.pin.read()
+    try:
+        code = module.functions.C_Login(session, CKU_USER, pin.address, pin.length)
+    finally:
+        pin.wipe()
+    if code in PIN_CODES:
+        raise PinRefusedError(
+            f"the HSM token {token.label!r} refuses the PIN ({code_name(code)}); it was tried once and will not be"
+            " tried again: mend the PIN, then restart",
+            code=code_name(code),
+        )
+    if code:
+        raise CryptokiError("C_Login", code)
+    return Login(module=module, token=token, session=session)
+
+
+def find_token(module: Module, *, label: str | None, serial: str | None) -> TokenInfo:
+    """The one token of that label and serial (None: any). Raises TokenMissingError that names those present."""
+    present = module.tokens()
+    found = [t for t in present if label in {None, t.label} and serial in {None, t.serial}]
+    if len(found) == 1:
+        return found[0]
+    wanted = " and ".join(f"{what} {value!r}" for what, value in (("label", label), ("serial", serial)) if value)
+    if found:
+        raise TokenMissingError(
+            f"{len(found)} HSM tokens have the {wanted}; name the one you mean by its serial number"
+        )
+    seen = ", ".join(f"{t.label!r} (serial {t.serial})" for t in present) or "none"
+    raise TokenMissingError(f"{module.path} shows no HSM token with the {wanted}; tokens present: {seen}")
+
+
+def _may_pass(exc: CryptokiError | TokenMissingError) -> bool:
+    return isinstance(exc, TokenMissingError) or exc.code in START_RACE_CODES
+
+
+def _refusal(exc: CryptokiError | TokenMissingError, settings: HsmSettings) -> HsmConfigError:
+    if isinstance(exc, TokenMissingError):
+        return exc
+    name = code_name(exc.code)
+    return HsmConfigError(
+        f"the HSM token cannot be opened: {exc.function} of {settings.module} answered {name};"
+        " is its storage there, and may this user read it?",
+        code=name,
+    )

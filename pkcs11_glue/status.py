@@ -1,0 +1,78 @@
+"""What `mimir hsm status` shows."""
+
+import msgspec
+
+from core.errors import HsmConfigError
+from core.protocols import KeyKind
+from pkcs11_glue.connection import Connection
+from pkcs11_glue.cryptoki import CryptokiError
+from pkcs11_glue.link import HsmLink
+from pkcs11_glue.probe import MechanismStatus
+
+
+class HsmStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the link to the token, for people and monitors. Fields of a token that is gone are empty."""
+
+    module: str
+    library: str
+    token_label: str
+    token_serial: str
+    state: str  # "ready", "reopening" or "failed"
+    reason: str
+    mode: str  # "inline" or "pool"
+    latency_us: float  # of a small encryption, as measured last
+    epoch: int
+    live_handles: int
+    kek_ids: list[str]
+    active_kek_id: str
+    escrow_id: str
+    objects: int  # token objects; -1 when they could not be counted
+    mechanisms: list[MechanismStatus]
+    custody: dict[str, str]  # by kind of key: "hsm", "sealed", or "none" when the token cannot have it
+
+
+def collect(link: HsmLink, *, epoch: int, live_handles: int) -> HsmStatus:
+    """The status now. Asks the token for its number of objects, which is linear in them."""
+    connection = link.opened
+    return HsmStatus(
+        module=str(link.settings.module),
+        library=connection.library if connection else "",
+        token_label=connection.login.token.label if connection else link.settings.token_label or "",
+        token_serial=connection.login.token.serial if connection else link.settings.token_serial or "",
+        state=link.state,
+        reason=link.reason,
+        mode="inline" if link.inline else "pool",
+        latency_us=round(connection.latency_us, 1) if connection else 0.0,
+        epoch=epoch,
+        live_handles=live_handles,
+        kek_ids=list(connection.keks) if connection else [],
+        active_kek_id=connection.active_kek.kek_id if connection else "",
+        escrow_id=_escrow_id(connection),
+        objects=_count_objects(connection),
+        mechanisms=connection.mechanisms if connection else [],
+        custody={kind.value: _custody(connection, kind) for kind in KeyKind} if connection else {},
+    )
+
+
+def _custody(connection: Connection, kind: KeyKind) -> str:
+    try:
+        return connection.custody_of(kind).value
+    except HsmConfigError:
+        return "none"
+
+
+def _count_objects(connection: Connection | None) -> int:
+    if connection is None:
+        return -1
+    try:
+        return connection.count_objects()
+    except CryptokiError:
+        return -1
+
+
+def _escrow_id(connection: Connection | None) -> str:
+    try:
+        found = connection.refresh_escrow() if connection else None
+    except CryptokiError:
+        return ""
+    return found.escrow_id if found else ""

@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# Steps that the scripts share. Sourced, never run; the caller has set `-euo pipefail`.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$ROOT/.venv
+PROGRAM=$(basename "$0")
+
+say() { printf '==> %s\n' "$*"; }
+warn() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; }
+die() {
+    warn "$*"
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- what the machine must have -------------------------------------------------------------------------------------
+
+# is_there NEED: whether the machine has it already, however it came there.
+is_there() {
+    case $1 in
+        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        softhsm2) have softhsm2-util && [ -e /usr/lib/softhsm/libsofthsm2.so ] ;;
+        postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+        systemd) have systemd-analyze ;;
+        *) have "$1" ;;
+    esac
+}
+
+# need PACKAGE...: install the Debian packages that are missing, or say in one sentence what to install.
+need() {
+    local package missing=() become=()
+    for package in "$@"; do
+        is_there "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    have apt-get || die "please install what Debian calls ${missing[*]}, then run this again"
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || die "please run, as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+        become=(sudo)
+    fi
+    say "installing Debian packages: ${missing[*]}"
+    # No service may start because its package came along: the tests want PostgreSQL's programs, not its server.
+    if ! { "${become[@]}" apt-get update -qq && "${become[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
+        die "apt-get could not install ${missing[*]}: mend what it says above, then run this again"
+    fi
+    for package in "${missing[@]}"; do
+        is_there "$package" || die "$package is installed but does not work; please look at it, then run this again"
+    done
+}
+
+# --- the Python environment -----------------------------------------------------------------------------------------
+
+# fingerprint LOCK: changes whenever the environment must be made again.
+fingerprint() {
+    { cat "$ROOT/$1" "$ROOT/pyproject.toml"; python3 -c 'import sys; print(sys.version)'; echo "$ROOT"; } | sha256sum | cut -d' ' -f1
+}
+
+# python_environment run|dev: .venv in the checkout with exactly what the lock file names. One made for development
+# holds all that running needs and is not taken back.
+python_environment() {
+    local kind=$1 lock stamp=$VENV/.stamp
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is too old: Mimir needs 3.11 or newer"
+    if [ -f "$stamp" ] && grep -q '^dev ' "$stamp"; then kind=dev; fi
+    lock=requirements.lock
+    if [ "$kind" = dev ]; then lock=requirements-dev.lock; fi
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then return 0; fi
+
+    say "making the Python environment in .venv from $lock"
+    rm -f "$stamp"
+    if [ ! -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then python3 -m venv --clear "$VENV"; fi
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
+        --require-hashes --only-binary :all: -r "$ROOT/$lock" ||
+        die "pip could not install $lock: mend what it says above (it needs a package index), then run this again"
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
+        --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT"
+    printf '%s %s\n' "$kind" "$(fingerprint "$lock")" >"$stamp"
+}

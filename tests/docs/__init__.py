@@ -1,0 +1,1 @@
+"""The documents, followed as a reader would."""

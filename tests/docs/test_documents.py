@@ -1,0 +1,132 @@
+"""README.md and the user's guide, followed on an appliance that the quickstart has started."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.config import Config
+from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_steps, plain_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+README = (ROOT / "README.md").read_text()
+WRITTEN_ADDRESS = "127.0.0.1:8200"  # what the documents show; the test takes a port that is free
+
+pytestmark = pytest.mark.timeout(300)  # the first start makes the environment when there is none
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """A new user who has run scripts/quickstart, and will stop it."""
+    programs, address = tmp_path / "bin", f"127.0.0.1:{_free_port()}"
+    environment = plain_environment(tmp_path, path=programs) | {
+        "MIMIR_QUICKSTART_LISTEN": address,
+        "MIMIR_QUICKSTART_BIN": str(programs),
+    }
+    try:
+        output = _quickstart(environment)
+        assert re.search(r"encrypted 'attack at dawn': mimir:v1:\S+", output), output
+        yield Reader(environment | {"MIMIR_ADDR": f"http://{address}"}, ROOT, {WRITTEN_ADDRESS: address})
+    finally:
+        _quickstart(environment, "--stop")
+
+
+def _quickstart(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [ROOT / "scripts/quickstart", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_readme_shows_what_happens(reader: Reader) -> None:
+    reader.follow(console_steps(README))
+    _run_python_blocks(reader)
+
+
+def _run_python_blocks(reader: Reader) -> None:
+    """Each block checks itself with assertions; it finds the appliance as Vault's clients do."""
+    init = Path(reader.environment["HOME"]) / ".local/share/mimir-quickstart/init.json"
+    token = json.loads(init.read_text())["root_token"]
+    environment = {**reader.environment, "VAULT_ADDR": reader.environment["MIMIR_ADDR"], "VAULT_TOKEN": token}
+    blocks = [(start, block) for start, kind, block in fenced_blocks(README) if kind == "python"]
+    assert blocks
+    for start, block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(block)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"line {start}:\n{done.stderr}"
+
+
+def test_guide_shows_what_happens(reader: Reader) -> None:
+    reader.follow(guide_steps((HERE / "guide.txt").read_text()))
+
+
+def test_quickstart_again_finds_the_appliance_running(reader: Reader) -> None:
+    again = _quickstart(dict(reader.environment))
+    assert "already runs" in again
+    assert re.search(r"encrypted 'attack at dawn': mimir:v2:\S+", again), again
+
+
+def test_quickstart_names_the_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        environment = plain_environment(tmp_path, path=tmp_path) | {"MIMIR_QUICKSTART_LISTEN": address}
+        done = subprocess.run(
+            [ROOT / "scripts/quickstart"], env=environment, capture_output=True, text=True, timeout=280, check=False
+        )
+    assert done.returncode == 1
+    assert f"something else listens on {address}" in done.stderr
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_configurations_shown_are_ones_the_appliance_takes(document: str) -> None:
+    text = (ROOT / document).read_text()
+    # inside a list a block is indented
+    blocks = re.findall(r"^( *)```toml\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    whole = [tomllib.loads(block) for _, block in blocks if "[hsm]" in block]
+    assert whole
+    for configuration in whole:
+        Config.parse(configuration, source=document)
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]))
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    path = next(p for p in (ROOT / document, ROOT / "docs" / document) if p.exists())
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), f"{document} links to {target}, which does not exist"
+
+
+def test_readme_runs_every_mimir_command_it_shows() -> None:
+    """A block that is not run says why, in a comment right above it."""
+    lines = README.splitlines()
+    for start, kind, block in fenced_blocks(README):
+        if kind != "console" and any(re.match(r"(\S*/)?mimir ", line) for line in block):
+            assert lines[start - 2].startswith("<!-- not run: "), f"line {start}: a block of mimir commands is not run"

@@ -1,0 +1,89 @@
+"""Orderings that only a busy or slow HSM brings about."""
+
+import asyncio
+import threading
+
+import pytest
+
+from core.errors import HsmGoneError, HsmRetryError, SealedError
+from core.protocols import AeadInput, KeyKind, KeyUsage
+from pkcs11_glue import link
+from pkcs11_glue.handles import LiveKey
+from pkcs11_glue.hsm import Hsm
+
+ENCRYPT, OPEN_SESSION = 30, 12
+
+
+async def test_a_key_unwrapped_in_an_epoch_that_ended_is_an_error(hsm):
+    """It must not be used, not even by the caller that asked for it."""
+    fresh = LiveKey(key_id="k", kind=KeyKind.AES_256, usage=KeyUsage.ENCRYPT, epoch=hsm.status().epoch - 1, handle=1)
+    with pytest.raises(HsmGoneError, match="re-opened meanwhile"):
+        hsm._keep(fresh, drops=hsm._drops)
+    assert hsm.status().live_handles == 0
+
+
+async def test_a_key_opened_while_the_appliance_is_sealed_is_destroyed(token):
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=2))
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    encrypting = asyncio.create_task(hsm.encrypt(key, [AeadInput(b"late")]))
+    await asyncio.sleep(0)  # it waits for the unwrap now
+    hsm.drop_keys()
+    with pytest.raises(SealedError, match="sealed while"):
+        await encrypting
+    assert hsm.status().live_handles == 0
+    assert len(hsm._link.connection.operations.session.find({})) <= 4  # two token objects, the probe, one going
+    await hsm.close()
+
+
+async def test_the_watch_does_not_queue_behind_work(token, function_list, monkeypatch):
+    """A pool full of long calls is a busy HSM, not a lost one."""
+    monkeypatch.setattr(link, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(link, "WATCH_TIMEOUT", 2.0)
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=1))
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    await hsm.encrypt(key, [AeadInput(b"")])
+    gate, ours = threading.Event(), []
+
+    def blocking(original):
+        def call(session, data, size, *rest):
+            if size == 7:  # the worker's payload, not the watch's empty one
+                ours.append(1)
+                gate.wait(10)
+            return original(session, data, size, *rest)
+
+        return call
+
+    function_list.replace(ENCRYPT, blocking)
+    calls = [asyncio.create_task(hsm.encrypt(key, [AeadInput(b"7 bytes")])) for _ in range(3)]
+    await asyncio.sleep(0.4)
+    assert ours == [1]
+    assert hsm.status().state == "ready"
+    gate.set()
+    assert len(await asyncio.gather(*calls)) == 3
+    await hsm.close()
+
+
+async def test_a_token_out_of_sessions_is_retry_and_not_reopened(token, function_list):
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=2))
+    epoch = hsm.status().epoch
+    function_list.replace(OPEN_SESSION, lambda _: lambda *_: 0xB1)
+    with pytest.raises(HsmRetryError, match="CKR_SESSION_COUNT"):
+        await hsm.random(8)
+    function_list.restore()
+    assert len(await hsm.random(8)) == 8
+    assert hsm.status().epoch == epoch
+    await hsm.close()
+
+
+def test_a_hardened_process_leaves_no_core(token):
+    script = """
+import resource
+from pkcs11_glue.process import harden_process
+harden_process()
+print(resource.getrlimit(resource.RLIMIT_CORE), open("/proc/self/status").read().count("CoreDumping"))
+import ctypes
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+"""
+    run = token.run(script)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["(0, 0) 1", "0"]
