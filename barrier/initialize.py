@@ -98,7 +98,6 @@ class Initializer:
         keyring = Keyring.create(now=self._now)
         await store_keyring(connection, records, keyring)
         recovery_shares = await self._make_recovery(connection, records)
-        await self._first_writes(BarrierTransaction(connection, keyring))
         await self._write_first(connection, keyring)
         result = InitResult(
             cluster_id=cluster.cluster_id,
