@@ -1,5 +1,6 @@
-"""What runs statements: SQLAlchemy's async connection, or for reads of SQLite a synchronous one without a thread."""
+"""What runs statements: SQLAlchemy's async connection, or for SQLite a synchronous one without a thread between."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -21,8 +22,20 @@ class Statements(Protocol):
         ...
 
 
+class OwnTransaction(Statements, Protocol):
+    """With the statements that begin and end a transaction, which may wait for locks and for the disk."""
+
+    async def exec_driver_sql(self, statement: str) -> object:
+        """Run it as it stands."""
+        ...
+
+    async def invalidate(self) -> None:
+        """Throw the connection away instead of giving it back to the pool."""
+        ...
+
+
 class InlineStatements:
-    """Runs on the event loop's thread; only for reads, which in WAL mode wait for nobody.
+    """Runs on the event loop's thread what waits for nobody: reads in WAL mode, and writes once the lock is held.
 
     A look-up takes 10 us, a thread hop and back 100 us, and aiosqlite makes four of them a statement.
     """
@@ -38,3 +51,11 @@ class InlineStatements:
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
         """Run it; the rows are fetched as the caller takes them."""
         return self._connection.execute(statement, parameters)
+
+    async def exec_driver_sql(self, statement: str) -> object:
+        """In a thread: BEGIN IMMEDIATE waits for other processes, COMMIT for the disk."""
+        return await asyncio.to_thread(self._connection.exec_driver_sql, statement)
+
+    async def invalidate(self) -> None:
+        """Throw the connection away."""
+        self._connection.invalidate()

@@ -5,15 +5,15 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from barrier.connection import InlineStatements, Statements
+from barrier.connection import InlineStatements, OwnTransaction, Statements
 from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
 from barrier.tables import SCHEMA, schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
@@ -42,7 +42,8 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._patience = patience
         self._engine = make_engine(parsed, patience=patience)
-        self._inline = make_inline_engine(parsed) if self.is_sqlite else None
+        self._reader = make_inline_engine(parsed, patience=0) if self.is_sqlite else None
+        self._writer = make_inline_engine(parsed, patience=patience) if self.is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
         self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
@@ -53,8 +54,9 @@ class Database:
         while self._writes:
             await asyncio.wait(self._writes)
         await self._engine.dispose()
-        if self._inline is not None:
-            self._inline.dispose()
+        for engine in (self._reader, self._writer):
+            if engine is not None:
+                engine.dispose()
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, whose statements each see one consistent state. Raises StoreUnavailableError."""
@@ -74,9 +76,9 @@ class Database:
             return await work(connection)
 
     async def _read_inline(self, work: Work[T]) -> T:
-        if self._inline is None:
+        if self._reader is None:
             raise RuntimeError("only SQLite is read inline")
-        with self._inline.connect() as connection:
+        with self._reader.connect() as connection:
             return await work(InlineStatements(connection))
 
     async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None) -> T:
@@ -102,7 +104,7 @@ class Database:
         reconnects = 1
         while True:
             try:
-                async with self._turn, self._engine.connect() as connection:
+                async with self._turn, self._transaction_connection() as connection:
                     return await self._transact(connection, work, committed)
             except WriteConflictError as exc:
                 failure: BaseException = exc
@@ -117,7 +119,16 @@ class Database:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads contenders, guards nothing
             pause = min(pause * 2, 0.25)
 
-    async def _transact(self, connection: AsyncConnection, work: Work[T], committed: Callable[[], None]) -> T:
+    @contextlib.asynccontextmanager
+    async def _transaction_connection(self) -> AsyncIterator[OwnTransaction]:
+        if self._writer is None:
+            async with self._engine.connect() as connection:
+                yield connection
+        else:
+            with self._writer.connect() as inline:
+                yield InlineStatements(inline)
+
+    async def _transact(self, connection: OwnTransaction, work: Work[T], committed: Callable[[], None]) -> T:
         await connection.exec_driver_sql(self._begin)
         try:
             result = await work(connection)
@@ -127,7 +138,7 @@ class Database:
         await self._commit(connection, committed)
         return result
 
-    async def _commit(self, connection: AsyncConnection, committed: Callable[[], None]) -> None:
+    async def _commit(self, connection: OwnTransaction, committed: Callable[[], None]) -> None:
         try:
             await connection.exec_driver_sql("COMMIT")
         except DRIVER_ERRORS as exc:
@@ -140,7 +151,7 @@ class Database:
             raise
         committed()
 
-    async def _roll_back(self, connection: AsyncConnection) -> None:
+    async def _roll_back(self, connection: OwnTransaction) -> None:
         try:
             await connection.exec_driver_sql("ROLLBACK")
         except DRIVER_ERRORS:
@@ -181,9 +192,9 @@ def make_engine(url: URL, *, patience: float) -> AsyncEngine:
     return create_async_engine(url, max_overflow=POOL_SIZE, connect_args=arguments, **options)
 
 
-def make_inline_engine(url: URL) -> Engine:
-    """For reads of SQLite: waits for no lock and for no connection, since it would hold up the event loop."""
-    arguments = {"timeout": 0, "check_same_thread": False}
+def make_inline_engine(url: URL, *, patience: float) -> Engine:
+    """For SQLite without a thread between: never waits for a connection, since that would hold up the event loop."""
+    arguments = {"timeout": patience, "check_same_thread": False}
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
     inline = url.set(drivername="sqlite+pysqlite")
     engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)

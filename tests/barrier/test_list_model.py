@@ -50,7 +50,7 @@ async def test_a_listing_does_not_read_below_its_folders(sqlite_url: str, tmp_pa
         nonlocal hundreds
         hundreds += 1
 
-    engine = barrier._database._inline
+    engine = barrier._database._reader
     assert engine is not None
     with engine.connect() as connection:
         connection.connection.driver_connection.set_progress_handler(count, 100)

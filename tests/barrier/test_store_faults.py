@@ -50,24 +50,25 @@ async def test_a_locked_database_is_waited_for_within_bounds(sqlite_url: str, tm
 async def test_a_full_database_refuses_and_serves_again(sqlite_url: str, tmp_path: Path) -> None:
     """`max_page_count` makes SQLite answer SQLITE_FULL as a full disk does."""
     node, barrier = await initialized(sqlite_url, tmp_path)
-    pages = await limit_pages(barrier, 1)
+    pages = limit_pages(barrier, 1)
     await assert_put_refused(barrier, match="full", value=os.urandom(200_000))
     assert await barrier.storage.get("secret-path") is None
-    await limit_pages(barrier, pages + 1_000_000)
+    limit_pages(barrier, pages + 1_000_000)
     await barrier.storage.put("after", os.urandom(200_000))
     await node.close()
 
 
-async def limit_pages(barrier: Barrier, pages: int) -> int:
-    """Set the limit on every pooled connection; the present size is the least that SQLite accepts."""
-    database = barrier._database
-    connections = [await database._engine.connect() for _ in range(database._engine.pool.size())]
-    limits = [
-        (await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")).scalar_one() for connection in connections
-    ]
-    for connection in connections:
-        await connection.close()
-    return int(limits[0])
+def limit_pages(barrier: Barrier, pages: int) -> int:
+    """Set the limit on the writer's connection; the present size is the least that SQLite accepts."""
+    return pragma(barrier, f"max_page_count={pages}")
+
+
+def pragma(barrier: Barrier, setting: str) -> int:
+    engine = barrier._database._writer
+    assert engine is not None
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(f"PRAGMA {setting}")
+        return int(found.scalar_one()) if found.returns_rows else 0
 
 
 @contextmanager
@@ -102,10 +103,7 @@ async def test_a_full_disk_refuses_and_serves_again(tmp_path: Path) -> None:
 async def test_a_read_only_database_serves_reads(sqlite_url: str, tmp_path: Path) -> None:
     node, barrier = await initialized(sqlite_url, tmp_path)
     for query_only in (1, 0):
-        connections = [await barrier._database._engine.connect() for _ in range(5)]
-        for connection in connections:
-            await connection.exec_driver_sql(f"PRAGMA query_only={query_only}")
-            await connection.close()
+        pragma(barrier, f"query_only={query_only}")
         if query_only:
             await assert_put_refused(barrier, match="read-only")
             assert await barrier.storage.get("kept") is not None
