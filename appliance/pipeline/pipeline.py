@@ -102,7 +102,13 @@ class Pipeline:
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
         mounted = self._mounts.find(asked.path)
         exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
-        return await self._admit(exchange)
+        if mounted is None:
+            return await self._admit(exchange)
+        mounted.users += 1
+        try:
+            return await self._admit(exchange)
+        finally:
+            await self._leave(mounted)
 
     def _is_current(self) -> bool:
         """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
@@ -128,12 +134,15 @@ class Pipeline:
             method = check_served(exchange)
         except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
             return await self._refuse(exchange, exc)
-        if method is None or exchange.mounted is None:
+        mounted = exchange.mounted
+        if method is None or mounted is None:
             return await self._answer_help(exchange)
-        if exchange.mounted.is_built_in:
+        if mounted.is_built_in:
             tell_more(exchange)
-        work = self._inside(exchange.mounted, self._execute(exchange, method))
-        return await (self._outlive_client(work) if method.mutates else work)
+        if not method.mutates:
+            return await self._execute(exchange, method)
+        mounted.users += 1  # one more: this may outlive its client, who counts as the other
+        return await self._outlive_client(self._execute_and_leave(exchange, method, mounted))
 
     async def _identify(self, exchange: Exchange) -> None:
         """The token, unless the route asks for none."""
@@ -153,7 +162,9 @@ class Pipeline:
         """Record, run the handler, record its answer; no reply leaves before both records are written."""
         request = exchange.request
         try:
-            await self._record_request(exchange, first=method.mutates)
+            self._record_request(exchange)
+            if method.mutates:
+                await self._flush()
             body = _NO_BODY if method.body is NoBody else parse_body(request.data, method.body)
             response: Response = await method.handler(request, body)
             reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
@@ -165,13 +176,14 @@ class Pipeline:
             raise
         except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
             return await self._answer_error(exchange, exc)
-        await self._flush()
-        if isinstance(response, LastResponse):
+        if exchange.audit is not None:
+            await self._trail.flush()
+        if type(response) is LastResponse:
             await response.afterwards()
         return reply
 
     async def _answer_help(self, exchange: Exchange) -> WireReply:
-        await self._record_request(exchange, first=False)
+        self._record_request(exchange)
         self._record_response(exchange, None)
         await self._flush()
         return help_reply(exchange)
@@ -179,7 +191,7 @@ class Pipeline:
     async def _refuse(self, exchange: Exchange, error: Exception) -> WireReply:
         """Record and answer a request that did not get to an engine."""
         sentence = sentence_of(error, request_id=exchange.request.request_id)
-        await self._record_request(exchange, first=False, refused=sentence or "not found")
+        self._record_request(exchange, refused=sentence or "not found")
         return await self._answer_error(exchange, error)
 
     async def _answer_error(self, exchange: Exchange, error: Exception) -> WireReply:
@@ -215,20 +227,22 @@ class Pipeline:
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _inside(self, mounted: Mounted, work: Coroutine[Any, Any, WireReply]) -> WireReply:
-        """Run `work` while `mounted` counts a user; the last user of a retired engine closes it."""
-        mounted.users += 1
+    async def _execute_and_leave(self, exchange: Exchange, method: Method, mounted: Mounted) -> WireReply:
         try:
-            return await work
+            return await self._execute(exchange, method)
         finally:
-            mounted.users -= 1
-            if mounted.retired and mounted.users == 0:
-                await self._mounts.leave(mounted)
+            await self._leave(mounted)
+
+    async def _leave(self, mounted: Mounted) -> None:
+        """One user less; the last one of a retired engine closes it."""
+        mounted.users -= 1
+        if mounted.retired and mounted.users == 0:
+            await self._mounts.leave(mounted)
 
     # --- audit ----------------------------------------------------------------------------------------------------
 
-    async def _record_request(self, exchange: Exchange, *, first: bool, refused: str = "") -> None:
-        """Buffer the request's record; with `first`, wait until it is written."""
+    def _record_request(self, exchange: Exchange, *, refused: str = "") -> None:
+        """Buffer the request's record."""
         trail = self._trail
         if not trail.active:
             return
@@ -239,8 +253,6 @@ class Pipeline:
                 exchange.who = audit_auth(identity.token, exchange.asked.token, allowed=False)
         exchange.audit = audit_request(exchange)
         trail.record_request(exchange.audit, exchange.who, error=refused)
-        if first:
-            await trail.flush()
 
     def _record_response(self, exchange: Exchange, response: Response | None, *, error: str = "") -> None:
         if exchange.audit is not None:
