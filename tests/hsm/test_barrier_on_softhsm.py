@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
-from pkcs11_glue.hsm import Hsm
 from shamir_mnemonic import combine_mnemonics
 
 from barrier.changes import ChangeRing
@@ -13,6 +12,7 @@ from barrier.seal import Barrier, SealState
 from core.clock import SystemClock
 from core.protocols import CoreTransaction
 from core.secret import Secret
+from pkcs11_glue.hsm import Hsm
 
 
 async def first_writes(transaction: CoreTransaction) -> None:
