@@ -8,8 +8,6 @@ from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
-_FOLDERS = (Operation.LIST, Operation.SCAN)
-
 
 def find_route(exchange: Exchange) -> None:
     """Note the route and its captures. That there is none is only said to who may know it (`check_served`)."""
@@ -26,6 +24,7 @@ async def check_allowed(exchange: Exchange, policies: PolicyStore) -> None:
     identity, route = exchange.identity, exchange.route
     if identity is None:
         return
+    await _settle_write(exchange)
     names = identity.token.policies
     acl = policies.peek_acl(names)
     if acl is None:
@@ -37,22 +36,27 @@ async def check_allowed(exchange: Exchange, policies: PolicyStore) -> None:
         raise PermissionDeniedError("permission denied")
 
 
+async def _settle_write(exchange: Exchange) -> None:
+    """An UPDATE of what is absent becomes CREATE where the route serves that by itself (transit's encrypt)."""
+    request, route = exchange.request, exchange.route
+    if request.operation is not Operation.UPDATE or route is None or route.exists is None:
+        return
+    if Operation.CREATE in route.methods and not await route.exists(request):
+        request.operation = Operation.CREATE
+
+
 async def _is_granted(exchange: Exchange, acl: Acl, *, sudo: bool) -> bool:
     operation, path = exchange.request.operation, exchange.asked.path
-    if operation in _FOLDERS:
-        folder = path if path.endswith("/") else path + "/"
-        capability = operation.value
-        return acl.allows(folder, capability, sudo=sudo) or acl.allows(folder[:-1], capability, sudo=sudo)
-    if operation is not Operation.UPDATE:
-        return acl.allows(path, operation.value, sudo=sudo)
-    return await _may_write(exchange, acl, path, sudo=sudo)
+    if operation is Operation.UPDATE:
+        return await _may_update(exchange, acl, path, sudo=sudo)
+    return acl.allows(path, operation.value, sudo=sudo)
 
 
-async def _may_write(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
+async def _may_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
     """`create` where nothing is stored yet, `update` elsewhere; who has both or neither needs no look."""
     update = acl.allows(path, "update", sudo=sudo)
     route = exchange.route
-    if route is None or route.exists is None:
+    if route is None or route.exists is None or Operation.CREATE in route.methods:  # settled already
         return update
     if acl.allows(path, "create", sudo=sudo) == update:
         return update

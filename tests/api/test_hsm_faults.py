@@ -129,11 +129,17 @@ def test_kek_of_another_cluster(stopped: Appliance, make_appliance: Callable[...
     """Another cluster's token under this cluster's database: named, nothing overwritten."""
     other = make_appliance().start()
     assert other.stop() == 0
-    (stopped.data_dir / "softhsm").rename(stopped.data_dir / "softhsm.mine")
-    (other.data_dir / "softhsm").rename(stopped.data_dir / "softhsm")
+    exchange_tokens(stopped, other)
     log = start_fails(stopped)
     assert "KEK" in log
-    (stopped.data_dir / "softhsm").rename(other.data_dir / "softhsm")
-    (stopped.data_dir / "softhsm.mine").rename(stopped.data_dir / "softhsm")
+    exchange_tokens(stopped, other)
     stopped.start()
     assert statuses(stopped) == {200}
+
+
+def exchange_tokens(one: Appliance, other: Appliance) -> None:
+    aside = one.data_dir / "aside"
+    for name in ("softhsm/tokens", "hsm-pin"):
+        (one.data_dir / name).rename(aside)
+        (other.data_dir / name).rename(one.data_dir / name)
+        aside.rename(other.data_dir / name)
