@@ -8,7 +8,7 @@ from typing import TypeVar
 from core.errors import CiphertextError, HsmError, KeyPolicyError, SealedError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
 from core.secret import Secret
-from pkcs11_glue import escrow, keys, sealed, status
+from pkcs11_glue import escrow, keys, sealed, status, turn
 from pkcs11_glue.connection import Connection, connect
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import gone
@@ -40,6 +40,7 @@ class Hsm:
         self._active_sealing: WrappedKey | None = None
         self._destroying: set[asyncio.Future[None]] = set()
         self._link = HsmLink(settings, module, connection, on_epoch=self._handles.start_epoch)
+        self._turn = turn.HsmTurn(self._handles, self._link)
 
     @classmethod
     async def open(cls, settings: HsmSettings) -> "Hsm":
@@ -167,6 +168,8 @@ class Hsm:
             (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
         ):
             operations = self._link.connection.operations
+            if len(items) <= turn.MOST_ITEMS:
+                return await self._turn.encrypt(live, items)
             try:
                 return operations.encrypt(live.handle, items)
             except CryptokiError as exc:
@@ -182,6 +185,8 @@ class Hsm:
             (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
         ):
             operations = self._link.connection.operations
+            if len(items) <= turn.MOST_ITEMS:
+                return await self._turn.decrypt(live, items)
             try:
                 return operations.decrypt(live.handle, items)
             except CryptokiError as exc:
