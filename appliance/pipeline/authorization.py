@@ -49,7 +49,7 @@ async def _is_granted(exchange: Exchange, acl: Acl, *, sudo: bool) -> bool:
     operation, path = exchange.request.operation, exchange.asked.path
     if operation is Operation.UPDATE:
         return await _may_update(exchange, acl, path, sudo=sudo)
-    return acl.allows(path, operation.value, sudo=sudo)
+    return acl.allows(path, operation.word, sudo=sudo)
 
 
 async def _may_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeVar
+
+import msgspec
 
 from appliance import envelope
 from appliance.access.policies import PolicyStore
@@ -76,7 +77,7 @@ class Pipeline:
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._idle.set()
-        return reply if wire.method != "HEAD" else replace(reply, body=b"")
+        return reply if wire.method != "HEAD" else msgspec.structs.replace(reply, body=b"")
 
     async def drain(self) -> None:
         """Wait until no request is being served, and nothing that outlived its client."""
