@@ -11,12 +11,12 @@ _PATIENCE = 1.0  # seconds; who holds the lock for longer may be migrating
 
 
 def is_current(url: str) -> bool:
-    """Whether the database is SQLite, may be written to, and has our schema. Every doubt is a no.
+    """Whether the database is SQLite and has our schema. Every doubt is a no.
 
     Looks under the write lock, as a migration works under it.
     """
     path = url.removeprefix(_PREFIX)
-    if path == url or "?" in path:
+    if path == url or "?" in path or "%" in path:
         return False
     try:
         with contextlib.closing(_open(path)) as connection:
