@@ -64,7 +64,10 @@ python_environment() {
     if [ -f "$stamp" ] && grep -q '^dev ' "$stamp"; then kind=dev; fi
     lock=requirements.lock
     if [ "$kind" = dev ]; then lock=requirements-dev.lock; fi
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then return 0; fi
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then
+        compile_sources
+        return 0
+    fi
 
     say "making the Python environment in .venv from $lock"
     rm -f "$stamp"
@@ -74,5 +77,14 @@ python_environment() {
         die "pip could not install $lock: mend what it says above (it needs a package index), then run this again"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
         --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT"
+    compile_sources
     printf '%s %s\n' "$kind" "$(fingerprint "$lock")" >"$stamp"
+}
+
+# compile_sources: write the byte code that Python may not or cannot write itself (PYTHONDONTWRITEBYTECODE, another user,
+# a read-only tree). Without it every process compiles every module at every start.
+compile_sources() {
+    local package folders=()
+    for package in "$ROOT"/*/__init__.py; do folders+=("$(dirname "$package")"); done
+    "$VENV/bin/python" -m compileall -q "${folders[@]}" || warn "not all byte code could be written; starts are slower"
 }
