@@ -153,9 +153,8 @@ class _StatusOf:
         self._hsm = hsm
 
     async def __call__(self) -> dict[str, Any]:
-        """The glue's status as plain values; counting objects asks the token, so it runs on a thread."""
-        status = await asyncio.to_thread(self._hsm.status)
-        return dict(msgspec.to_builtins(status))
+        """The glue's status as plain values."""
+        return dict(msgspec.to_builtins(await self._hsm.status()))
 
 
 def hsm_settings(config: Config) -> HsmSettings:
@@ -170,6 +169,7 @@ def hsm_settings(config: Config) -> HsmSettings:
             environment=hsm.pin_env or None,
         ),
         login_lock=home / "login.lock",
+        pin_refused=config.pin_refused_path,
         token_label=hsm.token_label or None,
         token_serial=hsm.token_serial or None,
         mode=hsm.mode,

@@ -14,7 +14,15 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from barrier.connection import InlineStatements, OwnTransaction, Statements
-from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
+from barrier.store_errors import (
+    CANNOT_OPEN,
+    DRIVER_ERRORS,
+    is_conflict,
+    is_disconnect,
+    is_locked,
+    is_unknown_outcome,
+    store_error,
+)
 from barrier.tables import SCHEMA, schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
 
@@ -143,8 +151,10 @@ class Database:
             await connection.exec_driver_sql("COMMIT")
         except DRIVER_ERRORS as exc:
             await self._roll_back(connection)
-            if is_disconnect(exc):
-                committed()
+            if is_conflict(exc):
+                raise
+            committed()  # it may have happened, and costs a few needless reloads if not
+            if is_unknown_outcome(exc):
                 raise StoreUnavailableError(
                     "the database went away during a commit, so the write may or may not have happened; read it back"
                 ) from exc
