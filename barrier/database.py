@@ -5,7 +5,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, QueuePool, create_engine, event, select
@@ -55,12 +55,12 @@ class Database:
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
         self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
-        self._writes: set[asyncio.Task[object]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Finish the transactions under way and close every connection."""
-        while self._writes:
-            await asyncio.wait(self._writes)
+        """Finish the transactions and scans under way and close every connection."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         await self._engine.dispose()
         for engine in (self._reader, self._writer):
             if engine is not None:
@@ -79,6 +79,20 @@ class Database:
         except DRIVER_ERRORS as exc:
             raise store_error(exc) from exc
 
+    async def scan(self, work: Work[T]) -> T:
+        """As `read`, for `work` that fetches many rows in a thread.
+
+        A caller that is cancelled does not stop it: its connection would go back to the pool while the thread uses it.
+        """
+        return await self._finish(self.read(work))
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end, whatever becomes of the caller; `close` waits for it."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
     async def _read(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:
             return await work(connection)
@@ -96,13 +110,10 @@ class Database:
         also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
         that no cache hears of, and a connection could go back to the pool in the middle. Raises StoreUnavailableError.
         """
-        task = asyncio.ensure_future(self._write(work, committed))
-        self._writes.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return await self._finish(self._write(work, committed))
 
-    def _forget(self, task: "asyncio.Task[object]") -> None:
-        self._writes.discard(task)
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also when its caller is gone
 
@@ -207,7 +218,9 @@ def make_inline_engine(url: URL, *, patience: float) -> Engine:
     arguments = {"timeout": patience, "check_same_thread": False}
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
     inline = url.set(drivername="sqlite+pysqlite")
-    engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)
+    engine = create_engine(
+        inline, poolclass=QueuePool, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments, **options
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
