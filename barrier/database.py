@@ -5,7 +5,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,15 @@ from sqlalchemy.exc import ArgumentError
 
 from barrier.connection import InlineStatements, OwnTransaction, Statements
 from barrier.schema_version import SCHEMA
-from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
+from barrier.store_errors import (
+    CANNOT_OPEN,
+    DRIVER_ERRORS,
+    is_conflict,
+    is_disconnect,
+    is_locked,
+    is_unknown_outcome,
+    store_error,
+)
 from barrier.tables import schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
 
@@ -54,12 +62,12 @@ class Database:
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
         self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
-        self._writes: set[asyncio.Task[object]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Finish the transactions under way and close every connection."""
-        while self._writes:
-            await asyncio.wait(self._writes)
+        """Finish the transactions and scans under way and close every connection."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         if self._engine is not None:
             await self._engine.dispose()
         for engine in (self._reader, self._writer):
@@ -78,6 +86,20 @@ class Database:
             return await self._read(work)
         except DRIVER_ERRORS as exc:
             raise store_error(exc) from exc
+
+    async def scan(self, work: Work[T]) -> T:
+        """As `read`, for `work` that fetches many rows in a thread.
+
+        A caller that is cancelled does not stop it: its connection would go back to the pool while the thread uses it.
+        """
+        return await self._finish(self.read(work))
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end, whatever becomes of the caller; `close` waits for it."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
 
     async def _read(self, work: Work[T]) -> T:
         async with (await self._waiting_engine()).connect() as connection:
@@ -104,13 +126,10 @@ class Database:
         also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
         that no cache hears of, and a connection could go back to the pool in the middle. Raises StoreUnavailableError.
         """
-        task = asyncio.ensure_future(self._write(work, committed))
-        self._writes.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return await self._finish(self._write(work, committed))
 
-    def _forget(self, task: "asyncio.Task[object]") -> None:
-        self._writes.discard(task)
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also when its caller is gone
 
@@ -159,8 +178,10 @@ class Database:
             await connection.exec_driver_sql("COMMIT")
         except DRIVER_ERRORS as exc:
             await self._roll_back(connection)
-            if is_disconnect(exc):
-                committed()
+            if is_conflict(exc):
+                raise
+            committed()  # it may have happened, and costs a few needless reloads if not
+            if is_unknown_outcome(exc):
                 raise StoreUnavailableError(
                     "the database went away during a commit, so the write may or may not have happened; read it back"
                 ) from exc
@@ -215,7 +236,9 @@ def make_inline_engine(url: URL, *, patience: float) -> Engine:
     arguments = {"timeout": patience, "check_same_thread": False}
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
     inline = url.set(drivername="sqlite+pysqlite")
-    engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)
+    engine = create_engine(
+        inline, poolclass=QueuePool, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments, **options
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
