@@ -1,5 +1,7 @@
 """Which route a request means, and whether its token may use it."""
 
+import re
+
 from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
@@ -7,6 +9,8 @@ from appliance.pipeline.exchange import Exchange
 from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
+
+_SLASHES = re.compile("//+")
 
 
 def find_route(exchange: Exchange) -> None:
@@ -46,10 +50,26 @@ async def _settle_write(exchange: Exchange) -> None:
 
 
 async def _is_granted(exchange: Exchange, acl: Acl, *, sudo: bool) -> bool:
-    operation, path = exchange.request.operation, exchange.asked.path
+    """Routes read a path with a slash too many as the one without: then both spellings must be granted."""
+    path = exchange.asked.path
+    if not await _is_granted_at(exchange, acl, path, sudo=sudo):
+        return False
+    plain = plain_path(path)
+    return plain == path or await _is_granted_at(exchange, acl, plain, sudo=sudo)
+
+
+async def _is_granted_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
+    operation = exchange.request.operation
     if operation is Operation.UPDATE:
         return await _may_update(exchange, acl, path, sudo=sudo)
     return acl.allows(path, operation.value, sudo=sudo)
+
+
+def plain_path(path: str) -> str:
+    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    return path.rstrip("/")
 
 
 async def _may_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
