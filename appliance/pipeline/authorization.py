@@ -5,6 +5,7 @@ import re
 from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
+from appliance.access.token_hash import without_tokens
 from appliance.pipeline.exchange import Exchange
 from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
@@ -87,7 +88,9 @@ def check_served(exchange: Exchange) -> Method | None:
     """The method that serves the request; None for `?help=1`. Raises when there is none."""
     mounted, route, operation = exchange.mounted, exchange.route, exchange.request.operation
     if mounted is None:
-        raise UnsupportedPathError(f'no handler for route "{exchange.asked.path}". route entry not found.')
+        raise UnsupportedPathError(
+            f'no handler for route "{without_tokens(exchange.asked.path)}". route entry not found.'
+        )
     mounted.check_usable()
     if operation is Operation.HELP and (route is not None or not exchange.request.path):
         return None
