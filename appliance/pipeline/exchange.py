@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from appliance.access.acl import Acl
+from appliance.access.token_hash import without_tokens
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
@@ -52,7 +53,7 @@ def audit_request(exchange: Exchange) -> AuditRequest:
     return AuditRequest(
         request_id=request.request_id,
         operation=request.operation.word,
-        path=exchange.asked.path,
+        path=without_tokens(exchange.asked.path),
         mount_point=entry.path if entry else "",
         mount_type=entry.type if entry else "",
         mount_accessor=entry.accessor if entry else "",
