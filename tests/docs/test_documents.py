@@ -109,6 +109,15 @@ def test_quickstart_names_the_port_that_is_taken(tmp_path: Path) -> None:
     assert f"something else listens on {address}" in done.stderr
 
 
+def test_quickstart_refuses_an_address_that_is_none(tmp_path: Path) -> None:
+    environment = plain_environment(tmp_path, path=tmp_path) | {"MIMIR_QUICKSTART_LISTEN": "nonsense"}
+    done = subprocess.run(
+        [ROOT / "scripts/quickstart"], env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 1
+    assert "MIMIR_QUICKSTART_LISTEN is an IP address and a port" in done.stderr
+
+
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
 def test_configurations_shown_are_ones_the_appliance_takes(document: str) -> None:
     text = (ROOT / document).read_text()
@@ -125,6 +134,13 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = next(p for p in (ROOT / document, ROOT / "docs" / document) if p.exists())
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), f"{document} links to {target}, which does not exist"
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]))
+def test_documents_hold_no_note_to_their_writers(document: str) -> None:
+    path = next(p for p in (ROOT / document, ROOT / "docs" / document) if p.exists())
+    notes = re.findall(r"<!--(?! not run: ).*?-->", path.read_text(), re.DOTALL)
+    assert notes == []
 
 
 def test_readme_runs_every_mimir_command_it_shows() -> None:
