@@ -57,8 +57,15 @@ fingerprint() {
 }
 
 # python_environment run|dev: .venv in the checkout with exactly what the lock file names. One made for development
-# holds all that running needs and is not taken back.
+# holds all that running needs and is not taken back. One script at a time makes it; the others wait.
 python_environment() {
+    (
+        flock 9
+        make_python_environment "$1" 9>&-
+    ) 9>"$ROOT/.venv.lock"
+}
+
+make_python_environment() {
     local kind=$1 lock stamp=$VENV/.stamp
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is too old: Mimir needs 3.11 or newer"
     if [ -f "$stamp" ] && grep -q '^dev ' "$stamp"; then kind=dev; fi
@@ -76,7 +83,8 @@ python_environment() {
         --require-hashes --only-binary :all: -r "$ROOT/$lock" ||
         die "pip could not install $lock: mend what it says above (it needs a package index), then run this again"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
-        --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT"
+        --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT" ||
+        die "pip could not install this checkout in .venv: mend what it says above, then run this again"
     compile_sources
     printf '%s %s\n' "$kind" "$(fingerprint "$lock")" >"$stamp"
 }
