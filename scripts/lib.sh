@@ -59,6 +59,10 @@ fingerprint() {
 # python_environment run|dev: .venv in the checkout with exactly what the lock file names. One made for development
 # holds all that running needs and is not taken back. One script at a time makes it; the others wait.
 python_environment() {
+    if [ ! -w "$ROOT" ]; then # somebody else's checkout: take what is there
+        make_python_environment "$1"
+        return
+    fi
     (
         flock 9
         make_python_environment "$1" 9>&-
@@ -71,7 +75,10 @@ make_python_environment() {
     if [ -f "$stamp" ] && grep -q '^dev ' "$stamp"; then kind=dev; fi
     lock=requirements.lock
     if [ "$kind" = dev ]; then lock=requirements-dev.lock; fi
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then return 0; fi
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then
+        compile_sources
+        return 0
+    fi
 
     say "making the Python environment in .venv from $lock"
     rm -f "$stamp"
@@ -82,5 +89,14 @@ make_python_environment() {
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
         --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT" ||
         die "pip could not install this checkout in .venv: mend what it says above, then run this again"
+    compile_sources
     printf '%s %s\n' "$kind" "$(fingerprint "$lock")" >"$stamp"
+}
+
+# compile_sources: write the byte code that Python may not or cannot write itself (PYTHONDONTWRITEBYTECODE, another user,
+# a read-only tree). Without it every process compiles every module at every start.
+compile_sources() {
+    local package folders=()
+    for package in "$ROOT"/*/__init__.py; do folders+=("$(dirname "$package")"); done
+    "$VENV/bin/python" -m compileall -q "${folders[@]}" || warn "not all byte code could be written; starts are slower"
 }
