@@ -59,6 +59,10 @@ fingerprint() {
 # python_environment run|dev: .venv in the checkout with exactly what the lock file names. One made for development
 # holds all that running needs and is not taken back. One script at a time makes it; the others wait.
 python_environment() {
+    if [ ! -w "$ROOT" ]; then # somebody else's checkout: take what is there
+        make_python_environment "$1"
+        return
+    fi
     (
         flock 9
         make_python_environment "$1" 9>&-

@@ -94,7 +94,7 @@ def test_revoking_a_parent_takes_its_children(appliance: Appliance) -> None:
 
 def test_ttl_ends_a_token(appliance: Appliance) -> None:
     made = appliance.client().auth.token.create(policies=["default"], ttl="1s", explicit_max_ttl="1s")
-    assert made["auth"]["lease_duration"] == 1
+    assert made["auth"]["lease_duration"] in {0, 1}  # what is left in whole seconds; one may end before the answer
     token = made["auth"]["client_token"]
     # the one thing a live server cannot be told: what time it is
     import time

@@ -276,7 +276,7 @@ def test_provisioning_does_not_offer_escrow_to_a_cluster_that_declined(token):
     async def decline():
         hsm = await Hsm.open(token.settings())
         await hsm.discard_escrow_key()
-        await hsm.settle_escrow()
+        await hsm.settle_escrow()  # the cluster is committed
         await hsm.close()
 
     asyncio.run(decline())
