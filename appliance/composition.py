@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +14,10 @@ import structlog
 from appliance.config import Config
 from appliance.dev_init import initialize_for_development
 from appliance.housekeeping import Housekeeping
+from appliance.logging import code_path
 from appliance.pipeline.assembly import Assembled, Assembly, assemble
 from appliance.pipeline.catalog import EngineCatalog
+from appliance.pipeline.lifecycle import Lifecycle
 from appliance.system.node import NodeInfo
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
@@ -29,6 +32,7 @@ log = structlog.get_logger("mimir.composition")
 
 Role = Literal["worker", "housekeeper"]
 _UNSEAL_PAUSE = 2.0  # seconds between attempts while the HSM or the store cannot be reached
+_SEAL_CHECK = 0.25  # seconds: how long a process that no request comes to keeps its keys after a seal
 
 
 def compose(config: Config, *, role: Role, ring_path: Path) -> "Node":
@@ -87,9 +91,13 @@ class Node:
         except BaseException:
             await self.close()
             raise
+        self._run_beside(self._follow_seal(assembled.lifecycle))
         if self._role == "housekeeper":
             keeping = Housekeeping(assembled.lifecycle, assembled.tokens, sync=barrier.storage.sync)
-            self._beside.append(asyncio.create_task(keeping.run()))
+            self._run_beside(keeping.run())
+
+    def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        self._beside.append(asyncio.create_task(work))
 
     async def _open_seal(self, opened: _Opened) -> None:
         """Auto-unseal, and initialise first where a development server is told to."""
@@ -103,18 +111,24 @@ class Node:
             raise
         except MimirError as exc:
             log.warning("not unsealed yet; trying again", reason=exc.sentence)
-            self._beside.append(asyncio.create_task(self._unseal_later(opened)))
 
-    async def _unseal_later(self, opened: _Opened) -> None:
-        """Whatever passing trouble kept the seal closed at start: requests are answered 503 until this is through."""
+    async def _follow_seal(self, lifecycle: Lifecycle) -> None:
+        """Seal and unseal with the other processes, also when no request comes that would tell of it.
+
+        So passing trouble at start is overcome, and a sealed appliance has no keys in an idle worker.
+        """
         while True:
-            await asyncio.sleep(_UNSEAL_PAUSE)
+            pause = _SEAL_CHECK
             try:
-                await opened.assembled.lifecycle.settle()
+                if not lifecycle.is_settled():
+                    await lifecycle.settle()
             except MimirError as exc:
-                log.warning("not unsealed yet; trying again", reason=exc.sentence)
-            else:
-                return
+                log.warning("the seal could not be followed; trying again", reason=exc.sentence)
+                pause = _UNSEAL_PAUSE
+            except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
+                log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
+                pause = _UNSEAL_PAUSE
+            await asyncio.sleep(pause)
 
     async def handle(self, request: WireRequest) -> WireReply:
         """Answer one request."""
@@ -153,9 +167,8 @@ class _StatusOf:
         self._hsm = hsm
 
     async def __call__(self) -> dict[str, Any]:
-        """The glue's status as plain values; counting objects asks the token, so it runs on a thread."""
-        status = await asyncio.to_thread(self._hsm.status)
-        return dict(msgspec.to_builtins(status))
+        """The glue's status as plain values."""
+        return dict(msgspec.to_builtins(await self._hsm.status()))
 
 
 def hsm_settings(config: Config) -> HsmSettings:
@@ -170,6 +183,7 @@ def hsm_settings(config: Config) -> HsmSettings:
             environment=hsm.pin_env or None,
         ),
         login_lock=home / "login.lock",
+        pin_refused=config.pin_refused_path,
         token_label=hsm.token_label or None,
         token_serial=hsm.token_serial or None,
         mode=hsm.mode,

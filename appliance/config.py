@@ -180,6 +180,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The memory-mapped file that this node's processes share."""
         return Path(self.server.runtime_dir) / "changes"
 
+    @property
+    def pin_refused_path(self) -> Path:
+        """There while the HSM has refused the PIN and the service was not restarted since."""
+        return Path(self.server.runtime_dir) / "pin-refused"
+
     def encode(self) -> bytes:
         """For a child process; `decode` undoes it. May hold the store's password, never the PIN."""
         return msgspec.json.encode(self)

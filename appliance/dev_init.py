@@ -38,6 +38,15 @@ async def initialize_for_development(barrier: Barrier, bootstrap: Bootstrap, ini
             raise
 
 
+def sync_directory(directory: Path) -> None:
+    """A new name in it outlives a loss of power from now on."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_init_file(path: Path, result: InitResult, root_token: str) -> None:
     """Atomically, readable by the owner alone. Raises ConfigError."""
     content = {
@@ -58,5 +67,6 @@ def write_init_file(path: Path, result: InitResult, root_token: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_directory(path.parent)
     except OSError as exc:
         raise ConfigError(f"{path} cannot be written: {exc.strerror}") from exc

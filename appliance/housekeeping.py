@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from appliance.access.tokens import TokenStore
+from appliance.logging import code_path
 from appliance.pipeline.lifecycle import Lifecycle
 from core.errors import MimirError
 
@@ -13,11 +14,11 @@ log = structlog.get_logger("mimir.housekeeping")
 
 _PERIOD = 5.0  # seconds; an expired token is refused at once anyway, this only removes its row
 _BATCH = 200
-_SEAL_CHECK = 0.25  # seconds: the housekeeper gets no request that would tell it that the appliance was sealed
+_LOOK = 0.25  # seconds
 
 
 class Housekeeping:
-    """Removes expired tokens with their trees, a batch at a time, and follows the seal."""
+    """Removes expired tokens with their trees, a batch at a time, while the appliance is unsealed."""
 
     def __init__(self, lifecycle: Lifecycle, tokens: TokenStore, *, sync: Callable[[], None]) -> None:
         self._lifecycle = lifecycle
@@ -30,13 +31,14 @@ class Housekeeping:
         due = loop.time()
         while True:
             try:
-                if not self._lifecycle.is_settled():
-                    await self._lifecycle.settle()
-                if self._lifecycle.ready and loop.time() >= due:
+                if self._lifecycle.ready and self._lifecycle.is_settled() and loop.time() >= due:
                     self._sync()
                     full = await self._tokens.revoke_expired(_BATCH) == _BATCH
                     due = loop.time() + (0 if full else _PERIOD)
             except MimirError as exc:
                 log.warning("housekeeping waits", reason=exc.sentence)
                 due = loop.time() + _PERIOD
-            await asyncio.sleep(_SEAL_CHECK)
+            except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
+                log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
+                due = loop.time() + _PERIOD
+            await asyncio.sleep(_LOOK)

@@ -46,15 +46,18 @@ class ChangeRing:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Make the page anew and map it; for the supervisor, before it spawns anybody."""
+        """Make the page anew and map it; for the supervisor, before it spawns anybody. Raises ConfigError."""
         page = bytearray(_SIZE)
         words = memoryview(page).cast("Q")
         words[_MAGIC_AT], words[_FORMAT_AT] = _MAGIC, _FORMAT
         fresh = Path(f"{os.fspath(path)}.new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(page)
-        fresh.replace(path)
+        try:
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(page)
+            fresh.replace(path)
+        except OSError as exc:
+            raise ConfigError(f"the change ring {os.fspath(path)} cannot be made: {exc.strerror}") from exc
         return cls.open(path)
 
     @classmethod

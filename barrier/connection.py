@@ -1,10 +1,14 @@
 """What runs statements: SQLAlchemy's async connection, or for SQLite a synchronous one without a thread between."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Dialect, Executable
+from sqlalchemy import Connection, CursorResult, Dialect, Executable, Row
+
+T = TypeVar("T")
+
+_SLICE = 64  # decrypting one row takes some 20 us
 
 
 class Statements(Protocol):
@@ -34,6 +38,23 @@ class OwnTransaction(Statements, Protocol):
         ...
 
 
+async def scan(connection: Statements, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """Every row of a statement that may touch many; the event loop goes on meanwhile."""
+    if isinstance(connection, InlineStatements):
+        return await connection.scan(statement, parameters)
+    return (await connection.execute(statement, parameters)).all()
+
+
+async def in_slices(rows: Sequence[Row[Any]], convert: Callable[[Row[Any]], T]) -> list[T]:
+    """`convert` each; between slices the event loop sees to others."""
+    converted: list[T] = []
+    for start in range(0, len(rows), _SLICE):
+        if start:
+            await asyncio.sleep(0)
+        converted += map(convert, rows[start : start + _SLICE])
+    return converted
+
+
 class InlineStatements:
     """Runs on the event loop's thread what waits for nobody: reads in WAL mode, and writes once the lock is held.
 
@@ -51,6 +72,10 @@ class InlineStatements:
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
         """Run it; the rows are fetched as the caller takes them."""
         return self._connection.execute(statement, parameters)
+
+    async def scan(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """Every row, fetched in a thread. Whoever waits for it must not be cancelled: the connection is in use."""
+        return await asyncio.to_thread(lambda: self._connection.execute(statement, parameters).all())
 
     async def exec_driver_sql(self, statement: str) -> object:
         """In a thread: BEGIN IMMEDIATE waits for other processes, COMMIT for the disk."""

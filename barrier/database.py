@@ -5,18 +5,30 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from barrier.connection import InlineStatements, OwnTransaction, Statements
-from barrier.store_errors import CANNOT_OPEN, DRIVER_ERRORS, is_conflict, is_disconnect, is_locked, store_error
-from barrier.tables import SCHEMA, schema_version
+from barrier.schema_version import SCHEMA
+from barrier.store_errors import (
+    CANNOT_OPEN,
+    DRIVER_ERRORS,
+    is_conflict,
+    is_disconnect,
+    is_locked,
+    is_unknown_outcome,
+    store_error,
+)
+from barrier.tables import schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 Work = Callable[[Statements], Awaitable[T]]
@@ -24,6 +36,8 @@ Work = Callable[[Statements], Awaitable[T]]
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
 POOL_SIZE = 5
+
+_ASYNCIO = "sqlalchemy.ext.asyncio"  # brings the whole ORM along, so it is imported by whom it serves
 
 
 class WriteConflictError(MimirError):
@@ -41,19 +55,21 @@ class Database:
         parsed = parse_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._patience = patience
-        self._engine = make_engine(parsed, patience=patience)
+        self._url = parsed
+        self._engine = None if self.is_sqlite else make_engine(parsed, patience=patience)
         self._reader = make_inline_engine(parsed, patience=0) if self.is_sqlite else None
         self._writer = make_inline_engine(parsed, patience=patience) if self.is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
         # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
         self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
-        self._writes: set[asyncio.Task[object]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Finish the transactions under way and close every connection."""
-        while self._writes:
-            await asyncio.wait(self._writes)
-        await self._engine.dispose()
+        """Finish the transactions and scans under way and close every connection."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        if self._engine is not None:
+            await self._engine.dispose()
         for engine in (self._reader, self._writer):
             if engine is not None:
                 engine.dispose()
@@ -71,9 +87,31 @@ class Database:
         except DRIVER_ERRORS as exc:
             raise store_error(exc) from exc
 
+    async def scan(self, work: Work[T]) -> T:
+        """As `read`, for `work` that fetches many rows in a thread.
+
+        A caller that is cancelled does not stop it: its connection would go back to the pool while the thread uses it.
+        """
+        return await self._finish(self.read(work))
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end, whatever becomes of the caller; `close` waits for it."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
     async def _read(self, work: Work[T]) -> T:
-        async with self._engine.connect() as connection:
+        async with (await self._waiting_engine()).connect() as connection:
             return await work(connection)
+
+    async def _waiting_engine(self) -> "AsyncEngine":
+        """The engine that waits without holding up the event loop; on SQLite few processes ever need it."""
+        if self._engine is None:
+            await asyncio.to_thread(import_module, _ASYNCIO)  # takes a tenth of a second
+        if self._engine is None:
+            self._engine = make_engine(self._url, patience=self._patience)
+        return self._engine
 
     async def _read_inline(self, work: Work[T]) -> T:
         if self._reader is None:
@@ -88,13 +126,10 @@ class Database:
         also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
         that no cache hears of, and a connection could go back to the pool in the middle. Raises StoreUnavailableError.
         """
-        task = asyncio.ensure_future(self._write(work, committed))
-        self._writes.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return await self._finish(self._write(work, committed))
 
-    def _forget(self, task: "asyncio.Task[object]") -> None:
-        self._writes.discard(task)
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also when its caller is gone
 
@@ -122,7 +157,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def _transaction_connection(self) -> AsyncIterator[OwnTransaction]:
         if self._writer is None:
-            async with self._engine.connect() as connection:
+            async with (await self._waiting_engine()).connect() as connection:
                 yield connection
         else:
             with self._writer.connect() as inline:
@@ -143,8 +178,10 @@ class Database:
             await connection.exec_driver_sql("COMMIT")
         except DRIVER_ERRORS as exc:
             await self._roll_back(connection)
-            if is_disconnect(exc):
-                committed()
+            if is_conflict(exc):
+                raise
+            committed()  # it may have happened, and costs a few needless reloads if not
+            if is_unknown_outcome(exc):
                 raise StoreUnavailableError(
                     "the database went away during a commit, so the write may or may not have happened; read it back"
                 ) from exc
@@ -176,8 +213,10 @@ def parse_url(url: str) -> URL:
     raise ConfigError("the storage URL must be sqlite:///path or postgresql://user@host/name")
 
 
-def make_engine(url: URL, *, patience: float) -> AsyncEngine:
+def make_engine(url: URL, *, patience: float) -> "AsyncEngine":
     """An engine whose connections are in autocommit mode and whose errors hide parameters."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     options: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
         "hide_parameters": True,
@@ -197,7 +236,9 @@ def make_inline_engine(url: URL, *, patience: float) -> Engine:
     arguments = {"timeout": patience, "check_same_thread": False}
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "pool_reset_on_return": None}
     inline = url.set(drivername="sqlite+pysqlite")
-    engine = create_engine(inline, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=arguments, **options)
+    engine = create_engine(
+        inline, poolclass=QueuePool, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments, **options
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from sqlalchemy import TextClause, bindparam, delete, insert, select, text, update
 
-from barrier.connection import Statements
+from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
 from barrier.paths import list_start, name_below, path_after, prefix_end
@@ -74,7 +74,7 @@ async def load_names(connection: Statements, prefix: str, *, after: str, limit: 
     if limit:
         values["limit"] = limit
     statement = _names_statement(connection.dialect.name, bounded=end is not None, limited=limit > 0)
-    return [name_below(prefix, path) for path in (await connection.execute(statement, values)).scalars()]
+    return await in_slices(await scan(connection, statement, values), lambda row: name_below(prefix, row[0]))
 
 
 async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:
@@ -106,4 +106,4 @@ async def remove_prefix(connection: Statements, prefix: str) -> list[str]:
     statement = delete(entries).where(entries.c.path >= prefix)
     if end is not None:
         statement = statement.where(entries.c.path < end)
-    return list((await connection.execute(statement.returning(entries.c.path))).scalars())
+    return await in_slices(await scan(connection, statement.returning(entries.c.path), {}), lambda row: str(row[0]))

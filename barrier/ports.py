@@ -52,6 +52,10 @@ class SealHsm(KeyCustodian, Protocol):
         """What encrypts the keys that the token cannot hold itself (custody `sealed`)."""
         ...
 
+    def expect_escrow(self, escrow_id: str) -> None:
+        """Make no more keys unless they can be wrapped under this escrow key; "": the cluster declined escrow."""
+        ...
+
     def drop_keys(self) -> None:
         """Destroy every session object and forget the sealing key."""
         ...

@@ -3,12 +3,11 @@
 The columns are authenticated together with the body: whoever edits an expiry or a parent makes the record unreadable.
 """
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 from sqlalchemy import Select, bindparam, delete, insert, select, update
 
-from barrier.connection import Statements
+from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
 from barrier.paths import check_name
@@ -56,23 +55,27 @@ def _open(keyring: Keyring, row: Any) -> Record:  # SQLAlchemy rows are untyped;
     return Record(record_id=record_id, body=body, expires_at=expires_at, parent=parent, alias=alias, revision=revision)
 
 
+async def _load_one(
+    connection: Statements, keyring: Keyring, statement: Select[Any], values: dict[str, str | int]
+) -> Record | None:
+    row = (await connection.execute(statement, values)).first()
+    return None if row is None else _open(keyring, row)
+
+
 async def _load(
     connection: Statements, keyring: Keyring, statement: Select[Any], values: dict[str, str | int]
 ) -> list[Record]:
-    rows: Iterable[Any] = (await connection.execute(statement, values)).all()
-    return [_open(keyring, row) for row in rows]
+    return await in_slices(await scan(connection, statement, values), lambda row: _open(keyring, row))
 
 
 async def load_record(connection: Statements, keyring: Keyring, kind: str, record_id: str) -> Record | None:
     """The record. Raises IntegrityError."""
-    found = await _load(connection, keyring, _BY_ID, {"kind_": kind, "id_": record_id})
-    return found[0] if found else None
+    return await _load_one(connection, keyring, _BY_ID, {"kind_": kind, "id_": record_id})
 
 
 async def load_by_alias(connection: Statements, keyring: Keyring, kind: str, alias: str) -> Record | None:
     """The record of that alias."""
-    found = await _load(connection, keyring, _BY_ALIAS, {"kind_": kind, "alias_": alias})
-    return found[0] if found else None
+    return await _load_one(connection, keyring, _BY_ALIAS, {"kind_": kind, "alias_": alias})
 
 
 async def load_children(connection: Statements, keyring: Keyring, kind: str, parent: str) -> list[Record]:

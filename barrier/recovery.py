@@ -31,6 +31,9 @@ class RecoveryCheck(msgspec.Struct, frozen=True):
     key: bytes
     mac: bytes
 
+    def __repr__(self) -> str:
+        return "RecoveryCheck(…)"
+
 
 def new_recovery_key() -> tuple[Secret, RecoveryCheck]:
     """A fresh key, and its check value."""

@@ -100,8 +100,12 @@ class Barrier:
 
     @property
     def needs_refresh(self) -> bool:
-        """Whether some process has changed the seal since `refresh`; cheap, for the start of each request."""
-        return self._words[SEAL] != self._seen
+        """Whether some process has changed the seal since `refresh`; cheap, for the start of each request.
+
+        While there is no cluster, always: whoever makes it may be killed between its commit and saying so in the ring,
+        or be another machine.
+        """
+        return self._words[SEAL] != self._seen or self.state is SealState.NOT_INITIALIZED
 
     async def refresh(self) -> SealState:
         """Do what the seal word asks: drop the keys, or open the HSM and load the keyring anew.
@@ -111,8 +115,8 @@ class Barrier:
         async with self._changing:
             word = self._ring.seal_word
             if self._ring.sealed_by_operator:
+                self._drop()  # first: sealing never depends on the store
                 await self._load_cluster()
-                self._drop()
             elif await self._load_cluster():
                 await self._open_keyring()
             self._seen = word
@@ -174,6 +178,7 @@ class Barrier:
         """
         async with self._changing:
             if await self._load_cluster():
+                self._seen = -1  # whoever made it may not have said so: the next request opens it
                 raise InvalidRequestError("Mimir is already initialized")
             work = Initializer(self._hsm, request, first_writes, before_commit, now=self._clock.now())
             result = await self._database.write(work.run, committed=self._ring.publish_all)
@@ -197,10 +202,11 @@ class Barrier:
         records = self._initialized()
         self._check_kek(records)
         keyring = await self._database.read(lambda connection: load_keyring(connection, records))
-        if self._ring.sealed_by_operator:
+        await self._hsm.settle_escrow()  # a node that was killed between commit and this left it to the next
+        if self._ring.sealed_by_operator:  # meanwhile; from here to the end nothing waits
             self._drop()
             return
-        await self._hsm.settle_escrow()  # a node that was killed between commit and this left it to the next
+        self._hsm.expect_escrow(records.cluster.escrow_id)
         self._hsm.set_sealing_key(records.cluster.sealing_key)
         self.storage.unseal(keyring)
         self.state = SealState.UNSEALED

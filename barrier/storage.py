@@ -131,7 +131,7 @@ class BarrierStorage:
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted; a folder ends in "/"."""
-        return await self._read(
+        return await self._scan(
             lambda connection, _keyring: entries.load_names(connection, prefix, after=after, limit=limit)
         )
 
@@ -159,30 +159,40 @@ class BarrierStorage:
 
     async def child_records(self, kind: str, parent: str) -> Records:
         """Every record with that parent."""
-        return await self._read(lambda connection, keyring: records.load_children(connection, keyring, kind, parent))
+        return await self._scan(lambda connection, keyring: records.load_children(connection, keyring, kind, parent))
 
     async def expired_records(self, kind: str, *, before: int, limit: int) -> Records:
         """Records with expires_at <= before, the oldest first; served by an index."""
-        return await self._read(
+        return await self._scan(
             lambda connection, keyring: records.load_expired(connection, keyring, kind, before=before, limit=limit)
         )
 
     async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> Records:
         """Records by record_id."""
-        return await self._read(
+        return await self._scan(
             lambda connection, keyring: records.load_records(connection, keyring, kind, after=after, limit=limit)
         )
 
     # --- reading and writing --------------------------------------------------------------------------------------
 
     async def _read(self, work: Callable[[Statements, Keyring], Awaitable[T]]) -> T:
+        return await self._run(self._database.read, work)
+
+    async def _scan(self, work: Callable[[Statements, Keyring], Awaitable[T]]) -> T:
+        return await self._run(self._database.scan, work)
+
+    async def _run(
+        self,
+        run: Callable[[Callable[[Statements], Awaitable[T]]], Awaitable[T]],
+        work: Callable[[Statements, Keyring], Awaitable[T]],
+    ) -> T:
         keyring = self.keyring
         try:
-            return await self._database.read(lambda connection: work(connection, keyring))
+            return await run(lambda connection: work(connection, keyring))
         except UnknownTermError:
             await self._reload_keyring()
         fresh = self.keyring
-        return await self._database.read(lambda connection: work(connection, fresh))
+        return await run(lambda connection: work(connection, fresh))
 
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         """Run `body` in one transaction and commit it; durable, and known to every process, when this returns."""

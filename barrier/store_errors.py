@@ -92,6 +92,11 @@ def is_disconnect(exc: BaseException) -> bool:
     return isinstance(exc, DBAPIError) and exc.connection_invalidated
 
 
+def is_unknown_outcome(exc: BaseException) -> bool:
+    """Whether a COMMIT that failed so may have happened: the server was not there, or not in time, to tell."""
+    return is_disconnect(exc) or isinstance(exc, TimeoutError | OSError)
+
+
 def is_locked(exc: BaseException) -> bool:
     """Whether SQLite would have had to wait for another connection."""
     cause: Any = exc.orig if isinstance(exc, DBAPIError) else exc

@@ -39,6 +39,9 @@ class _Given(msgspec.Struct, frozen=True):
     nonce: str
     shares: list[bytes]
 
+    def __repr__(self) -> str:
+        return f"_Given({len(self.shares)} shares)"
+
 
 async def load_progress(connection: Statements, records: SealRecords) -> tuple[int, str]:
     """How many shares are in, and the attempt's nonce."""

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from pkcs11.constants import Attribute
-
 from core.errors import HsmConfigError, HsmError
 from core.protocols import Custody, KeyKind
 from pkcs11_glue import probe
@@ -67,10 +65,6 @@ class Connection:
         if self.escrow is None:
             self.escrow = find_escrow(self.operations.session)
         return self.escrow
-
-    def count_objects(self) -> int:
-        """How many objects the token holds that outlive a process."""
-        return len(self.operations.session.find({Attribute.TOKEN: True}))
 
     def check_alive(self) -> None:
         """Raises CryptokiError when the token is not what was opened.

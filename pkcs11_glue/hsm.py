@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from core.errors import CiphertextError, HsmError, KeyPolicyError, SealedError
+from pkcs11.constants import Attribute
+
+from core.errors import CiphertextError, HsmConfigError, HsmError, KeyPolicyError, SealedError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
 from core.secret import Secret
 from pkcs11_glue import escrow, keys, sealed, status, turn
@@ -38,6 +40,7 @@ class Hsm:
         self._drops = 0  # how often drop_keys was called
         self._sealing: dict[str, WrappedKey] = {}
         self._active_sealing: WrappedKey | None = None
+        self._expected_escrow: str | None = None  # None: no cluster is open, so nothing is known
         self._destroying: set[asyncio.Future[None]] = set()
         self._link = HsmLink(settings, module, connection, on_epoch=self._handles.start_epoch)
         self._turn = turn.HsmTurn(self._handles, self._link)
@@ -57,9 +60,20 @@ class Hsm:
 
     # --- what the token is ----------------------------------------------------------------------------------------
 
-    def status(self) -> HsmStatus:
+    async def status(self) -> HsmStatus:
         """For `mimir hsm status`."""
-        return status.collect(self._link, epoch=self._handles.epoch, live_handles=len(self._handles))
+        objects = await self._count_objects()
+        return status.collect(self._link, epoch=self._handles.epoch, live_handles=len(self._handles), objects=objects)
+
+    async def _count_objects(self) -> int:
+        """How many objects the token holds that outlive a process; -1 when it cannot be asked.
+
+        Linear in them, so on a thread, and there on a session of its own: an open search blocks every other operation.
+        """
+        try:
+            return await self._link.run_aside(lambda operations: len(operations.session.find({Attribute.TOKEN: True})))
+        except (HsmError, CryptokiError):
+            return -1
 
     @property
     def kek_ids(self) -> tuple[str, ...]:
@@ -140,12 +154,34 @@ class Hsm:
         self._sealing[key.key_id] = key
         self._active_sealing = key
 
+    def expect_escrow(self, escrow_id: str) -> None:
+        """Make no more keys unless they can be wrapped under this escrow key; "": the cluster declined escrow.
+
+        A key that is silently born without its escrow blob could not follow the others out of a lost HSM.
+        """
+        self._expected_escrow = escrow_id
+
+    def _escrow_at_birth(self) -> escrow.EscrowKey | None:
+        """What a new key is wrapped under beside the KEK. Raises HsmConfigError when the cluster's is not there."""
+        expected = self._expected_escrow
+        if expected == "":
+            return None
+        found = self._escrow()
+        if expected is not None and (found is None or found.escrow_id != expected):
+            present = found.escrow_id if found else "none"
+            raise HsmConfigError(
+                f"this cluster's keys are escrowed under {expected}, and the HSM token holds the escrow key {present}:"
+                " no key is made that could not be recovered; restore the token. Existing keys work"
+            )
+        return found
+
     def drop_keys(self) -> None:
         """Destroy every live key and forget the sealing keys: the appliance is being sealed."""
         self._drops += 1
         self._handles.drop_all()
         self._sealing.clear()
         self._active_sealing = None
+        self._expected_escrow = None
 
     async def generate_key(self, kind: KeyKind, *, usage: KeyUsage) -> WrappedKey:
         """Generate inside the HSM and wrap at birth, under the KEK and the escrow key."""
@@ -154,7 +190,7 @@ class Hsm:
         keys.check_usage(kind, usage)
         if custody is Custody.SEALED:
             return await self._generate_sealed(usage)
-        under = keys.WrappingKeys(kek=connection.active_kek, escrow=self._escrow())
+        under = keys.WrappingKeys(kek=connection.active_kek, escrow=self._escrow_at_birth())
         return await self._run(
             lambda operations: keys.generate(operations, kind, usage=usage, under=under), slow=kind in SLOW_KINDS
         )
@@ -254,7 +290,7 @@ class Hsm:
         if sealing is None:
             raise SealedError("keys of sealed custody can be made only while the appliance is unsealed")
         live = self._handles.get(sealing.key_id) or await self._load(sealing)
-        under = self._escrow()  # after the await: a handle of the present epoch
+        under = self._escrow_at_birth()  # after the await: a handle of the present epoch
         return await self._use(
             live,
             lambda operations: sealed.generate(

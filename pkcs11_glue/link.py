@@ -118,6 +118,12 @@ class HsmLink:
                 self.trip(failure)
             raise failure from exc
 
+    async def run_aside(self, call: Callable[[Operations], T]) -> T:
+        """Call on the watch's thread, which waits for no work: for questions about the token. Raises CryptokiError."""
+        if self._sentry is None:
+            raise self._refusal
+        return await self._sentry.run(call)
+
     def failure(self, operations: Operations, error: CryptokiError) -> HsmError:
         """The error for the caller of a failed inline call; opens the breaker if the token is gone."""
         translated = translate(operations, error)
@@ -229,7 +235,7 @@ class HsmLink:
         if connection is not self._connection:
             return
         self._latencies.append(latency)
-        if connection.operations.session.created > MAX_CREATED:
+        if connection.operations.session.created + (self._pool.created if self._pool else 0) > MAX_CREATED:
             self.trip(gone("planned re-opening: many keys were created"))
         if self.settings.mode != "auto" or len(self._latencies) < (self._latencies.maxlen or 0):
             return

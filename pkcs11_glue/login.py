@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def node_lock(path: Path) -> Iterator[None]:
 def log_in(module: Module, settings: HsmSettings, *, attempts: int = ATTEMPTS) -> Login:
     """C_Initialize and C_Login. Raises HsmConfigError; the module is left uninitialised then."""
     with node_lock(settings.login_lock):
+        _check_not_refused(settings)
         pause = FIRST_PAUSE
         for remaining in reversed(range(attempts)):
             try:
@@ -59,8 +60,10 @@ def log_in(module: Module, settings: HsmSettings, *, attempts: int = ATTEMPTS) -
                 module.finalize()
                 if not remaining or not _may_pass(exc):
                     raise _refusal(exc, settings) from exc
-            except BaseException:
+            except BaseException as exc:
                 module.finalize()
+                if isinstance(exc, PinRefusedError) and settings.pin_refused is not None:
+                    _note_refusal(settings.pin_refused, exc)
                 raise
             time.sleep(pause)
             pause *= 2
@@ -85,6 +88,27 @@ def _attempt(module: Module, settings: HsmSettings) -> Login:
     if code:
         raise CryptokiError("C_Login", code)
     return Login(module=module, token=token, session=session)
+
+
+def _check_not_refused(settings: HsmSettings) -> None:
+    """Raise PinRefusedError when another process of the node, or a predecessor of this one, was refused the PIN.
+
+    A token counts wrong PINs and locks itself. Workers start side by side and are started again when they end, so that
+    one try for each process would be several for the token.
+    """
+    if settings.pin_refused is None or not settings.pin_refused.exists():
+        return
+    code = settings.pin_refused.read_text(encoding="ascii", errors="replace").strip()
+    raise PinRefusedError(
+        f"the HSM token refused the PIN ({code}) to another process of this server, so it is not tried again:"
+        " mend the PIN, then restart",
+        code=code,
+    )
+
+
+def _note_refusal(note: Path, error: PinRefusedError) -> None:
+    with suppress(OSError):  # the refusal itself must reach the operator
+        note.write_text(error.code, encoding="ascii")
 
 
 def find_token(module: Module, *, label: str | None, serial: str | None) -> TokenInfo:

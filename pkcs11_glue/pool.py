@@ -42,11 +42,17 @@ class SessionPool:
         self._prepare = prepare
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = [Seat() for _ in range(size)]  # used as a stack: under little load few sessions are opened
+        self._seats = tuple(Seat() for _ in range(size))
+        self._idle = list(self._seats)  # used as a stack: under little load few sessions are opened
         self._waiting: deque[asyncio.Future[Seat]] = deque()
         self._answers: set[asyncio.Future[Any]] = set()
         self._refusal: HsmError | None = None
         self.busy = 0  # calls that have not returned from C yet
+
+    @property
+    def created(self) -> int:
+        """How many session objects its sessions have made."""
+        return sum(seat.operations.session.created for seat in self._seats if seat.operations is not None)
 
     async def run(self, call: Callable[[Operations], T], *, ended: Callable[[], None] = _nothing) -> T:
         """Run one blocking call on a session of its own. `ended` is called, on the loop, when the call has ended."""

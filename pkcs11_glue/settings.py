@@ -99,6 +99,7 @@ class HsmSettings:
     module: Path
     pin: PinSource
     login_lock: Path  # held during C_Initialize and C_Login, and while token objects are made, by all of a node
+    pin_refused: Path | None = None  # made when the token refuses the PIN: then no process of the node tries it again
     token_label: str | None = None
     token_serial: str | None = None
     mode: Literal["auto", "inline", "pool"] = "auto"

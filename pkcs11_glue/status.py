@@ -31,8 +31,8 @@ class HsmStatus(msgspec.Struct, frozen=True, kw_only=True):
     custody: dict[str, str]  # by kind of key: "hsm", "sealed", or "none" when the token cannot have it
 
 
-def collect(link: HsmLink, *, epoch: int, live_handles: int) -> HsmStatus:
-    """The status now. Asks the token for its number of objects, which is linear in them."""
+def collect(link: HsmLink, *, epoch: int, live_handles: int, objects: int) -> HsmStatus:
+    """The status now; on the event loop's thread, whose session may be asked for the escrow key."""
     connection = link.opened
     return HsmStatus(
         module=str(link.settings.module),
@@ -48,7 +48,7 @@ def collect(link: HsmLink, *, epoch: int, live_handles: int) -> HsmStatus:
         kek_ids=list(connection.keks) if connection else [],
         active_kek_id=connection.active_kek.kek_id if connection else "",
         escrow_id=_escrow_id(connection),
-        objects=_count_objects(connection),
+        objects=objects,
         mechanisms=connection.mechanisms if connection else [],
         custody={kind.value: _custody(connection, kind) for kind in KeyKind} if connection else {},
     )
@@ -59,15 +59,6 @@ def _custody(connection: Connection, kind: KeyKind) -> str:
         return connection.custody_of(kind).value
     except HsmConfigError:
         return "none"
-
-
-def _count_objects(connection: Connection | None) -> int:
-    if connection is None:
-        return -1
-    try:
-        return connection.count_objects()
-    except CryptokiError:
-        return -1
 
 
 def _escrow_id(connection: Connection | None) -> str:

@@ -123,18 +123,27 @@ def _write_config(token_dir: Path, created: list[str]) -> Path:
 
 
 def _write_pin(path: Path, what: str, created: list[str]) -> None:
-    """A random PIN, readable by the owner alone; one that exists is kept."""
-    pin = "".join(secrets.choice("0123456789") for _ in range(PIN_DIGITS))
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
+    """A random PIN, readable by the owner alone; one that exists is kept.
+
+    It appears whole or not at all, so that a provisioner that is killed leaves no empty file for the next one to keep.
+    """
+    if path.exists():
         return
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write("".join(secrets.choice("0123456789") for _ in range(PIN_DIGITS)))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, path)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            return
+        finally:
+            partial.unlink()
     except OSError as exc:
         raise ConfigError(f"the {what} {path} cannot be written: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "w") as file:
-        file.write(pin)
-        file.flush()
-        os.fsync(file.fileno())
     created.append(what)
 
 

@@ -63,7 +63,7 @@ async def _is_granted_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool)
     operation = exchange.request.operation
     if operation is Operation.UPDATE:
         return await _may_update(exchange, acl, path, sudo=sudo)
-    return acl.allows(path, operation.value, sudo=sudo)
+    return acl.allows(path, operation.word, sudo=sudo)
 
 
 def plain_path(path: str) -> str:

@@ -36,7 +36,10 @@ def lock_data_directory(config: Config) -> int:
     Raises ConfigError when another server, or what is left of one, holds it.
     """
     path = Path(config.server.data_dir) / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise ConfigError(f"cannot open the lock {path}: {exc.strerror}; it must belong to this user") from exc
     deadline = time.monotonic() + _PATIENCE
     while not _try_lock(descriptor):
         holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
@@ -50,6 +53,11 @@ def lock_data_directory(config: Config) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def forget_refused_pin(config: Config) -> None:
+    """A restart of the service is the operator's word that the PIN may be tried again, once."""
+    config.pin_refused_path.unlink(missing_ok=True)
 
 
 def _try_lock(descriptor: int) -> bool:

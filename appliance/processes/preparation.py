@@ -20,6 +20,10 @@ Step = Callable[[Config], None]
 
 def migrate_schema(config: Config) -> None:
     """Bring the store to this version's schema."""
+    from barrier.schema_version import is_current
+
+    if is_current(config.store.url):
+        return
     from barrier.schema import upgrade
 
     upgrade(config.store.url)
@@ -31,12 +35,18 @@ def provision_token(config: Config) -> None:
 
     hsm = config.hsm
     provision(Path(hsm.softhsm_token_dir), label=hsm.token_label, pin_file=Path(hsm.pin_file), module=Path(hsm.module))
-    _provisioned(config).touch()
+    _provisioned_mark(config).write_text(config.hsm.softhsm_token_dir)
 
 
-def _provisioned(config: Config) -> Path:
-    """There when the token was made in full; it lies beside the token, and goes where that goes."""
+def _provisioned_mark(config: Config) -> Path:
+    """Written when the token was made in full; it lies beside the token."""
     return Path(config.hsm.softhsm_token_dir) / "provisioned"
+
+
+def _is_provisioned(config: Config) -> bool:
+    """And in this place: SoftHSM's configuration names the directory, also in one that was copied or moved."""
+    mark = _provisioned_mark(config)
+    return mark.exists() and mark.read_text() == config.hsm.softhsm_token_dir
 
 
 def make_certificates(config: Config) -> None:
@@ -52,7 +62,7 @@ def steps_for(config: Config) -> list[str]:
     """The steps this configuration needs, as `module:function`."""
     steps = ["migrate_schema"]
     if config.development:
-        if not _provisioned(config).exists():
+        if not _is_provisioned(config):
             steps.append("provision_token")
         if any(listener.tls_cert and not Path(listener.tls_cert).exists() for listener in config.listener):
             steps.append("make_certificates")

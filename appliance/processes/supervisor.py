@@ -22,7 +22,13 @@ from appliance.config import Config
 from appliance.processes.channel import EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, Report
 from appliance.processes.child import Child, Spawner
 from appliance.processes.hardening import forbid_memory_images, raise_file_limit
-from appliance.processes.node import Addresses, child_environment, lock_data_directory, make_directories
+from appliance.processes.node import (
+    Addresses,
+    child_environment,
+    forget_refused_pin,
+    lock_data_directory,
+    make_directories,
+)
 from appliance.processes.preparation import steps_for
 from appliance.processes.sd_notify import ServiceManager
 from core.errors import MimirError
@@ -107,6 +113,7 @@ class _Supervisor:
         make_directories(self._config)
         lock = lock_data_directory(self._config)
         try:
+            forget_refused_pin(self._config)
             listeners = self._addresses.reserve()
             self._config = msgspec.structs.replace(self._config, listener=listeners)
             environment = child_environment(self._config)
@@ -213,7 +220,7 @@ class _Supervisor:
         for position, descriptor in inherited.items():
             arguments += ["--inherited", f"{position}={descriptor}"]
         child = self._spawner.spawn(
-            name, "appliance.processes.worker", *arguments, descriptors=list(inherited.values())
+            name, "appliance.processes.spawned", *arguments, descriptors=list(inherited.values())
         )
         child.on_beat = self._update_status
         self._children[name] = child

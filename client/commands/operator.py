@@ -88,7 +88,7 @@ def _check_quorum(kind: str, shares: int, threshold: int) -> None:
 
 _RECOVERY_ADVICE = """\
 Give each recovery key to another person: {threshold} of them together can unseal Mimir
-after `mimir operator seal`, and make a new root token. They are not shown again."""
+after `mimir operator seal`. They are not shown again."""
 
 _ESCROW_ADVICE = """\
 Give each escrow share, on paper, to another person: they are the only way to your

@@ -15,6 +15,7 @@ from core.errors import (
     InvalidRequestError,
     NotInitializedError,
     SealedError,
+    StoreUnavailableError,
 )
 from core.protocols import CoreTransaction, KeyKind, KeyUsage, Record, WrappedKey
 from core.secret import Secret
@@ -86,10 +87,33 @@ async def test_of_two_initialisers_exactly_one_wins(node: Node) -> None:
 async def test_other_workers_notice_an_init(node: Node) -> None:
     first, second = await node.worker(), await node.worker()
     await second.refresh()
-    assert not second.needs_refresh
     await initialize(first)
     assert second.needs_refresh
     assert await second.refresh() is SealState.UNSEALED
+
+
+async def test_an_init_killed_before_it_could_say_so_is_noticed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the commit and the ring's seal word there is a moment; who waits for the word waits for ever."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(**_changes: object) -> None:
+        raise Killed
+
+    first, second, third = [await node.worker() for _ in range(3)]
+    for worker in (second, third):
+        await worker.refresh()
+    monkeypatch.setattr(first._ring, "bump_seal", killed)
+    with pytest.raises(Killed):
+        await initialize(first)
+    assert second.needs_refresh
+    assert await second.refresh() is SealState.UNSEALED
+    assert not second.needs_refresh
+    with pytest.raises(InvalidRequestError, match="already initialized"):
+        await initialize(third)
+    assert third.needs_refresh
+    assert await third.refresh() is SealState.UNSEALED
 
 
 @pytest.mark.parametrize(
@@ -266,6 +290,40 @@ async def test_a_seal_reaches_every_worker_and_empties_the_hsm(node: Node, barri
     assert (hsm.loaded_keys, hsm.sealing_key) == (0, None)
     with pytest.raises(SealedError):
         await other.storage.get("a")
+
+
+async def test_a_seal_reaches_a_worker_that_cannot_reach_the_store(
+    node: Node, barrier: Barrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(_work: object) -> None:
+        raise StoreUnavailableError("the database cannot be reached")
+
+    hsm = SoftwareHsm()
+    other = await node.worker(hsm)
+    await other.unseal_from_hsm()
+    monkeypatch.setattr(other._database, "read", unreachable)
+    await barrier.seal()
+    with pytest.raises(StoreUnavailableError):
+        await other.refresh()
+    assert other.state is SealState.SEALED
+    assert (hsm.loaded_keys, hsm.sealing_key) == (0, None)
+    with pytest.raises(SealedError):
+        _ = other.storage.keyring
+
+
+async def test_a_seal_while_another_worker_opens_is_not_overtaken(
+    node: Node, barrier: Barrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hsm = SoftwareHsm()
+    other = await node.worker(hsm)
+
+    async def seal_meanwhile() -> None:
+        await barrier.seal()
+
+    monkeypatch.setattr(hsm, "settle_escrow", seal_meanwhile)
+    await other.refresh()
+    assert other.state is SealState.SEALED
+    assert hsm.sealing_key is None
 
 
 async def test_a_restarted_worker_stays_sealed_and_a_restarted_service_does_not(node: Node, barrier: Barrier) -> None:

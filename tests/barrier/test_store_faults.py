@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from barrier.database import Database
 from barrier.schema import upgrade_async
 from barrier.seal import Barrier
 from core.errors import StoreUnavailableError
@@ -153,6 +154,32 @@ async def test_a_stopped_server_is_unreachable_until_it_is_back(
         postgres.start()
     await barrier.storage.put("after", b"x")
     await node.close()
+
+
+class NoAnswerToCommit:
+    """A transaction whose COMMIT is sent, and whose answer does not come in time."""
+
+    dialect = None
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    async def exec_driver_sql(self, statement: str) -> None:
+        self.statements.append(statement)
+        if statement == "COMMIT":
+            raise TimeoutError
+
+    async def invalidate(self) -> None:
+        self.statements.append("invalidate")
+
+
+async def test_a_commit_without_an_answer_is_told_to_every_cache(postgres_url: str) -> None:
+    """The server may have done it: then the other workers must not go on with what they remember."""
+    database, told = Database(postgres_url), []
+    with pytest.raises(StoreUnavailableError, match="may or may not have happened; read it back"):
+        await database._commit(NoAnswerToCommit(), lambda: told.append(1))
+    assert told == [1]
+    await database.close()
 
 
 async def test_a_refused_login_is_named_as_such(postgres_url: str, tmp_path: Path) -> None:

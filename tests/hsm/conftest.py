@@ -19,8 +19,10 @@ MODULE = next((path for path in MODULES if path.is_file()), None)
 LABEL = "mimir-test"
 
 GET_TOKEN_INFO, OPEN_SESSION, LOGIN, ENCRYPT_INIT, ENCRYPT, DECRYPT, SIGN = 6, 12, 18, 29, 30, 34, 43
+FIND_OBJECTS = 27
 ARGUMENTS = {
     GET_TOKEN_INFO: (c_ulong, c_void_p),
+    FIND_OBJECTS: (c_ulong, c_void_p, c_ulong, c_void_p),
     LOGIN: (c_ulong, c_ulong, c_void_p, c_ulong),
     ENCRYPT_INIT: (c_ulong, c_void_p, c_ulong),
     ENCRYPT: (c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),

@@ -29,7 +29,7 @@ async def test_init_seal_and_unseal_on_a_token(hsm: Hsm, tmp_path: Path) -> None
     assert aes_key_unwrap(combine_mnemonics(result.escrow_words[:3]), wrapped) == value
 
     await barrier.seal()
-    assert hsm.status().live_handles == 0
+    assert (await hsm.status()).live_handles == 0
     for share in result.recovery_shares[1:]:
         await barrier.unseal_share(Secret(share))
     assert barrier.state is SealState.UNSEALED

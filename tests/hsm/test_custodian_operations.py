@@ -62,7 +62,7 @@ async def test_a_bad_item_is_an_error_in_its_place_and_nothing_else_suffers(cust
     first, *others, last = await custodian.decrypt(key, [*rows, AeadInput(good, b"aad")])
     assert first == last == b"payload"
     assert all(isinstance(refused, CiphertextError) for refused in others)
-    assert custodian.status().state == "ready"
+    assert (await custodian.status()).state == "ready"
 
 
 async def test_a_payload_over_the_cap_is_refused_with_the_way_out(custodian):
@@ -180,7 +180,7 @@ async def test_a_damaged_blob_is_a_ciphertext_error_and_the_hsm_stays_open(custo
     for wrapped in (b"", key.wrapped[:-8], key.wrapped[:-1], key.wrapped[::-1], bytes(40), bytes(4096)):
         with pytest.raises(CiphertextError, match=re.escape(key.kek_id)):
             await custodian.encrypt(msgspec.structs.replace(key, wrapped=wrapped), [AeadInput(b"")])
-    assert custodian.status().state == "ready"
+    assert (await custodian.status()).state == "ready"
 
 
 async def test_a_key_of_another_kek_is_named_and_so_are_those_present(hsm):
@@ -227,11 +227,11 @@ async def test_the_token_holds_two_objects_however_many_keys_there_are(hsm):
         usage = KeyUsage.ENCRYPT if kind is KeyKind.AES_256 else KeyUsage.MAC
         for _ in range(20):
             await hsm.generate_key(kind, usage=usage)
-    assert hsm.status().objects == 2
+    assert (await hsm.status()).objects == 2
 
 
 async def test_status_tells_what_the_token_can_do(hsm):
-    shown = msgspec.json.decode(msgspec.json.encode(hsm.status()))
+    shown = msgspec.json.decode(msgspec.json.encode(await hsm.status()))
     proven = {m["name"] for m in shown["mechanisms"] if m["proven"]}
     assert shown["state"] == "ready"
     assert shown["custody"]["aes-256"] == "hsm"

@@ -41,7 +41,7 @@ async def test_exactly_two_objects_after_release(hsm):
     await hsm.release_escrow_key()
     await hsm.settle_escrow()
     await hsm.settle_escrow()
-    assert hsm.status().objects == 2
+    assert (await hsm.status()).objects == 2
 
 
 async def test_the_release_can_be_repeated_until_it_is_settled(hsm):
@@ -72,10 +72,33 @@ async def test_before_the_release_nothing_is_escrowed(hsm):
 async def test_a_declined_escrow_key_is_destroyed(hsm):
     await hsm.discard_escrow_key()
     await hsm.settle_escrow()
-    assert hsm.status().objects == 1
+    assert (await hsm.status()).objects == 1
     await hsm.discard_escrow_key()
     with pytest.raises(HsmConfigError, match="no escrow key to release"):
         await hsm.release_escrow_key()
+
+
+async def test_no_key_is_made_without_the_escrow_key_of_its_cluster(hsm):
+    """A key without its escrow blob would be lost with the HSM, and nobody would know before."""
+    await hsm.release_escrow_key()
+    await hsm.settle_escrow()
+    for kind, usage in ((KeyKind.AES_256, KeyUsage.ENCRYPT), (KeyKind.HMAC, KeyUsage.MAC)):
+        hsm.expect_escrow("00" * 16)
+        with pytest.raises(HsmConfigError, match=f"escrowed under {'00' * 16}.*holds the escrow key {hsm.escrow_id}"):
+            await hsm.generate_key(kind, usage=usage)
+        hsm.expect_escrow(hsm.escrow_id)
+        assert (await hsm.generate_key(kind, usage=usage)).escrow_id == hsm.escrow_id
+        hsm.expect_escrow("")
+        assert (await hsm.generate_key(kind, usage=usage)).escrow is None
+
+
+async def test_a_vanished_escrow_key_is_noticed(hsm):
+    wanted = bytes.fromhex("11" * 16).hex()
+    await hsm.discard_escrow_key()
+    await hsm.settle_escrow()
+    hsm.expect_escrow(wanted)
+    with pytest.raises(HsmConfigError, match="holds the escrow key none"):
+        await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
 
 
 async def test_the_challenge_proves_the_value(hsm):
@@ -140,7 +163,7 @@ async def test_a_claim_killed_between_its_steps_goes_on(token, step):
     sample, wrapped = await hsm.escrow_challenge()
     assert aes_key_unwrap(value.expose(), wrapped) == sample
     await hsm.settle_escrow()
-    assert hsm.status().objects == 2
+    assert (await hsm.status()).objects == 2
     await hsm.close()
 
 

@@ -22,8 +22,8 @@ ITEM = [AeadInput(b"payload", b"aad")]
 
 async def reached(hsm, state, within=8.0):
     deadline = time.monotonic() + within
-    while hsm.status().state != state:
-        assert time.monotonic() < deadline, f"{hsm.status().state}: {hsm.status().reason}"
+    while (await hsm.status()).state != state:
+        assert time.monotonic() < deadline, f"{(await hsm.status()).state}: {(await hsm.status()).reason}"
         await asyncio.sleep(0.01)
 
 
@@ -65,7 +65,7 @@ async def test_while_gone_everything_is_refused_at_once(served, function_list):
         with pytest.raises(HsmGoneError):
             await hsm.random(8)
     assert time.monotonic() - start < 1
-    assert hsm.status().state == "reopening"
+    assert (await hsm.status()).state == "reopening"
     function_list.restore()
     await reached(hsm, "ready")
     assert await hsm.decrypt(key, [AeadInput(sealed, b"aad")]) == [b"payload"]
@@ -75,7 +75,7 @@ async def test_general_error_that_passes_is_retry(hsm, function_list):
     """CKR_GENERAL_ERROR is ambiguous: the known-answer test succeeds, so the session stays."""
     key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     await hsm.encrypt(key, ITEM)
-    epoch = hsm.status().epoch
+    epoch = (await hsm.status()).epoch
     failures = [5]
 
     def once(original):
@@ -85,7 +85,7 @@ async def test_general_error_that_passes_is_retry(hsm, function_list):
     with pytest.raises(HsmRetryError, match=r"CKR_GENERAL_ERROR.*try again"):
         await hsm.encrypt(key, ITEM)
     assert len(await hsm.encrypt(key, ITEM)) == 1
-    assert hsm.status().epoch == epoch
+    assert (await hsm.status()).epoch == epoch
 
 
 async def test_general_error_that_stays_is_gone(hsm, function_list):
@@ -124,7 +124,7 @@ async def test_whatever_a_module_says_of_a_forged_tag_the_caller_reads_the_same(
     function_list.replace(DECRYPT, renamed)
     (refused,) = await hsm.decrypt(key, [AeadInput(sealed, b"wrong")])
     assert isinstance(refused, CiphertextError)
-    assert hsm.status().state == "ready"
+    assert (await hsm.status()).state == "ready"
 
 
 async def test_mechanism_refusals_are_config_errors_and_leave_the_session(hsm, function_list):
@@ -137,7 +137,7 @@ async def test_mechanism_refusals_are_config_errors_and_leave_the_session(hsm, f
     function_list.replace(ENCRYPT_INIT, refusing)
     with pytest.raises(HsmConfigError, match="CKR_KEY_FUNCTION_NOT_PERMITTED"):
         await hsm.encrypt(key, ITEM)
-    assert hsm.status().state == "ready"
+    assert (await hsm.status()).state == "ready"
 
 
 def test_every_code_has_exactly_one_verdict():
@@ -175,7 +175,7 @@ async def test_token_directory_moved_away_is_noticed_and_back_is_resumed(served,
         await hsm.encrypt(key, ITEM)
     assert time.monotonic() - start < 1
     await asyncio.sleep(0.3)
-    assert hsm.status().state == "reopening"
+    assert (await hsm.status()).state == "reopening"
     (token.path / "elsewhere").rename(token.tokens)
     await reached(hsm, "ready")
     assert await hsm.decrypt(key, [AeadInput(sealed, b"aad")]) == [b"payload"]
@@ -209,7 +209,7 @@ async def test_wrong_pin_on_reopening_is_tried_once_and_never_again(served, toke
     await reached(hsm, "failed")
     await asyncio.sleep(0.3)
     assert len(logins) == 1
-    assert re.search("refuses the PIN", hsm.status().reason)
+    assert re.search("refuses the PIN", (await hsm.status()).reason)
     with pytest.raises(HsmGoneError, match="refuses the PIN"):
         await hsm.encrypt(key, ITEM)
 
@@ -309,7 +309,7 @@ async def test_those_who_wait_learn_at_once_that_the_hsm_is_gone(token, function
 async def test_a_slow_module_goes_to_the_pool_by_measured_latency(token, function_list):
     function_list.delay(ENCRYPT, 0.001)
     hsm = await Hsm.open(token.settings())
-    assert hsm.status().mode == "pool"
+    assert (await hsm.status()).mode == "pool"
     await hsm.close()
 
 
@@ -319,7 +319,7 @@ async def test_a_module_that_becomes_slow_moves_to_the_pool(token, function_list
     hsm._link.inline = True  # whatever this machine measured
     function_list.delay(ENCRYPT, 0.001)
     deadline = time.monotonic() + 5
-    while hsm.status().mode == "inline":
+    while (await hsm.status()).mode == "inline":
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
     await hsm.close()
@@ -329,14 +329,14 @@ async def test_planned_reopening_bounds_the_objects_a_module_has_seen(token, mon
     monkeypatch.setattr(link, "WATCH_SECONDS", 0.01)
     monkeypatch.setattr(link, "MAX_CREATED", 30)
     hsm = await Hsm.open(token.settings(mode="inline"))
-    epoch = hsm.status().epoch
+    epoch = (await hsm.status()).epoch
     for _ in range(30):
         try:
             await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
         except HsmError:
             break
     deadline = time.monotonic() + 5
-    while hsm.status().epoch == epoch:
+    while (await hsm.status()).epoch == epoch:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
     await reached(hsm, "ready")
@@ -351,7 +351,7 @@ async def test_evicted_keys_are_destroyed_and_come_back_when_used(token):
         for key, ciphertext in zip(keys, sealed, strict=True):
             assert await hsm.decrypt(key, [AeadInput(ciphertext)]) == [key.key_id.encode()]
     session = hsm._link.connection.operations.session
-    assert hsm.status().live_handles == 8
+    assert (await hsm.status()).live_handles == 8
     assert len(session.find({})) == 8 + 2 + 1  # live, token objects, and the health check's
     hsm.drop_keys()
     assert len(session.find({})) == 3
@@ -370,8 +370,8 @@ async def test_eviction_under_concurrent_threads_destroys_no_key_in_use(token):
             assert await hsm.decrypt(key, [AeadInput(sealed)]) == [text]
 
     await asyncio.gather(*(worker(n) for n in range(16)))
-    assert hsm.status().state == "ready"
-    assert hsm.status().live_handles <= 3
+    assert (await hsm.status()).state == "ready"
+    assert (await hsm.status()).live_handles <= 3
     await hsm.close()
 
 
@@ -381,4 +381,4 @@ async def test_after_close_everything_is_refused(token):
     await hsm.close()
     with pytest.raises(HsmGoneError, match="stopping"):
         await hsm.encrypt(key, ITEM)
-    assert hsm.status().state != "reopening"
+    assert (await hsm.status()).state != "reopening"

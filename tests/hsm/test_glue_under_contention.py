@@ -2,24 +2,26 @@
 
 import asyncio
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
-from core.errors import HsmGoneError, HsmRetryError, SealedError
+from core.errors import HsmError, HsmGoneError, HsmRetryError, SealedError
 from core.protocols import AeadInput, KeyKind, KeyUsage
 from pkcs11_glue import link
 from pkcs11_glue.handles import LiveKey
 from pkcs11_glue.hsm import Hsm
 
-ENCRYPT, OPEN_SESSION = 30, 12
+ENCRYPT, OPEN_SESSION, FIND_OBJECTS = 30, 12, 27
 
 
 async def test_a_key_unwrapped_in_an_epoch_that_ended_is_an_error(hsm):
     """It must not be used, not even by the caller that asked for it."""
-    fresh = LiveKey(key_id="k", kind=KeyKind.AES_256, usage=KeyUsage.ENCRYPT, epoch=hsm.status().epoch - 1, handle=1)
+    fresh = LiveKey(key_id="k", kind=KeyKind.AES_256, usage=KeyUsage.ENCRYPT, epoch=0, handle=1)
     with pytest.raises(HsmGoneError, match="re-opened meanwhile"):
         hsm._keep(fresh, drops=hsm._drops)
-    assert hsm.status().live_handles == 0
+    assert (await hsm.status()).live_handles == 0
 
 
 async def test_a_key_opened_while_the_appliance_is_sealed_is_destroyed(token):
@@ -30,7 +32,7 @@ async def test_a_key_opened_while_the_appliance_is_sealed_is_destroyed(token):
     hsm.drop_keys()
     with pytest.raises(SealedError, match="sealed while"):
         await encrypting
-    assert hsm.status().live_handles == 0
+    assert (await hsm.status()).live_handles == 0
     assert len(hsm._link.connection.operations.session.find({})) <= 4  # two token objects, the probe, one going
     await hsm.close()
 
@@ -57,7 +59,7 @@ async def test_the_watch_does_not_queue_behind_work(token, function_list, monkey
     calls = [asyncio.create_task(hsm.encrypt(key, [AeadInput(b"7 bytes")])) for _ in range(3)]
     await asyncio.sleep(0.4)
     assert ours == [1]
-    assert hsm.status().state == "ready"
+    assert (await hsm.status()).state == "ready"
     gate.set()
     assert len(await asyncio.gather(*calls)) == 3
     await hsm.close()
@@ -65,13 +67,41 @@ async def test_the_watch_does_not_queue_behind_work(token, function_list, monkey
 
 async def test_a_token_out_of_sessions_is_retry_and_not_reopened(token, function_list):
     hsm = await Hsm.open(token.settings(mode="pool", pool_size=2))
-    epoch = hsm.status().epoch
+    epoch = (await hsm.status()).epoch
     function_list.replace(OPEN_SESSION, lambda _: lambda *_: 0xB1)
     with pytest.raises(HsmRetryError, match="CKR_SESSION_COUNT"):
         await hsm.random(8)
     function_list.restore()
     assert len(await hsm.random(8)) == 8
-    assert hsm.status().epoch == epoch
+    assert (await hsm.status()).epoch == epoch
+    await hsm.close()
+
+
+async def test_status_disturbs_no_operation(token, function_list):
+    """Counting objects is a search, and an open search refuses everything else on its session."""
+    hsm = await Hsm.open(token.settings(mode="inline"))
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    epoch = (await hsm.status()).epoch
+    function_list.delay(FIND_OBJECTS, 0.02)
+    asking = asyncio.create_task(hsm.status())
+    while not asking.done():
+        await hsm.encrypt(key, [AeadInput(b"payload", b"")])
+        await asyncio.sleep(0)
+    assert (await asking).objects == 2
+    assert (await hsm.status()).epoch == epoch
+    await hsm.close()
+
+
+async def test_objects_made_on_threads_count_for_the_planned_reopening(token, monkeypatch):
+    monkeypatch.setattr(link, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(link, "MAX_CREATED", 40)
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=2))
+    epoch = (await hsm.status()).epoch
+    deadline = time.monotonic() + 5
+    while (await hsm.status()).epoch == epoch:
+        assert time.monotonic() < deadline
+        with suppress(HsmError):
+            await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     await hsm.close()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from core.errors import HsmConfigError
 from core.protocols import AeadInput, KeyKind, KeyUsage
+from pkcs11_glue.errors import PinRefusedError
 from pkcs11_glue.hsm import Hsm
 from pkcs11_glue.login import log_in
 from pkcs11_glue.module import Module
@@ -33,6 +34,21 @@ async def test_wrong_pin_is_tried_once(token, tmp_path, function_list):
     assert "0000000000" not in str(caught.value)
     # and the module is left so that the right one can be used
     await (await Hsm.open(token.settings())).close()
+
+
+async def test_a_pin_that_one_process_was_refused_is_tried_by_no_other(token, tmp_path, function_list):
+    """Workers start side by side, and are started again: three of them would lock a token that allows three tries."""
+    wrong, note = tmp_path / "wrong", tmp_path / "pin-refused"
+    wrong.write_text("0000000000")
+    logins = []
+    function_list.replace(LOGIN, lambda original: lambda *a: logins.append(1) or original(*a))
+    for _ in range(3):
+        with pytest.raises(PinRefusedError, match=r"CKR_PIN_INCORRECT.*mend the PIN, then restart"):
+            await Hsm.open(token.settings(pin=PinSource(file=wrong), pin_refused=note))
+    assert len(logins) == 1
+    note.unlink()  # the supervisor does so when the service is restarted
+    await (await Hsm.open(token.settings(pin_refused=note))).close()
+    assert not note.exists()
 
 
 async def test_a_missing_module_is_named(token, tmp_path):
@@ -61,7 +77,7 @@ async def test_a_missing_token_names_those_present(token):
 
 async def test_a_token_is_found_by_serial_and_refused_when_label_and_serial_disagree(token):
     hsm = await Hsm.open(token.settings())
-    serial = hsm.status().token_serial
+    serial = (await hsm.status()).token_serial
     await hsm.close()
     await (await Hsm.open(token.settings(token_label=None, token_serial=serial))).close()
     with pytest.raises(HsmConfigError, match="label 'mimir-test' and serial '00'"):
@@ -260,6 +276,7 @@ def test_provisioning_does_not_offer_escrow_to_a_cluster_that_declined(token):
     async def decline():
         hsm = await Hsm.open(token.settings())
         await hsm.discard_escrow_key()
+        await hsm.settle_escrow()
         await hsm.close()
 
     asyncio.run(decline())
@@ -319,7 +336,7 @@ def test_half_made_objects_are_swept_and_the_kek_survives(token):
 
     async def count():
         hsm = await Hsm.open(token.settings())
-        shown = hsm.status()
+        shown = await hsm.status()
         await hsm.close()
         return shown.objects
 

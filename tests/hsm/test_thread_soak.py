@@ -38,8 +38,8 @@ async def soak(token, seconds, tasks):
     async with asyncio.TaskGroup() as group:
         for number in range(tasks):
             group.create_task(worker(number))
-    assert hsm.status().state == "ready"
-    assert hsm.status().epoch == 1
+    assert (await hsm.status()).state == "ready"
+    assert (await hsm.status()).epoch == 1
     await hsm.close()
     return rounds
 

@@ -74,6 +74,9 @@ class SoftwareHsm:
     def set_sealing_key(self, key: WrappedKey) -> None:
         self.sealing_key = key
 
+    def expect_escrow(self, escrow_id: str) -> None:
+        self.expected_escrow = escrow_id
+
     def drop_keys(self) -> None:
         self._loaded.clear()
         self.sealing_key = None

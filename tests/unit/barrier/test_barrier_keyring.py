@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barrier.keyring import OVERHEAD, Keyring, UnknownTermError
+from barrier.recovery import RecoveryCheck
+from barrier.unseal import _Given
 from core.errors import IntegrityError
 from core.secret import Secret
 
@@ -99,3 +101,8 @@ def test_no_key_in_any_repr() -> None:
     keyring = fixed_keyring()
     assert str(KEY) not in f"{keyring!r} {keyring._terms!r} {keyring.to_secret()!r}"
     assert "AAEC" not in repr(keyring._terms)
+
+
+def test_no_share_and_no_check_key_in_any_repr() -> None:
+    assert "kkkk" not in repr(RecoveryCheck(b"kkkk", b"mmmm"))
+    assert "ssss" not in repr(_Given("nonce", [b"ssss"]))
