@@ -1,5 +1,6 @@
 """Errors as HTTP sees them: the one place that knows status codes."""
 
+import time
 import traceback
 
 import msgspec
@@ -49,6 +50,9 @@ _DEFAULTS: dict[type[MimirError], str] = {
 # The caller never learns which of several reasons it was (Vault's text, word for word).
 _SAME_FOR_ALL = (PermissionDeniedError, SealedError, NotInitializedError)
 
+_RETELL = 60.0  # seconds
+_told: dict[type[OperatorError], float] = {}  # when each kind was last written to the log
+
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger("mimir.pipeline")
 
@@ -74,13 +78,26 @@ def error_reply(error: BaseException, *, request_id: str) -> WireReply:
 
 
 def log_fault(error: BaseException, *, request_id: str) -> None:
-    """Write down a fault of ours: where it happened, and no value of any variable or message."""
+    """Write down a fault of ours: where it happened, and no value of any variable or message.
+
+    Of what the operator must mend, once a minute: every request fails of it.
+    """
+    if isinstance(error, OperatorError):
+        _tell_operator(error, request_id)
     if status_of(error) != 500:
         return
     if isinstance(error, MimirError):
         _log.error("integrity fault", request_id=request_id, sentence=error.sentence)
     else:
         _log.error("internal error", request_id=request_id, trace=_trace(error))
+
+
+def _tell_operator(error: OperatorError, request_id: str) -> None:
+    kind, now = type(error), time.monotonic()
+    if isinstance(error, SealedError | NotInitializedError) or now - _told.get(kind, -_RETELL) < _RETELL:
+        return
+    _told[kind] = now
+    _log.error("requests are refused", request_id=request_id, reason=error.sentence)
 
 
 def _trace(error: BaseException) -> str:
