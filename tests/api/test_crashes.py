@@ -110,6 +110,7 @@ def kill_a_worker(server: Appliance, dice: random.Random) -> None:
         os.kill(dice.choice(pids), signal.SIGKILL)
 
 
+@pytest.mark.timeout(300)  # about 60 s on two idle cores
 def test_a_hundred_kills_lose_nothing(make_appliance: Callable[..., Appliance]) -> None:
     server = make_appliance()
     start_all_workers(server)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
 import ssl
@@ -100,13 +100,12 @@ def test_old_tls_and_plain_http_get_no_answer(tls: TlsAppliance) -> None:
     context = ssl.create_default_context(cafile=tls.ca_file)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(("127.0.0.1", tls.port), timeout=10) as plain:
-        assert context.wrap_socket(plain, server_hostname="127.0.0.1").version() == "TLSv1.2"
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            assert wrapped.version() == "TLSv1.2"
     with socket.create_connection(("127.0.0.1", tls.port), timeout=10) as plain:
         plain.sendall(b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n")
-        try:
+        with contextlib.suppress(ConnectionError):
             assert not plain.recv(100).startswith(b"HTTP/")
-        except ConnectionError:
-            pass
 
 
 def test_sighup_takes_a_new_certificate_and_keeps_serving(tls: TlsAppliance, tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_sighup_takes_a_new_certificate_and_keeps_serving(tls: TlsAppliance, tmp
     before = tls.certificate()
     make_dev_certificates(tmp_path, host="127.0.0.1")
     for name in ("ca.pem", "server-key.pem", "server.pem"):
-        os.replace(tmp_path / name, tls.ca_file.parent / name)
+        (tmp_path / name).replace(tls.ca_file.parent / name)
     assert tls.certificate() == before
     tls.process.send_signal(signal.SIGHUP)
     wanted = (tls.ca_file.parent / "server.pem").read_text().strip().split("-----END")[0]
@@ -196,6 +195,8 @@ class Caller(threading.Thread):
                 connection.close()
                 connection = None
                 time.sleep(0.01)
+        if connection is not None:
+            connection.close()
 
     def call(self, connection: http.client.HTTPConnection, name: str) -> bool:
         """Whether the connection is of further use."""
@@ -203,6 +204,7 @@ class Caller(threading.Thread):
             connection.request("POST", f"/v1/transit/keys/{name}", "{}", {"X-Vault-Token": self.token})
             reply = connection.getresponse()
         except (OSError, http.client.HTTPException):
+            connection.close()
             self.unanswered.append(name)  # refused, or a kept connection that the server closed before it read
             return False
         try:

@@ -33,7 +33,14 @@ class Terminal:
 
     def run(self, command: list[str], *, given: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, input=given, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            command,
+            input=given,
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         assert done.returncode == code, (command, done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr

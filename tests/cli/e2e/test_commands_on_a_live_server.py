@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +209,6 @@ def test_a_reader_that_goes_away_is_no_error(user: Terminal) -> None:
 
 
 def test_the_program_is_the_one_that_is_installed(user: Terminal) -> None:
-    done = subprocess.run([user.home / "bin" / "mimir", "--help"], env=user.environment, capture_output=True, text=True)
+    done = user.run(["mimir", "--help"])
     for word in ("transit", "operator", "hsm", "secrets", "completion"):
         assert word in done.stdout

@@ -34,7 +34,16 @@ def made(anyone: Terminal) -> dict[str, Any]:
     """What `mimir operator init` printed, once."""
     if not _MADE:
         assert anyone.mimir("status", code=2).stdout
-        words = ("--recovery-shares", "3", "--recovery-threshold", "2", "--escrow-shares", "4", "--escrow-threshold", "2")
+        words = (
+            "--recovery-shares",
+            "3",
+            "--recovery-threshold",
+            "2",
+            "--escrow-shares",
+            "4",
+            "--escrow-threshold",
+            "2",
+        )
         _MADE.update(json.loads(anyone.out("operator", "init", *words, "-o", "json")))
     return _MADE
 
