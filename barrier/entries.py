@@ -3,7 +3,8 @@
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import TextClause, bindparam, delete, insert, select, text, update
+from sqlalchemy import LargeBinary, TextClause, bindparam, delete, insert, select, text, update
+from sqlalchemy import cast as sql_cast
 
 from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
@@ -15,7 +16,8 @@ from core.protocols import Entry
 
 _DOMAIN = b"mimir entry 1\0"
 
-_LOAD = select(entries.c.revision, entries.c.sealed).where(entries.c.path == bindparam("path_"))
+# the cast: SQLite gives what was put there, which a stranger may have made text
+_LOAD = select(entries.c.revision, sql_cast(entries.c.sealed, LargeBinary)).where(entries.c.path == bindparam("path_"))
 _REVISION = select(entries.c.revision).where(entries.c.path == bindparam("path_"))
 _INSERT = insert(entries)
 _UPDATE = (

@@ -5,7 +5,8 @@ The columns are authenticated together with the body: whoever edits an expiry or
 
 from typing import Any, cast
 
-from sqlalchemy import Select, bindparam, delete, insert, select, update
+from sqlalchemy import LargeBinary, Select, bindparam, delete, insert, select, update
+from sqlalchemy import cast as sql_cast
 
 from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
@@ -18,7 +19,9 @@ from core.protocols import Record
 _DOMAIN = b"mimir record 1\0"
 
 _C = records.c
-_ROW = (_C.kind, _C.record_id, _C.expires_at, _C.parent, _C.alias, _C.revision, _C.sealed)
+# the cast: SQLite gives what was put there, which a stranger may have made text
+_SEALED = sql_cast(_C.sealed, LargeBinary)
+_ROW = (_C.kind, _C.record_id, _C.expires_at, _C.parent, _C.alias, _C.revision, _SEALED)
 _OF_KIND = select(*_ROW).where(_C.kind == bindparam("kind_"))
 _BY_ID = _OF_KIND.where(_C.record_id == bindparam("id_"))
 _BY_ALIAS = _OF_KIND.where(_C.alias == bindparam("alias_"), _C.alias != "")

@@ -21,7 +21,7 @@ _ROWS = {
     "State": "state",
     "Module": "module",
     "Token": "token_label",
-    "Serial": "serial",
+    "Serial": "token_serial",
     "Mode": "mode",
     "Latency (µs)": "latency_us",
     "KEK": "kek_ids",

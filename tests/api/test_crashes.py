@@ -35,6 +35,7 @@ class Writer(threading.Thread):
         self.ciphertexts: list[tuple[str, str]] = []
         self.stopping = threading.Event()
         self.unexpected: list[str] = []
+        self.last_refusal = ""
 
     def run(self) -> None:
         count = 0
@@ -63,9 +64,11 @@ class Writer(threading.Thread):
             text = reply.read()
             if reply.status in (200, 204):
                 return json.loads(text) if text else {"data": None}
+            self.last_refusal = f"{path}: {reply.status} {text[:200]!r}"
             if reply.status != 503:
                 self.unexpected.append(f"{path}: {reply.status} {text[:200]!r}")
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as exc:
+            self.last_refusal = f"{path}: {exc!r}"
             time.sleep(0.01)
         finally:
             with contextlib.suppress(OSError):
@@ -73,7 +76,7 @@ class Writer(threading.Thread):
         return None
 
 
-def wait_for_a_write(writers: list[Writer]) -> None:
+def wait_for_a_write(server: Appliance, writers: list[Writer]) -> None:
     """Until one more is acknowledged: a service that only starts has nothing to lose."""
 
     def count() -> int:
@@ -81,12 +84,36 @@ def wait_for_a_write(writers: list[Writer]) -> None:
 
     before, deadline = count(), time.monotonic() + 30
     while count() == before:
-        assert time.monotonic() < deadline, "the service did not come back"
+        if time.monotonic() > deadline:
+            seen = [writer.last_refusal for writer in writers]
+            raise AssertionError(f"the service did not come back: {seen}\n{server.log[-3000:]}")
         time.sleep(0.002)
 
 
+def start_all_workers(server: Appliance) -> None:
+    """Until all of them serve: a worker that dies before, again and again, ends the start instead of being replaced."""
+    server.log_path.unlink(missing_ok=True)
+    server.start()
+    deadline = time.monotonic() + 60
+    while "ready on" not in server.log:
+        assert time.monotonic() < deadline, server.log
+        time.sleep(0.02)
+
+
+def kill_a_worker(server: Appliance, dice: random.Random) -> None:
+    """One that runs; that which wrote last may be gone, with the other one not back yet."""
+    deadline = time.monotonic() + 30
+    while not (pids := server.worker_pids()):
+        assert time.monotonic() < deadline, server.log[-3000:]
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(dice.choice(pids), signal.SIGKILL)
+
+
+@pytest.mark.timeout(300)  # about 60 s on two idle cores
 def test_a_hundred_kills_lose_nothing(make_appliance: Callable[..., Appliance]) -> None:
-    server = make_appliance().start()
+    server = make_appliance()
+    start_all_workers(server)
     token = server.root_token
     server.client().sys.enable_secrets_engine("transit")
     writers = [Writer(server, n, token) for n in range(4)]
@@ -94,14 +121,13 @@ def test_a_hundred_kills_lose_nothing(make_appliance: Callable[..., Appliance]) 
         writer.start()
     dice = random.Random(20261122)  # noqa: S311 - where to strike, not a key
     for round_number in range(1, ROUNDS + 1):
-        wait_for_a_write(writers)
+        wait_for_a_write(server, writers)
         time.sleep(dice.uniform(0.0, 0.05))
         if round_number % WHOLE_SERVICE_EVERY == 0:
             server.kill()
-            server.start()
+            start_all_workers(server)
         else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(dice.choice(server.worker_pids()), signal.SIGKILL)
+            kill_a_worker(server, dice)
     for writer in writers:
         writer.stopping.set()
     for writer in writers:

@@ -13,7 +13,6 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ class Appliance:
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
-    before_exec: Callable[[], None] | None = None  # runs in the child: resource limits
+    wrapper: tuple[str, ...] = ()  # a program that changes what the server may do, and becomes it
 
     writes_init_file = True
 
@@ -97,7 +96,7 @@ class Appliance:
     def launch(self) -> None:
         """Start the process without waiting for it."""
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "client", *self.arguments()]
+        command = [*self.wrapper, sys.executable, "-m", "client", *self.arguments()]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -107,7 +106,6 @@ class Appliance:
                 env=clean_environment() | self.env,
                 cwd=ROOT,
                 start_new_session=True,
-                preexec_fn=self.before_exec,
             )
 
     def arguments(self) -> list[str]:
