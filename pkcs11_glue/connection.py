@@ -31,6 +31,7 @@ class Connection:
     proven: frozenset[KeyKind]
     mechanisms: list[MechanismStatus]
     latency_us: float
+    thread_hop_us: float
 
     @property
     def active_kek(self) -> Kek:
@@ -110,6 +111,7 @@ def _examine(login: Login) -> Connection:
         proven=proven,
         mechanisms=probe.mechanism_statuses(module.mechanisms(login.token.slot), proven),
         latency_us=probe.measure_latency(operations),
+        thread_hop_us=probe.measure_thread_hop(),
     )
 
 

@@ -26,7 +26,8 @@ from pkcs11_glue.settings import HsmSettings
 
 T = TypeVar("T")
 
-INLINE_BELOW_US = 50.0  # a thread hop costs about as much
+INLINE_BELOW_US = 50.0  # a thread hop costs about as much on an idle machine
+INLINE_BELOW_HOPS = 2.0  # on a busy one both take longer: a local token must not be taken for a slow one then
 POOL_ABOVE_US = 200.0  # hysteresis: a busy machine is not a slow HSM
 WATCH_SECONDS = 1.0
 WATCH_TIMEOUT = 5.0  # a network HSM that does not answer a question about its token for so long is gone
@@ -68,7 +69,7 @@ class HsmLink:
         self._pool = SessionPool(self._module, slot, size=self.settings.pool_size, prepare=connection.prepare)
         self._sentry = SessionPool(self._module, slot, size=1, prepare=connection.prepare)
         mode = self.settings.mode
-        self.inline = mode == "inline" or (mode == "auto" and connection.latency_us < INLINE_BELOW_US)
+        self.inline = mode == "inline" or (mode == "auto" and _is_quick(connection))
         self.state, self.reason = "ready", ""
 
     @property
@@ -242,7 +243,7 @@ class HsmLink:
         connection.latency_us = min(self._latencies)
         if self.inline and connection.latency_us > POOL_ABOVE_US:
             self.inline = False
-        elif not self.inline and connection.latency_us < INLINE_BELOW_US:
+        elif not self.inline and _is_quick(connection):
             self.inline = True
 
     # --- end ------------------------------------------------------------------------------------------------------
@@ -261,3 +262,7 @@ class HsmLink:
             log.error("a call into the hsm has not returned; the module is left as it is")
             return
         await asyncio.to_thread(self._module.finalize)
+
+
+def _is_quick(connection: Connection) -> bool:
+    return connection.latency_us < max(INLINE_BELOW_US, INLINE_BELOW_HOPS * connection.thread_hop_us)

@@ -6,6 +6,7 @@ software. That takes some milliseconds in SoftHSM. RSA keys take too long to gen
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from cryptography.hazmat.primitives import hashes, hmac
@@ -99,6 +100,17 @@ def measure_latency(operations: Operations) -> float:
         start = time.perf_counter()
         operations.is_healthy()
         samples.append(time.perf_counter() - start)
+    return min(samples) * 1e6
+
+
+def measure_thread_hop() -> float:
+    """Microseconds to have nothing done on a thread: what a call costs more that does not run inline."""
+    samples = []
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(_LATENCY_SAMPLES):
+            start = time.perf_counter()
+            thread.submit(bool).result()
+            samples.append(time.perf_counter() - start)
     return min(samples) * 1e6
 
 
