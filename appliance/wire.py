@@ -1,12 +1,12 @@
 """What passes between the HTTP listener and the request pipeline, and what a worker asks of its application."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(slots=True)
-class WireRequest:
+
+class WireRequest(msgspec.Struct):
     """One complete HTTP request, its body read, nothing in it trusted yet."""
 
     method: str  # GET POST PUT PATCH DELETE LIST SCAN HEAD OPTIONS, or any other token the parser knows
@@ -19,15 +19,20 @@ class WireRequest:
     tls_peer: bytes | None  # the client's certificate, DER
     secure: bool  # came over TLS
 
+    def __repr__(self) -> str:
+        return f"WireRequest({self.method}, {len(self.body)} bytes)"  # tokens and plaintexts are in the rest
 
-@dataclass(slots=True)
-class WireReply:
+
+class WireReply(msgspec.Struct):
     """One HTTP response."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"WireReply({self.status}, {len(self.body)} bytes)"
 
 
 class Application(Protocol):

@@ -21,6 +21,10 @@ _CLOSING_TRIES = 20  # at seal, for 20 ms, while another worker has the file
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN, errno.EINTR})  # the descriptor stays good
 
 
+_REQUEST, _RESPONSE = True, False
+_Record = tuple[bool, float, AuditRequest, AuditAuth | None, AuditResponse | None, str]
+
+
 class DeviceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A device as the audit table holds it, sealed: the key is in it."""
 
@@ -50,6 +54,7 @@ class FileDevice:
         self._file = AppendFile(options)
         self._writer = writer
         self._chain = new_chain(writer)
+        self._fresh: list[_Record] = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
         self._monotonic = monotonic
@@ -60,25 +65,48 @@ class FileDevice:
     @property
     def pending(self) -> bool:
         """Whether records wait to be written."""
-        return bool(self._backlog)
+        return bool(self._fresh or self._backlog)
 
     def add_request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bool:
         """Buffer a request record; False when there is no room."""
-        return self._keep(self._format.request(now, request, auth, error))
+        return self._take((_REQUEST, now, request, auth, None, error))
 
     def add_response(
         self, now: float, request: AuditRequest, auth: AuditAuth | None, response: AuditResponse | None, error: str
     ) -> bool:
         """Buffer a response record; False when there is no room."""
-        return self._keep(self._format.response(now, request, auth, response, error))
+        return self._take((_RESPONSE, now, request, auth, response, error))
 
-    def _keep(self, line: bytes) -> bool:
-        if self._backlog and self._backlog_bytes + len(line) > BACKLOG_BYTES:
+    def _take(self, record: _Record) -> bool:
+        """Records of this turn are formatted together when they are written: what runs in a row runs twice as fast.
+
+        While the device is down they are formatted at once, since then their size decides.
+        """
+        if not self._backlog:
+            self._fresh.append(record)
+            return True
+        self._format_fresh()
+        line = self._line(record)
+        if self._backlog_bytes + len(line) > BACKLOG_BYTES:
             self.lost += 1
             return False
-        self._backlog.append(self._prefix + line)
-        self._backlog_bytes += len(self._prefix) + len(line)
+        self._keep(line)
         return True
+
+    def _format_fresh(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for record in fresh:
+            self._keep(self._line(record))
+
+    def _line(self, record: _Record) -> bytes:
+        kind, now, request, auth, response, error = record
+        if kind is _REQUEST:
+            return self._prefix + self._format.request(now, request, auth, error)
+        return self._prefix + self._format.response(now, request, auth, response, error)
+
+    def _keep(self, line: bytes) -> None:
+        self._backlog.append(line)
+        self._backlog_bytes += len(line)
 
     def open(self, *, make_directory: bool = False) -> None:
         """Open the file now, so that a fault shows. Raises OSError."""
@@ -86,6 +114,7 @@ class FileDevice:
 
     def write(self) -> None:
         """Append everything that is buffered with one system call. Raises OSError; FileBusyError: ask again soon."""
+        self._format_fresh()
         self._make_ready()
         self._file.lock()
         try:
@@ -132,7 +161,7 @@ class FileDevice:
 
     def close(self) -> None:
         """Write what is left, if that is possible, and let go."""
-        for _ in range(_CLOSING_TRIES if self._backlog else 0):
+        for _ in range(_CLOSING_TRIES if self.pending else 0):
             try:
                 self.write()
             except FileBusyError:

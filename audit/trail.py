@@ -137,7 +137,7 @@ class AuditTrail:
         Raises InvalidRequestError: path in use, unknown type, bad options, or a file that cannot be written.
         """
         if type != "file":
-            raise InvalidRequestError(f'unknown backend type: "{type}"; the audit device type is "file"')
+            raise InvalidRequestError('unknown backend type; the type of an audit device is "file"')
         record = DeviceRecord(
             path=_clean_path(path),
             type=type,

@@ -6,14 +6,15 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from barrier.connection import InlineStatements, OwnTransaction, Statements
+from barrier.schema_version import SCHEMA
 from barrier.store_errors import (
     CANNOT_OPEN,
     DRIVER_ERRORS,
@@ -23,8 +24,11 @@ from barrier.store_errors import (
     is_unknown_outcome,
     store_error,
 )
-from barrier.tables import SCHEMA, schema_version
+from barrier.tables import schema_version
 from core.errors import ConfigError, MimirError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 Work = Callable[[Statements], Awaitable[T]]
@@ -32,6 +36,8 @@ Work = Callable[[Statements], Awaitable[T]]
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
 POOL_SIZE = 5
+
+_ASYNCIO = "sqlalchemy.ext.asyncio"  # brings the whole ORM along, so it is imported by whom it serves
 
 
 class WriteConflictError(MimirError):
@@ -49,7 +55,8 @@ class Database:
         parsed = parse_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._patience = patience
-        self._engine = make_engine(parsed, patience=patience)
+        self._url = parsed
+        self._engine = None if self.is_sqlite else make_engine(parsed, patience=patience)
         self._reader = make_inline_engine(parsed, patience=0) if self.is_sqlite else None
         self._writer = make_inline_engine(parsed, patience=patience) if self.is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
@@ -61,7 +68,8 @@ class Database:
         """Finish the transactions and scans under way and close every connection."""
         while self._under_way:
             await asyncio.wait(self._under_way)
-        await self._engine.dispose()
+        if self._engine is not None:
+            await self._engine.dispose()
         for engine in (self._reader, self._writer):
             if engine is not None:
                 engine.dispose()
@@ -94,8 +102,16 @@ class Database:
         return await asyncio.shield(task)
 
     async def _read(self, work: Work[T]) -> T:
-        async with self._engine.connect() as connection:
+        async with (await self._waiting_engine()).connect() as connection:
             return await work(connection)
+
+    async def _waiting_engine(self) -> "AsyncEngine":
+        """The engine that waits without holding up the event loop; on SQLite few processes ever need it."""
+        if self._engine is None:
+            await asyncio.to_thread(import_module, _ASYNCIO)  # takes a tenth of a second
+        if self._engine is None:
+            self._engine = make_engine(self._url, patience=self._patience)
+        return self._engine
 
     async def _read_inline(self, work: Work[T]) -> T:
         if self._reader is None:
@@ -141,7 +157,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def _transaction_connection(self) -> AsyncIterator[OwnTransaction]:
         if self._writer is None:
-            async with self._engine.connect() as connection:
+            async with (await self._waiting_engine()).connect() as connection:
                 yield connection
         else:
             with self._writer.connect() as inline:
@@ -197,8 +213,10 @@ def parse_url(url: str) -> URL:
     raise ConfigError("the storage URL must be sqlite:///path or postgresql://user@host/name")
 
 
-def make_engine(url: URL, *, patience: float) -> AsyncEngine:
+def make_engine(url: URL, *, patience: float) -> "AsyncEngine":
     """An engine whose connections are in autocommit mode and whose errors hide parameters."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     options: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
         "hide_parameters": True,

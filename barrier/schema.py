@@ -2,15 +2,13 @@
 
 import asyncio
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from barrier.database import check_schema_version, create_sqlite_file, make_engine, parse_url
+from barrier.schema_version import SCHEMA
 from barrier.store_errors import DRIVER_ERRORS, store_error
-from barrier.tables import SCHEMA
+from barrier.tables import schema_version
 
 # any constant that no other program on the server is likely to use
 _ADVISORY_LOCK = 0x6D696D6972
@@ -52,11 +50,24 @@ async def _upgrade_locked(connection: AsyncConnection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = _found_version(connection)
     if found == SCHEMA:
         return
     if found is not None and found > SCHEMA:
         check_schema_version(found)
+    _run_migrations(connection)
+
+
+def _found_version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(schema_version.name):
+        return None
+    return connection.execute(select(schema_version.c.version_num)).scalar_one_or_none()
+
+
+def _run_migrations(connection: Connection) -> None:
+    from alembic import command  # late: most starts find the schema as it should be
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "barrier:migrations")
     config.attributes["connection"] = connection

@@ -1,5 +1,7 @@
 """The command tree's root."""
 
+import click
+
 from client.framework import group
 
 _SUMMARY = """\b
@@ -42,4 +44,20 @@ cli = group(
         "mimir transit key create customer-data --type aes256-gcm96",
         "mimir -o json token lookup",
     ),
+)
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from client.commands.version import installed_version
+        from client.output import write_line
+
+        write_line(f"mimir {installed_version()}")
+        ctx.exit()
+
+
+cli.params.append(
+    click.Option(
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="As `version`."
+    )
 )

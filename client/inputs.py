@@ -50,6 +50,17 @@ class Inputs:
             raise LocalError(f"the {what} is empty")
         return word
 
+    def hidden(self, prompt: str, *, what: str) -> str:
+        """One word, asked for at the terminal without an echo; where none is, standard input holds it."""
+        if sys.stdin is None or not sys.stdin.isatty():
+            return self.text("-", what=what)
+        import click
+
+        word = str(click.prompt(prompt, hide_input=True, err=True)).strip()
+        if not word:
+            raise LocalError(f"no {what} was given")
+        return word
+
     def pairs(self, arguments: Sequence[str]) -> dict[str, Any]:
         r"""A body from `key=value`, `key=@file`, `key=-`, `@file.json` and `-` (a JSON object).
 

@@ -1,9 +1,10 @@
-"""What travels between the request pipeline and an engine."""
+"""What travels between the request pipeline and an engine: structs, since several are made for each request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 
 class Operation(Enum):
@@ -18,48 +19,51 @@ class Operation(Enum):
     SCAN = "scan"
     HELP = "help"
 
+    def __init__(self, word: str) -> None:
+        self.word = word  # as `value`, which costs a call in Python
+
     # the default hashes the name in Python code on every dictionary look-up
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who a token speaks for, as an engine may know it: names, never the token itself."""
 
     accessor: str
     display_name: str
     policies: tuple[str, ...]
     entity_id: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     is_root: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, kw_only=True):
     """One request as an engine sees it: its own path, and nothing of HTTP."""
 
     request_id: str
     operation: Operation
     mount_path: str  # "transit/", without a namespace
     path: str  # below the mount, without a leading slash; a trailing one is kept: "keys/orders"
-    params: Mapping[str, str] = field(default_factory=dict)  # what the route's pattern captured
-    query: Mapping[str, str] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)  # the JSON body as it came; handlers get it typed
+    params: Mapping[str, str] = msgspec.field(default_factory=dict)  # what the route's pattern captured
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)
+    data: dict[str, Any] = msgspec.field(default_factory=dict)  # the JSON body as it came; handlers get it typed
     caller: Caller | None = None
     namespace: str = ""
     client_address: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)  # case-insensitive
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # case-insensitive
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.request_id}, {self.operation.word} {self.mount_path}…)"  # no values
 
 
-@dataclass(slots=True, kw_only=True)
-class AuthGrant:
+class AuthGrant(msgspec.Struct, kw_only=True):
     """A login or token creation that the pipeline answers as Vault's `auth` block."""
 
     client_token: str
     accessor: str
     policies: list[str]
     token_policies: list[str]
-    identity_policies: list[str] = field(default_factory=list)
+    identity_policies: list[str] = msgspec.field(default_factory=list)
     metadata: dict[str, str] | None = None
     lease_duration: int = 0  # seconds
     renewable: bool = False
@@ -68,9 +72,11 @@ class AuthGrant:
     orphan: bool = True
     num_uses: int = 0
 
+    def __repr__(self) -> str:
+        return f"AuthGrant({self.accessor})"
 
-@dataclass(slots=True, kw_only=True)
-class LeaseGrant:
+
+class LeaseGrant(msgspec.Struct, kw_only=True):
     """A secret with a lifetime; the lease id is given when the lease is stored."""
 
     lease_id: str = ""
@@ -78,16 +84,14 @@ class LeaseGrant:
     renewable: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class RawBody:
+class RawBody(msgspec.Struct, kw_only=True):
     """An answer outside Vault's envelope: a CRL, a PEM file, `sys/health`."""
 
     body: bytes
     content_type: str = "application/json"
 
 
-@dataclass(slots=True, kw_only=True)
-class Response:
+class Response(msgspec.Struct, kw_only=True):
     """What an engine answers. Without data, auth, raw body and warnings it becomes 204."""
 
     data: dict[str, Any] | None = None
@@ -97,6 +101,9 @@ class Response:
     status: int | None = None  # only where Vault's API asks for one that does not follow from the rest
     raw: RawBody | None = None
     repeat_data: bool = False  # sys/mounts and its kin repeat the members of `data` at top level
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"  # it may hold what was decrypted
 
 
 NO_CONTENT = Response()

@@ -10,7 +10,7 @@ from pkcs11.constants import Attribute
 from core.errors import CiphertextError, HsmConfigError, HsmError, KeyPolicyError, SealedError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
 from core.secret import Secret
-from pkcs11_glue import escrow, keys, sealed, status
+from pkcs11_glue import escrow, keys, sealed, status, turn
 from pkcs11_glue.connection import Connection, connect
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import gone
@@ -43,6 +43,7 @@ class Hsm:
         self._expected_escrow: str | None = None  # None: no cluster is open, so nothing is known
         self._destroying: set[asyncio.Future[None]] = set()
         self._link = HsmLink(settings, module, connection, on_epoch=self._handles.start_epoch)
+        self._turn = turn.HsmTurn(self._handles, self._link)
 
     @classmethod
     async def open(cls, settings: HsmSettings) -> "Hsm":
@@ -203,6 +204,8 @@ class Hsm:
             (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
         ):
             operations = self._link.connection.operations
+            if len(items) <= turn.MOST_ITEMS:
+                return await self._turn.encrypt(live, items)
             try:
                 return operations.encrypt(live.handle, items)
             except CryptokiError as exc:
@@ -218,6 +221,8 @@ class Hsm:
             (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
         ):
             operations = self._link.connection.operations
+            if len(items) <= turn.MOST_ITEMS:
+                return await self._turn.decrypt(live, items)
             try:
                 return operations.decrypt(live.handle, items)
             except CryptokiError as exc:

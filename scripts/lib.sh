@@ -57,14 +57,24 @@ fingerprint() {
 }
 
 # python_environment run|dev: .venv in the checkout with exactly what the lock file names. One made for development
-# holds all that running needs and is not taken back.
+# holds all that running needs and is not taken back. One script at a time makes it; the others wait.
 python_environment() {
+    (
+        flock 9
+        make_python_environment "$1" 9>&-
+    ) 9>"$ROOT/.venv.lock"
+}
+
+make_python_environment() {
     local kind=$1 lock stamp=$VENV/.stamp
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is too old: Mimir needs 3.11 or newer"
     if [ -f "$stamp" ] && grep -q '^dev ' "$stamp"; then kind=dev; fi
     lock=requirements.lock
     if [ "$kind" = dev ]; then lock=requirements-dev.lock; fi
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then return 0; fi
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$kind $(fingerprint "$lock")" ]; then
+        compile_sources
+        return 0
+    fi
 
     say "making the Python environment in .venv from $lock"
     rm -f "$stamp"
@@ -73,6 +83,16 @@ python_environment() {
         --require-hashes --only-binary :all: -r "$ROOT/$lock" ||
         die "pip could not install $lock: mend what it says above (it needs a package index), then run this again"
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
-        --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT"
+        --no-deps --no-build-isolation --config-settings editable_mode=compat -e "$ROOT" ||
+        die "pip could not install this checkout in .venv: mend what it says above, then run this again"
+    compile_sources
     printf '%s %s\n' "$kind" "$(fingerprint "$lock")" >"$stamp"
+}
+
+# compile_sources: write the byte code that Python may not or cannot write itself (PYTHONDONTWRITEBYTECODE, another user,
+# a read-only tree). Without it every process compiles every module at every start.
+compile_sources() {
+    local package folders=()
+    for package in "$ROOT"/*/__init__.py; do folders+=("$(dirname "$package")"); done
+    "$VENV/bin/python" -m compileall -q "${folders[@]}" || warn "not all byte code could be written; starts are slower"
 }

@@ -42,5 +42,5 @@ def key_type(name: str) -> KeyType:
     """The row of a type that is asked for. Raises InvalidRequestError that names those there are."""
     row = _TABLE.get(name)
     if row is None:
-        raise InvalidRequestError(f"unknown key type {name[:64]!r}; the types are: {', '.join(_TABLE)}")
+        raise InvalidRequestError(f"unknown key type; the types are: {', '.join(_TABLE)}")
     return row

@@ -184,8 +184,7 @@ class TransitRoutes:
     async def _encrypt(self, request: Request, body: DataBody) -> Response:
         name = self._known_name(request)
         if body.batch_input is None:
-            [answer] = await self._engine.encrypt(name, [_to_encrypt(body)])
-            return Response(data=_show_ciphertext(_or_raise(answer)))
+            return Response(data=_show_ciphertext(await self._engine.encrypt_one(name, _to_encrypt(body))))
 
         check_batch(body.batch_input, needs="plaintext", purpose="encrypt")
         answers = await run_batch(body.batch_input, _to_encrypt, lambda items: self._engine.encrypt(name, items))
@@ -200,8 +199,7 @@ class TransitRoutes:
     async def _decrypt(self, request: Request, body: DataBody) -> Response:
         name = self._known_name(request)
         if body.batch_input is None:
-            [answer] = await self._engine.decrypt(name, [_to_decrypt(body)])
-            return Response(data=_show_plaintext(_or_raise(answer)))
+            return Response(data=_show_plaintext(await self._engine.decrypt_one(name, _to_decrypt(body))))
 
         check_batch(body.batch_input, needs="ciphertext", purpose="decrypt")
         answers = await run_batch(body.batch_input, _to_decrypt, lambda items: self._engine.decrypt(name, items))

@@ -1,17 +1,14 @@
 """A request to the appliance's own engines (auth/token, sys), which may know more of the caller than engines do."""
 
-from dataclasses import dataclass, field
-
 from appliance.access.acl import Acl
 from appliance.access.tokens import TokenEntry
 from core.requests import Request
 
 
-@dataclass(slots=True, kw_only=True)
-class AccessRequest(Request):
+class AccessRequest(Request, kw_only=True):
     """With the caller's token, its entry as the request was admitted, and its access list."""
 
-    token: str = field(repr=False)
+    token: str
     entry: TokenEntry
     acl: Acl
 

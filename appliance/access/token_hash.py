@@ -1,6 +1,7 @@
 """Tokens as the store knows them: by a keyed hash only."""
 
 import hashlib
+import re
 from collections.abc import Callable
 
 from core.ids import random_base62
@@ -11,6 +12,7 @@ MAX_TOKEN = 256  # characters
 _RANDOM = 24  # base62: 142 bits
 
 _BLOCK = 64  # bytes of a SHA-256 block
+_IN_TEXT = re.compile(r"hv[bs]\.[A-Za-z0-9_-]+")
 
 
 def new_token() -> str:
@@ -60,3 +62,8 @@ class TokenHasher:
 def is_possible(token: str) -> bool:
     """Whether it can be a token at all; spares the hash and the store what is not."""
     return 0 < len(token) <= MAX_TOKEN and token.isascii()
+
+
+def without_tokens(path: str) -> str:
+    """The path as it may be shown: old clients put a token into it ("auth/token/lookup/hvs.…")."""
+    return _IN_TEXT.sub("(token)", path) if "hv" in path else path

@@ -112,7 +112,7 @@ class _TokenEngine:
         return await self._create_common(as_access_request(request), body, orphan=True)
 
     async def _create_common(self, request: AccessRequest, body: CreateBody, *, orphan: bool) -> Response:
-        path = request.mount_path + request.path
+        path = (request.mount_path + request.path).rstrip("/")
         is_sudo = request.acl.allows(path, "sudo")
         spec = child_spec(body, request.entry, path=path, is_sudo=is_sudo, orphan=orphan)
         token, entry = await self._tokens.create(spec, parent=request.entry, orphan=orphan)

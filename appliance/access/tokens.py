@@ -29,6 +29,7 @@ _SALT = "core/token-salt"
 _BATCH = 200  # records deleted by one transaction
 _INLINE = 1000  # descendants that a caller waits for; more are left to the housekeeper
 _ATTEMPTS = 10  # at a record that others write too
+_RECENT = 10_000
 _PAGE = 1000
 
 
@@ -104,6 +105,7 @@ class TokenStore:
         self._max_ttl = max_ttl
         self._cache = storage.record_cache(KIND, _decode, capacity=10_000)
         self._hasher: TokenHasher | None = None
+        self._recent: dict[str, str] = {}  # record ids of tokens that were live a moment ago: saves the hash
 
     async def open(self) -> None:
         """Load the key of the token hashes."""
@@ -115,22 +117,34 @@ class TokenStore:
     def close(self) -> None:
         """Forget the key."""
         self._hasher = None
+        self._recent.clear()
 
     # --- recognising ----------------------------------------------------------------------------------------------
 
     def peek(self, token: str) -> TokenEntry | None:
         """The entry of a live token, if memory can tell; no I/O. None sends the caller to `authenticate`."""
-        if not is_possible(token):
+        record_id = self._recent.get(token)
+        if record_id is None:
+            if not is_possible(token):
+                return None
+            record_id = self._hashes.record_id(token)
+        entry = self._cache.peek(record_id)
+        if entry is None or entry.num_uses or not self._is_live_in_memory(entry):
             return None
-        peek, now = self._cache.peek, self._clock.now()
-        link = entry = peek(self._hashes.record_id(token))
-        if entry is None or entry.num_uses:
-            return None
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[token] = record_id
+        return entry
+
+    def _is_live_in_memory(self, entry: TokenEntry) -> bool:
+        """Whether it and all its ancestors are in memory and current."""
+        now = self._clock.now()
+        link: TokenEntry | None = entry
         while link is not None and _is_current(link, now):
             if not link.parent:
-                return entry
-            link = peek(link.parent)
-        return None
+                return True
+            link = self._cache.peek(link.parent)
+        return False
 
     async def authenticate(self, token: str) -> TokenEntry:
         """The entry of a live token; takes one of its uses, and the last use revokes it.

@@ -1,12 +1,17 @@
 """Which route a request means, and whether its token may use it."""
 
+import re
+
 from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
+from appliance.access.token_hash import without_tokens
 from appliance.pipeline.exchange import Exchange
 from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
+
+_SLASHES = re.compile("//+")
 
 
 def find_route(exchange: Exchange) -> None:
@@ -46,10 +51,26 @@ async def _settle_write(exchange: Exchange) -> None:
 
 
 async def _is_granted(exchange: Exchange, acl: Acl, *, sudo: bool) -> bool:
-    operation, path = exchange.request.operation, exchange.asked.path
+    """Routes read a path with a slash too many as the one without: then both spellings must be granted."""
+    path = exchange.asked.path
+    if not await _is_granted_at(exchange, acl, path, sudo=sudo):
+        return False
+    plain = plain_path(path)
+    return plain == path or await _is_granted_at(exchange, acl, plain, sudo=sudo)
+
+
+async def _is_granted_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
+    operation = exchange.request.operation
     if operation is Operation.UPDATE:
         return await _may_update(exchange, acl, path, sudo=sudo)
-    return acl.allows(path, operation.value, sudo=sudo)
+    return acl.allows(path, operation.word, sudo=sudo)
+
+
+def plain_path(path: str) -> str:
+    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    return path.rstrip("/")
 
 
 async def _may_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
@@ -67,7 +88,9 @@ def check_served(exchange: Exchange) -> Method | None:
     """The method that serves the request; None for `?help=1`. Raises when there is none."""
     mounted, route, operation = exchange.mounted, exchange.route, exchange.request.operation
     if mounted is None:
-        raise UnsupportedPathError(f'no handler for route "{exchange.asked.path}". route entry not found.')
+        raise UnsupportedPathError(
+            f'no handler for route "{without_tokens(exchange.asked.path)}". route entry not found.'
+        )
     mounted.check_usable()
     if operation is Operation.HELP and (route is not None or not exchange.request.path):
         return None

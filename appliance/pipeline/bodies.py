@@ -98,7 +98,16 @@ def _check_depth(body: bytes) -> None:
 
 def _parse_form(body: bytes) -> dict[str, Any]:
     try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+        # strict: what has no "=" is no field, and would stand in the audit log as a name, which is not hashed
+        fields = parse_qs(
+            body.decode(),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_MAX_FORM_FIELDS,
+        )
     except ValueError:  # of which UnicodeDecodeError is one
-        raise InvalidRequestError(f"the form is not UTF-8, or has more than {_MAX_FORM_FIELDS} fields") from None
+        raise InvalidRequestError(
+            f"the body is neither JSON nor a form of name=value in UTF-8 with at most {_MAX_FORM_FIELDS} fields"
+        ) from None
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}

@@ -1,10 +1,12 @@
 """One request while it is being served: what is known of it so far."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from appliance.access.acl import Acl
+from appliance.access.token_hash import without_tokens
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
@@ -15,22 +17,19 @@ from core.engine import Route
 from core.requests import AuthGrant, Request, Response
 
 
-class Exchange:
+class Exchange(msgspec.Struct):
     """Filled from step to step; each step names what it needs."""
 
-    __slots__ = ("acl", "asked", "audit", "identity", "is_recorded", "mounted", "request", "route", "who", "wire")
-
-    def __init__(self, wire: WireRequest, asked: Asked, mounted: Mounted | None, request: Request) -> None:
-        self.wire = wire
-        self.asked = asked
-        self.mounted = mounted
-        self.request = request
-        self.route: Route | None = None
-        self.identity: Identity | None = None
-        self.acl: Acl | None = None
-        self.audit: AuditRequest | None = None
-        self.who: AuditAuth | None = None
-        self.is_recorded = False  # the response, too
+    wire: WireRequest
+    asked: Asked
+    mounted: Mounted | None
+    request: Request
+    route: Route | None = None
+    identity: Identity | None = None
+    acl: Acl | None = None
+    audit: AuditRequest | None = None
+    who: AuditAuth | None = None
+    is_recorded: bool = False  # the response, too
 
     @property
     def mount_type(self) -> str:
@@ -38,8 +37,7 @@ class Exchange:
         return self.mounted.entry.type if self.mounted else ""
 
 
-@dataclass(slots=True, kw_only=True)
-class LastResponse(Response):
+class LastResponse(Response, kw_only=True):
     """An answer whose deed comes after its audit record: sealing takes the audit trail away.
 
     Engines do not make these; the sys engine does, for `sys/seal`.
@@ -54,8 +52,8 @@ def audit_request(exchange: Exchange) -> AuditRequest:
     entry = mounted.entry if mounted else None
     return AuditRequest(
         request_id=request.request_id,
-        operation=request.operation.value,
-        path=exchange.asked.path,
+        operation=request.operation.word,
+        path=without_tokens(exchange.asked.path),
         mount_point=entry.path if entry else "",
         mount_type=entry.type if entry else "",
         mount_accessor=entry.accessor if entry else "",

@@ -33,6 +33,11 @@ class Mounted:
         self.users = 0  # requests inside the engine now
         self.retired = False
 
+    def left(self) -> bool:
+        """One user less; True for the last one of a retired engine, who closes it."""
+        self.users -= 1
+        return self.retired and self.users == 0
+
     def check_usable(self) -> None:
         """Raise ConfigError when the engine could not be made on this node."""
         if self.fault:

@@ -1,8 +1,9 @@
 """What a request asks for, read from its method, path, query and headers. Nothing here needs the store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from appliance.wire import WireRequest
 from core.errors import InvalidRequestError, UnsupportedOperationError, UnsupportedPathError
@@ -31,8 +32,7 @@ _SWITCHES = {"list": Operation.LIST, "scan": Operation.SCAN, "help": Operation.H
 _NO_QUERY: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct):
     """What the caller wants; nothing of it is checked against anything stored."""
 
     operation: Operation

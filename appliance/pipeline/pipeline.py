@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeVar
+
+import msgspec
 
 from appliance import envelope
 from appliance.access.policies import PolicyStore
-from appliance.access.tokens import TokenStore
+from appliance.access.tokens import TokenEntry, TokenStore
 from appliance.http_errors import error_reply, log_fault, sentence_of
 from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
@@ -76,7 +77,7 @@ class Pipeline:
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._idle.set()
-        return reply if wire.method != "HEAD" else replace(reply, body=b"")
+        return reply if wire.method != "HEAD" else msgspec.structs.replace(reply, body=b"")
 
     async def drain(self) -> None:
         """Wait until no request is being served, and nothing that outlived its client."""
@@ -108,7 +109,8 @@ class Pipeline:
         try:
             return await self._admit(exchange)
         finally:
-            await self._leave(mounted)
+            if mounted.left():
+                await self._mounts.leave(mounted)
 
     def _is_current(self) -> bool:
         """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
@@ -129,7 +131,8 @@ class Pipeline:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
         try:
             find_route(exchange)
-            await self._identify(exchange)
+            if not self._identify(exchange):
+                await self._authenticate(exchange)
             await check_allowed(exchange, self._policies)
             method = check_served(exchange)
         except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
@@ -144,16 +147,22 @@ class Pipeline:
         mounted.users += 1  # one more: this may outlive its client, who counts as the other
         return await self._outlive_client(self._execute_and_leave(exchange, method, mounted))
 
-    async def _identify(self, exchange: Exchange) -> None:
-        """The token, unless the route asks for none."""
+    def _identify(self, exchange: Exchange) -> bool:
+        """The token, unless the route asks for none; False when the store must be asked."""
         if exchange.route is not None and exchange.route.unauthenticated:
-            return
-        client_token = exchange.asked.token
-        if not client_token:
+            return True
+        if not exchange.asked.token:
             raise PermissionDeniedError("permission denied")
-        token = self._tokens.peek(client_token)
-        if token is None:
-            token = await self._tokens.authenticate(client_token)
+        token = self._tokens.peek(exchange.asked.token)
+        if token is not None:
+            self._note_identity(exchange, token)
+        return token is not None
+
+    async def _authenticate(self, exchange: Exchange) -> None:
+        self._note_identity(exchange, await self._tokens.authenticate(exchange.asked.token))
+
+    def _note_identity(self, exchange: Exchange, token: TokenEntry) -> None:
+        client_token = exchange.asked.token
         identity = self._identities.of(token, client_token)
         exchange.identity = identity
         exchange.request.caller = identity.caller
@@ -231,13 +240,8 @@ class Pipeline:
         try:
             return await self._execute(exchange, method)
         finally:
-            await self._leave(mounted)
-
-    async def _leave(self, mounted: Mounted) -> None:
-        """One user less; the last one of a retired engine closes it."""
-        mounted.users -= 1
-        if mounted.retired and mounted.users == 0:
-            await self._mounts.leave(mounted)
+            if mounted.left():
+                await self._mounts.leave(mounted)
 
     # --- audit ----------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ Step = Callable[[Config], None]
 
 def migrate_schema(config: Config) -> None:
     """Bring the store to this version's schema."""
+    from barrier.schema_version import is_current
+
+    if is_current(config.store.url):
+        return
     from barrier.schema import upgrade
 
     upgrade(config.store.url)

@@ -220,7 +220,7 @@ class _Supervisor:
         for position, descriptor in inherited.items():
             arguments += ["--inherited", f"{position}={descriptor}"]
         child = self._spawner.spawn(
-            name, "appliance.processes.worker", *arguments, descriptors=list(inherited.values())
+            name, "appliance.processes.spawned", *arguments, descriptors=list(inherited.values())
         )
         child.on_beat = self._update_status
         self._children[name] = child

@@ -1,6 +1,6 @@
 """A child that runs the application: a worker with listeners, or the housekeeper without.
 
-Started by the supervisor as `python -m appliance.processes.worker ROLE …`. It imports everything while the preparation
+Started by the supervisor through `appliance.processes.spawned`. It imports everything while the preparation
 still runs, and opens nothing before it is told to go.
 """
 
@@ -13,23 +13,26 @@ import socket
 from collections.abc import Awaitable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import structlog
 import uvloop
 
 from appliance.config import Config
 from appliance.http.limits import Limits
-from appliance.http.listeners import Listeners
 from appliance.logging import code_path, configure_logging
 from appliance.processes.channel import BEAT_EVERY, EX_SOFTWARE, ChildEnd, Report, failure, read_config
 from appliance.processes.hardening import die_with_parent, forbid_memory_images
 from appliance.wire import Application
 from core.errors import MimirError
 
+if TYPE_CHECKING:
+    from appliance.http.listeners import Listeners
+
 log = structlog.get_logger("mimir.worker")
 
 Role = Literal["worker", "housekeeper"]
+_LISTENERS = "appliance.http.listeners"  # needs aiohttp, which is not small: the housekeeper does without
 
 
 class Compose(Protocol):
@@ -49,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(config.server.log_level, config.server.log_format, process=args.name)
     channel = ChildEnd(args.channel_fd)
     compose = load_factory(args.factory)
+    if args.role == "worker":
+        import_module(_LISTENERS)
+    gc.enable()  # `spawned` disabled it
     if not channel.wait_go():
         return 0
     inherited = dict(_inherited(item) for item in args.inherited)
@@ -109,7 +115,8 @@ class _Life:
             log.critical("start failed", exception=type(exc).__qualname__, where=code_path(exc))
             return self._fail(Report(kind="failed", text="internal error at start; see the log", code=EX_SOFTWARE))
         try:
-            await listeners.start()
+            if listeners is not None:
+                await listeners.start()
         except MimirError as exc:
             await application.close()
             return self._fail(failure(exc))
@@ -143,24 +150,29 @@ class _Life:
         loop.add_signal_handler(signal.SIGINT, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
 
-    def _listeners(self, application: Application) -> Listeners:
+    def _listeners(self, application: Application) -> "Listeners | None":
+        if self._role != "worker":
+            return None
+        from appliance.http.listeners import Listeners
+
         server = self._config.server
         limits = Limits(max_body=server.max_body, request_timeout=server.request_timeout)
-        configs = self._config.listener if self._role == "worker" else ()
-        return Listeners(configs, application.handle, limits=limits, inherited=self._inherited)
+        return Listeners(self._config.listener, application.handle, limits=limits, inherited=self._inherited)
 
-    async def _serve(self, application: Application, listeners: Listeners) -> None:
+    async def _serve(self, application: Application, listeners: "Listeners | None") -> None:
         """Until told to stop: show that the event loop turns, and reload when asked."""
         while not self._stop.is_set():
             self._channel.send(Report(kind="beat", text=application.status_line()))
             if self._reload.is_set():
                 self._reload.clear()
-                await listeners.reload()
+                if listeners is not None:
+                    await listeners.reload()
             await _first(self._stop.wait(), self._reload.wait(), limit=BEAT_EVERY)
 
-    async def _wind_down(self, application: Application, listeners: Listeners) -> None:
-        listeners.stop_accepting()
-        await listeners.drain(self._config.server.drain_timeout)
+    async def _wind_down(self, application: Application, listeners: "Listeners | None") -> None:
+        if listeners is not None:
+            listeners.stop_accepting()
+            await listeners.drain(self._config.server.drain_timeout)
         await application.drain()
         await application.close()
 
@@ -179,7 +191,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -6,9 +6,10 @@ import binascii
 import msgspec
 
 from appliance.access.policies import PolicyStore
+from appliance.access.request import as_access_request
 from appliance.access.rules import Policy
 from core.engine import Handler, Method, Route
-from core.errors import InvalidRequestError, NotFoundError
+from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from core.requests import NO_CONTENT, Operation, Request, Response
 
 
@@ -90,7 +91,14 @@ def _collection(pattern: str, handler: Handler) -> Route:
 
 
 def _name(request: Request) -> str:
-    return request.params["name"].lower()
+    """The name as it is stored. Who asks by another spelling ("Admin") must be allowed to by this one, too."""
+    given = request.params["name"]
+    name = given.strip().lower()
+    if name != given:
+        path = (request.mount_path + request.path).rstrip("/").removesuffix(given) + name
+        if not as_access_request(request).acl.allows(path, request.operation.value):
+            raise PermissionDeniedError("permission denied")
+    return name
 
 
 def _plain(text: str) -> str:

@@ -22,7 +22,7 @@ def login(session: Session, token: str, no_store: bool) -> None:
     from client.commands.token import lookup_table
     from client.token_file import MAX_TOKEN, store_token, token_file_path
 
-    given = session.inputs.text(token, what="token") if token else ask_token()
+    given = session.inputs.text(token, what="token") if token else session.inputs.hidden("Token", what="token")
     if len(header_value(given, what="token")) > MAX_TOKEN:
         raise LocalError("this is too long for a token")
     try:
@@ -36,14 +36,6 @@ def login(session: Session, token: str, no_store: bool) -> None:
     _warn_of_environment(session, given)
     answer.data.pop("id", None)
     show(session, answer, lookup_table)
-
-
-def ask_token() -> str:
-    """Ask at the terminal, without an echo."""
-    token = str(click.prompt("Token", hide_input=True, err=True)).strip()
-    if not token:
-        raise LocalError("no token was given")
-    return token
 
 
 def _warn_of_environment(session: Session, token: str) -> None:

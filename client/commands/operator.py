@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import click
 
 from client.commands.status import status_table
-from client.errors import LocalError
 from client.framework import command, group
 from client.output import show
 from client.session import Session, pass_session
@@ -89,7 +88,7 @@ def _check_quorum(kind: str, shares: int, threshold: int) -> None:
 
 _RECOVERY_ADVICE = """\
 Give each recovery key to another person: {threshold} of them together can unseal Mimir
-after `mimir operator seal`, and make a new root token. They are not shown again."""
+after `mimir operator seal`. They are not shown again."""
 
 _ESCROW_ADVICE = """\
 Give each escrow share, on paper, to another person: they are the only way to your
@@ -147,11 +146,7 @@ def unseal(session: Session, key: str, reset: bool) -> None:
         raise click.UsageError("--reset takes no key")
     body: JsonObject = {"reset": True}
     if not reset:
-        given = (
-            session.inputs.text(key, what="key") if key else str(click.prompt("Key", hide_input=True, err=True)).strip()
-        )
-        if not given:
-            raise LocalError("no key was given")
+        given = session.inputs.text(key, what="key") if key else session.inputs.hidden("Key", what="key")
         body = {"key": given}
     answer = session.client().request("PUT", "sys/unseal", body=body, authenticated=False)
     show(session, answer, status_table)

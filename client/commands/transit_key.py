@@ -13,7 +13,7 @@ from client.session import Session, pass_session
 from client.table import columns, key_values, sorted_items
 
 if TYPE_CHECKING:
-    from client.api import Answer, JsonObject
+    from client.api import Answer
 
 key = group(
     "key",
@@ -33,21 +33,23 @@ def _path(mount: str, name: str = "", action: str = "") -> str:
     "create",
     examples=(
         "mimir transit key create customer-data --type aes256-gcm96",
-        "mimir transit key create customer-data --auto-rotate-period 720h",
+        "mimir transit key create orders --mount payments",
     ),
 )
 @click.argument("name")
 @click.option("--type", "type_", default="aes256-gcm96", show_default=True, metavar="TYPE", help="What kind of key.")
-@click.option("--auto-rotate-period", metavar="TIME", help="Rotate it by itself after this time.")
 @mount_option
 @pass_session
-def create(session: Session, name: str, type_: str, auto_rotate_period: str | None, mount: str) -> None:
+def create(session: Session, name: str, type_: str, mount: str) -> None:
     """Create a key. Its material is made inside the appliance's HSM and stays there."""
-    body: JsonObject = {"type": type_}
-    if auto_rotate_period is not None:
-        body["auto_rotate_period"] = auto_rotate_period
-    answer = session.client().request("POST", _path(mount, name), body=body)
-    show(session, answer, lambda _: f"Success! Key {name} is created, type {type_}.")
+    answer = session.client().request("POST", _path(mount, name), body={"type": type_})
+    show(session, answer, lambda given: _created(given, name, type_))
+
+
+def _created(answer: "Answer", name: str, type_: str) -> str:
+    if answer.body.get("warnings"):  # the key was there before
+        return f"Key {name} is unchanged, type {answer.data.get('type', type_)}."
+    return f"Success! Key {name} is created, type {type_}."
 
 
 @command(
@@ -98,7 +100,6 @@ def _now_at(answer: "Answer") -> str:
     "--min-encryption-version", type=click.IntRange(min=0), help="Refuse to encrypt under older ones; 0: the latest."
 )
 @click.option("--deletion-allowed/--no-deletion-allowed", default=None, help="Whether the key can be deleted.")
-@click.option("--auto-rotate-period", metavar="TIME", help="Rotate it by itself after this time; 0: never.")
 @mount_option
 @pass_session
 def config(session: Session, /, name: str, mount: str, **options: Any) -> None:

@@ -8,13 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.appliance import Appliance
+from tests.support.appliance import Appliance, ProductionAppliance
+from tests.support.postgres import ThrowAwayPostgres, postgres
+
+__all__ = ["postgres"]  # a fixture
 
 
-@pytest.fixture(scope="module")
-def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+@pytest.fixture(scope="module", params=["development-sqlite", "production-postgresql"])
+def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """Two workers, initialised, unsealed, audit on, transit mounted."""
-    server = Appliance(tmp_path_factory.mktemp("appliance") / "data").start()
+    data_dir = tmp_path_factory.mktemp("appliance") / "data"
+    if request.param == "development-sqlite":
+        server = Appliance(data_dir).start()
+    else:
+        database: ThrowAwayPostgres = request.getfixturevalue("postgres")
+        server = ProductionAppliance(data_dir, store_url=database.url(database.create_database())).start()
     client = server.client()
     client.sys.enable_audit_device("file", path="file", options={"file_path": str(server.data_dir / "audit.log")})
     client.sys.enable_secrets_engine("transit")

@@ -36,7 +36,7 @@ def used(appliance: Appliance) -> dict[str, str]:
         "root token": appliance.root_token,
         "wrong token": "hvs.wrong-token-that-someone-typed",
         "associated data": "c2VjcmV0LWFhZA==",
-        "pin": next(appliance.data_dir.rglob("*pin*")).read_text().strip(),
+        "pin": appliance.pin_file.read_text().strip(),
     } | {f"recovery key {i}": key for i, key in enumerate(appliance.init["recovery_keys"])}
 
 

@@ -30,6 +30,9 @@ def test_health_and_seal_status(appliance: Appliance) -> None:
 
 def test_init_json_is_private_and_complete(appliance: Appliance) -> None:
     path = appliance.data_dir / "init.json"
+    if not appliance.writes_init_file:  # in production the answer to the client is the only copy
+        assert not list(appliance.data_dir.rglob("init.json"))
+        return
     assert path.stat().st_mode & 0o777 == 0o600
     assert {"root_token", "recovery_keys", "recovery_keys_base64", "escrow_shares"} <= set(appliance.init)
     for hexed, coded in zip(appliance.init["recovery_keys"], appliance.init["recovery_keys_base64"], strict=True):

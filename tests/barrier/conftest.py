@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from barrier.schema import upgrade
+from barrier.schema_version import SCHEMA
 from barrier.seal import Barrier
-from barrier.tables import SCHEMA
 from tests.barrier.nodes import QUORUM, Node, no_first_writes
 from tests.support.postgres import ThrowAwayPostgres, postgres
 

@@ -9,7 +9,8 @@ from alembic.script import ScriptDirectory
 
 from barrier.database import Database
 from barrier.schema import upgrade, upgrade_async
-from barrier.tables import SCHEMA, metadata
+from barrier.schema_version import SCHEMA
+from barrier.tables import metadata
 from core.errors import ConfigError, StoreUnavailableError
 from tests.barrier.nodes import Node, execute
 from tests.support.postgres import ThrowAwayPostgres

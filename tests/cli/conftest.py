@@ -107,6 +107,11 @@ class Outcome:
 Mimir = Callable[..., Outcome]
 
 
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     path = tmp_path / "home"
@@ -118,10 +123,10 @@ def home(tmp_path: Path) -> Path:
 def mimir(
     appliance: Recorder, home: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> Mimir:
-    """Run a command line; keyword arguments are the environment, `stdin` the input."""
+    """Run a command line; keyword arguments are the environment, `stdin` the input, a `terminal` or not."""
 
-    def call(*arguments: str, stdin: bytes = b"", **environ: str) -> Outcome:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    def call(*arguments: str, stdin: bytes = b"", terminal: bool = False, **environ: str) -> Outcome:
+        monkeypatch.setattr(sys, "stdin", (_Terminal if terminal else io.TextIOWrapper)(io.BytesIO(stdin)))
         settings = {"MIMIR_ADDR": appliance.address, "MIMIR_TOKEN": "s.test-token", "HOME": str(home)} | environ
         code = run(arguments, settings)
         captured = capsysbinary.readouterr()

@@ -49,8 +49,22 @@ def test_login_replaces_an_older_token_whatever_its_mode(mimir, appliance, home)
 
 def test_login_asks_when_no_token_is_given(mimir, appliance, monkeypatch):
     monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: TOKEN)
-    mimir("login", MIMIR_TOKEN="")
+    mimir("login", terminal=True, MIMIR_TOKEN="")
     assert appliance.only.headers["X-Vault-Token"] == TOKEN
+
+
+@pytest.mark.parametrize("arguments", [("login",), ("login", "-")])
+def test_login_without_a_terminal_reads_standard_input(mimir, appliance, arguments):
+    outcome = mimir(*arguments, stdin=f"{TOKEN}\n".encode(), MIMIR_TOKEN="")
+    assert appliance.only.headers["X-Vault-Token"] == TOKEN
+    assert "echo" not in outcome.err
+
+
+@pytest.mark.parametrize(("command", "what"), [(("login",), "token"), (("operator", "unseal"), "key")])
+def test_nothing_on_standard_input_is_said_so(mimir, appliance, command, what):
+    outcome = mimir(*command, MIMIR_TOKEN="")
+    assert (outcome.code, outcome.err) == (1, f"Error: the {what} is empty\n")
+    assert not appliance.requests
 
 
 def test_the_token_file_is_used_when_the_environment_has_none(mimir, appliance, home):

@@ -277,3 +277,15 @@ def test_unseal_shows_the_progress(mimir, appliance):
 def test_a_lone_surrogate_in_an_answer_is_no_crash(mimir, appliance):
     appliance.answers(200, b'{"data": {"a": "\\ud800"}}')
     assert "\\ud800" in mimir("read", "a").out
+
+
+def test_version_is_an_option_too(mimir, appliance):
+    outcome = mimir("--version")
+    assert (outcome.code, outcome.out) == (0, mimir("version").out)
+
+
+def test_creating_a_key_that_is_there_claims_no_success(mimir, appliance):
+    appliance.body = {"data": {"type": "aes256-gcm96"}, "warnings": ["key k already existed"]}
+    outcome = mimir("transit", "key", "create", "k")
+    assert (outcome.code, outcome.out) == (0, "Key k is unchanged, type aes256-gcm96.\n")
+    assert "already existed" in outcome.err

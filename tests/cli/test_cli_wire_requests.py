@@ -87,10 +87,10 @@ ROWS = [
         {"type": "aes256-gcm96"},
     ),
     (
-        ("transit", "key", "create", "k", "--mount", "/pay/", "--auto-rotate-period", "30d"),
+        ("transit", "key", "create", "k", "--mount", "/pay/"),
         "POST",
         "/v1/pay/keys/k",
-        {"type": "aes256-gcm96", "auto_rotate_period": "30d"},
+        {"type": "aes256-gcm96"},
     ),
     (("transit", "key", "read", "k"), "GET", "/v1/transit/keys/k", None),
     (("transit", "key", "list"), "GET", "/v1/transit/keys?list=true", None),

@@ -28,11 +28,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """A new user who has run scripts/quickstart, and will stop it."""
-    programs, address = tmp_path / "bin", f"127.0.0.1:{_free_port()}"
-    environment = plain_environment(tmp_path, path=programs) | {
+    home = tmp_path_factory.mktemp("home")
+    programs, address = home / "bin", f"127.0.0.1:{_free_port()}"
+    environment = plain_environment(home, path=programs) | {
         "MIMIR_QUICKSTART_LISTEN": address,
         "MIMIR_QUICKSTART_BIN": str(programs),
     }
@@ -84,7 +85,9 @@ def _run_python_blocks(reader: Reader) -> None:
 
 
 def test_guide_shows_what_happens(reader: Reader) -> None:
-    reader.follow(guide_steps((HERE / "guide.txt").read_text()))
+    """With a key of its own: README.md's has the guide's name, and one appliance serves both."""
+    own_key = {**reader.replacements, "customer-data": "guide-customer-data"}
+    Reader(reader.environment, reader.folder, own_key).follow(guide_steps((HERE / "guide.txt").read_text()))
 
 
 def test_quickstart_again_finds_the_appliance_running(reader: Reader) -> None:
@@ -106,6 +109,15 @@ def test_quickstart_names_the_port_that_is_taken(tmp_path: Path) -> None:
     assert f"something else listens on {address}" in done.stderr
 
 
+def test_quickstart_refuses_an_address_that_is_none(tmp_path: Path) -> None:
+    environment = plain_environment(tmp_path, path=tmp_path) | {"MIMIR_QUICKSTART_LISTEN": "nonsense"}
+    done = subprocess.run(
+        [ROOT / "scripts/quickstart"], env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 1
+    assert "MIMIR_QUICKSTART_LISTEN is an IP address and a port" in done.stderr
+
+
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
 def test_configurations_shown_are_ones_the_appliance_takes(document: str) -> None:
     text = (ROOT / document).read_text()
@@ -122,6 +134,13 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = next(p for p in (ROOT / document, ROOT / "docs" / document) if p.exists())
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), f"{document} links to {target}, which does not exist"
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]))
+def test_documents_hold_no_note_to_their_writers(document: str) -> None:
+    path = next(p for p in (ROOT / document, ROOT / "docs" / document) if p.exists())
+    notes = re.findall(r"<!--(?! not run: ).*?-->", path.read_text(), re.DOTALL)
+    assert notes == []
 
 
 def test_readme_runs_every_mimir_command_it_shows() -> None:

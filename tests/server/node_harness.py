@@ -126,7 +126,7 @@ Start = Callable[..., Node]
 
 
 @contextlib.contextmanager
-def node_starter(directory: Path) -> Iterator[Start]:
+def node_starter(directory: Path, script: str = "run_node.py") -> Iterator[Start]:
     started: list[Node] = []
 
     def start(
@@ -144,7 +144,7 @@ def node_starter(directory: Path) -> Iterator[Start]:
         environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}", "PYTHONWARNINGS": "error", **(environ or {})}
         with log.open("w") as out:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "run_node.py"), str(file), *steps], stderr=out, env=environ, text=True
+                [sys.executable, str(HERE / script), str(file), *steps], stderr=out, env=environ, text=True
             )
         started.append(Node(process, config, log))
         return started[-1]

@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours, without what would steer a server or a client elsewhere; this tree's code is what runs."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MIMIR_", "VAULT_", "SOFTHSM2_"))}
+    return env | {"PYTHONPATH": str(ROOT)}
 
 
 @dataclass
@@ -53,10 +61,17 @@ class Appliance:
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    before_exec: Callable[[], None] | None = None  # runs in the child: resource limits
+
+    writes_init_file = True
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pin_file(self) -> Path:
+        return self.data_dir / "hsm-pin"
 
     @property
     def log_path(self) -> Path:
@@ -82,14 +97,23 @@ class Appliance:
     def launch(self) -> None:
         """Start the process without waiting for it."""
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "client", "server", "--dev", "--data-dir", str(self.data_dir)]
-        command += ["--listen", f"127.0.0.1:{self.port}", "--workers", str(self.workers), *self.extra]
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("MIMIR_", "VAULT_", "SOFTHSM2_"))}
-        env |= {"PYTHONPATH": str(ROOT)} | self.env
+        command = [sys.executable, "-m", "client", *self.arguments()]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd=ROOT, start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=clean_environment() | self.env,
+                cwd=ROOT,
+                start_new_session=True,
+                preexec_fn=self.before_exec,
             )
+
+    def arguments(self) -> list[str]:
+        """The words after `mimir`."""
+        words = ["server", "--dev", "--data-dir", str(self.data_dir), "--listen", f"127.0.0.1:{self.port}"]
+        return [*words, "--workers", str(self.workers), *self.extra]
 
     def wait_until(self, statuses: tuple[int, ...], *, limit: float = START_LIMIT) -> None:
         """Wait until sys/health answers one of `statuses`."""
@@ -132,10 +156,10 @@ class Appliance:
         assert self.process is not None
         pids = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 words = path.read_bytes().split(b"\0")
                 parent = int((path.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                if parent == self.process.pid and any(b"worker" in word for word in words):
+                if parent == self.process.pid and words[words.index(b"--name") + 1].startswith(b"worker-"):
                     pids.append(int(path.parent.name))
         return pids
 
@@ -166,3 +190,81 @@ class Appliance:
         except urllib.error.HTTPError as error:
             with error:
                 return Reply(error.code, error.read(), {k.lower(): v for k, v in error.headers.items()})
+
+
+@dataclass
+class ProductionAppliance(Appliance):
+    """`mimir server --config mimir.toml`: a provisioned token, any store, initialised by a client.
+
+    The PIN comes from $CREDENTIALS_DIRECTORY, as under systemd, unless `hsm_settings` say otherwise.
+    """
+
+    store_url: str = ""
+    hsm_settings: str = 'pin_credential = "hsm-pin"'
+    listener_settings: str = ""  # instead of plain HTTP on the port
+    initialisation: dict[str, Any] = field(default_factory=dict)
+
+    writes_init_file = False
+
+    @property
+    def init(self) -> dict[str, Any]:
+        return self.initialisation
+
+    @property
+    def config_file(self) -> Path:
+        return self.data_dir / "mimir.toml"
+
+    @property
+    def pin_file(self) -> Path:
+        return self.data_dir / "credentials" / "hsm-pin"
+
+    def arguments(self) -> list[str]:
+        return ["server", "--config", str(self.config_file)]
+
+    def start(self, *, ready: tuple[int, ...] = (200,)) -> ProductionAppliance:
+        if not self.config_file.exists():
+            self.prepare()
+        self.launch()
+        if ready == (200,) and not self.initialisation:
+            self.wait_until((501,))
+            self.initialise()
+        self.wait_until(ready)
+        return self
+
+    def prepare(self) -> None:
+        """What the operator does before the first start."""
+        self.pin_file.parent.mkdir(parents=True, mode=0o700)
+        self.env = {"CREDENTIALS_DIRECTORY": str(self.pin_file.parent)} | self.env
+        command = [sys.executable, "-m", "softhsm.provisioning", "--label", "production"]
+        command += ["--token-dir", str(self.data_dir / "softhsm"), "--pin-file", str(self.pin_file)]
+        command += ["--so-pin-file", str(self.data_dir / "so-pin")]
+        done = subprocess.run(command, env=clean_environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        self.write_config()
+
+    def write_config(self) -> None:
+        """mimir.toml as the fields say."""
+        listener = self.listener_settings or f'address = "127.0.0.1:{self.port}"'
+        text = f"""\
+            [hsm]
+            module = "/usr/lib/softhsm/libsofthsm2.so"
+            token_label = "production"
+            softhsm_token_dir = "softhsm"
+            {self.hsm_settings}
+            [store]
+            url = "{self.store_url or f"sqlite:///{self.data_dir}/mimir.db"}"
+            [[listener]]
+            {listener}
+            [server]
+            workers = {self.workers}
+            data_dir = "."
+            runtime_dir = "run"
+            """
+        self.config_file.write_text(textwrap.dedent(text))
+
+    def initialise(self) -> None:
+        """As the first client does."""
+        body = {"recovery_shares": 5, "recovery_threshold": 3}
+        reply = self.request("PUT", "sys/init", body, token=None)
+        assert reply.status == 200, reply.body
+        self.initialisation = dict(reply.json)

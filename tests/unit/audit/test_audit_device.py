@@ -324,10 +324,14 @@ def test_a_torn_tail_of_a_dead_process_is_set_apart(tmp_path: Path) -> None:
 def test_what_waits_is_bounded_and_what_is_lost_is_counted(tmp_path: Path) -> None:
     device = _device(tmp_path / "no" / "a.log")
     big = "y" * 100_000
-    _add(device, 100, data=big)
+    _add(device, 1, data=big)
+    with pytest.raises(OSError, match="No such file"):
+        device.write()
+    _add(device, 99, data=big)
     assert device.lost > 0
     lost = device.lost
     (tmp_path / "no").mkdir()
+    device.reopen()  # no back-off
     device.write()
     report = _verified(tmp_path / "no" / "a.log", lines=100 - lost)
     assert [chain.lost for chain in report.chains.values()] == [lost]

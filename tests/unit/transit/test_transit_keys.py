@@ -85,7 +85,7 @@ async def test_names_that_are_taken(mount: Mount, name: str) -> None:
     ("body", "said"),
     [
         ({"type": "rsa-2048"}, "the types are: aes256-gcm96"),
-        ({"type": "ed25519"}, "unknown key type 'ed25519'"),
+        ({"type": "ed25519"}, "unknown key type; the types are: aes256-gcm96"),
         ({"derived": True}, "derived keys are not available"),
         ({"convergent_encryption": "true"}, "derived keys are not available"),
         ({"exportable": True}, "exportable is refused: a key with hsm custody"),
