@@ -23,6 +23,8 @@ from core.errors import ConfigError
 CAPACITY = 65_536
 # a writer may have overwritten this many slots past the sequence that a reader sees
 MAX_BATCH = CAPACITY // 2
+# more names than this take the writer's event loop longer (1 us each) than reloading its caches takes the others
+MAX_NAMED = 4096
 
 _MAGIC = int.from_bytes(b"mimirchg", "little")
 _FORMAT = 1
@@ -92,7 +94,7 @@ class ChangeRing:
 
     def publish(self, paths: Sequence[str]) -> None:
         """Tell every process that these entries changed; returns when all can see it."""
-        if len(paths) > MAX_BATCH:
+        if len(paths) > MAX_NAMED:
             self.publish_all()
         elif paths:
             hashes = [path_hash(path) for path in paths]

@@ -58,7 +58,7 @@ async def in_slices(rows: Sequence[Row[Any]], convert: Callable[[Row[Any]], T]) 
 class InlineStatements:
     """Runs on the event loop's thread what waits for nobody: reads in WAL mode, and writes once the lock is held.
 
-    A look-up takes 10 us, a thread hop and back 100 us, and aiosqlite makes four of them a statement.
+    A look-up takes 10 us, a thread hop and back 100 us, and aiosqlite makes four of them a statement: docs/adr/0002.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -17,6 +17,7 @@ async def test_a_hundred_killed_writers(node: Node, barrier: Barrier) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)
 async def test_a_thousand_killed_writers(node: Node, barrier: Barrier) -> None:
     await kill_writers(node, barrier, rounds=1000)
 

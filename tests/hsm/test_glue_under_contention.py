@@ -103,17 +103,3 @@ async def test_objects_made_on_threads_count_for_the_planned_reopening(token, mo
         with suppress(HsmError):
             await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     await hsm.close()
-
-
-def test_a_hardened_process_leaves_no_core(token):
-    script = """
-import resource
-from pkcs11_glue.process import harden_process
-harden_process()
-print(resource.getrlimit(resource.RLIMIT_CORE), open("/proc/self/status").read().count("CoreDumping"))
-import ctypes
-print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
-"""
-    run = token.run(script)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == ["(0, 0) 1", "0"]

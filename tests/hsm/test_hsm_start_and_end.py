@@ -18,6 +18,7 @@ from pkcs11_glue.login import log_in
 from pkcs11_glue.module import Module
 from pkcs11_glue.session import HsmSession
 from pkcs11_glue.settings import PinSource
+from softhsm import provisioning
 from softhsm.provisioning import provision
 
 LOGIN = 18
@@ -270,6 +271,26 @@ def test_a_pin_file_that_exists_is_kept_and_a_foreign_one_is_refused(token):
     with pytest.raises(HsmConfigError, match="refuses the PIN"):
         provision(token.path, label="mimir-test", pin_file=token.path / "pin")
     assert (token.path / "pin").read_text() == "1234567890"
+
+
+def test_a_provisioner_killed_at_the_pin_leaves_no_empty_pin(tmp_path, monkeypatch):
+    """An empty file would be kept for ever, and refused as a PIN for ever."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.setattr(provisioning.os, "link", killed)
+    with pytest.raises(Killed):
+        provisioning._write_pin(tmp_path / "pin", "pin file", [])
+    monkeypatch.undo()
+    assert not (tmp_path / "pin").exists()
+    provisioning._write_pin(tmp_path / "pin", "pin file", created := [])
+    assert ((tmp_path / "pin").stat().st_size, (tmp_path / "pin").stat().st_mode & 0o777) == (16, 0o600)
+    provisioning._write_pin(tmp_path / "pin", "pin file", created)
+    assert created == ["pin file"]
 
 
 def test_provisioning_does_not_offer_escrow_to_a_cluster_that_declined(token):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barrier.changes import CAPACITY, MAX_BATCH, SEQUENCE, ChangeRing, path_hash
+from barrier.changes import CAPACITY, MAX_BATCH, MAX_NAMED, SEQUENCE, ChangeRing, path_hash
 from core.errors import ConfigError
 
 
@@ -51,8 +51,8 @@ def test_two_writers_do_not_overwrite_each_other(ring: ChangeRing, other: Change
 
 @pytest.mark.parametrize("behind", [MAX_BATCH + 1, CAPACITY, 3 * CAPACITY])
 def test_who_is_lapped_must_drop_everything(ring: ChangeRing, behind: int) -> None:
-    for start in range(0, behind, 10_000):
-        ring.publish([str(number) for number in range(start, min(start + 10_000, behind))])
+    for start in range(0, behind, 4_000):
+        ring.publish([str(number) for number in range(start, min(start + 4_000, behind))])
     assert ring.sequence == behind
     assert ring.since(0) is None
     assert ring.since(behind - MAX_BATCH) is not None
@@ -67,7 +67,7 @@ def test_the_ring_wraps(ring: ChangeRing) -> None:
 
 
 def test_a_batch_too_large_for_the_ring_drops_everything(ring: ChangeRing) -> None:
-    ring.publish(["x"] * (MAX_BATCH + 1))
+    ring.publish(["x"] * (MAX_NAMED + 1))
     assert ring.since(0) is None
 
 
