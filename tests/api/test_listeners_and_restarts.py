@@ -99,9 +99,9 @@ def test_without_the_ca_file_mimir_sends_nothing(tls: TlsAppliance) -> None:
 def test_old_tls_and_plain_http_get_no_answer(tls: TlsAppliance) -> None:
     context = ssl.create_default_context(cafile=tls.ca_file)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with socket.create_connection(("127.0.0.1", tls.port), timeout=10) as plain:
-        with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
-            assert wrapped.version() == "TLSv1.2"
+    plain = socket.create_connection(("127.0.0.1", tls.port), timeout=10)
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+        assert wrapped.version() == "TLSv1.2"
     with socket.create_connection(("127.0.0.1", tls.port), timeout=10) as plain:
         plain.sendall(b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n")
         with contextlib.suppress(ConnectionError):
