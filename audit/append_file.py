@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import stat
+import time
 from collections.abc import Sequence
 
 from audit.options import DISCARD, STDOUT, FileOptions
@@ -19,6 +20,7 @@ from audit.options import DISCARD, STDOUT, FileOptions
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _LOCK_TRIES = 50  # about 30 µs: what another worker needs for its write
 _STALLED_MS = 1000
+_LOOK_EVERY = 0.1  # seconds between looks whether the path names another file by now; the renamed one loses nothing
 _STDOUT_FD = 1
 
 
@@ -34,6 +36,7 @@ class AppendFile:
         self._fd = -1
         self._regular = False
         self._identity = (0, 0)
+        self._look_at = 0.0
         self._end = 0  # where our last write ended, if it ended well
         self._size = 0  # of the file, while it is locked
         self.fresh = False  # the file is another one, or emptied, since the last look: a new chain begins
@@ -72,6 +75,7 @@ class AppendFile:
         if identity != self._identity:
             self.fresh, self._end = True, 0
         self._fd, self._identity = fd, identity
+        self._look_at = 0.0
 
     def close(self) -> None:
         """Close it; `append` opens it again."""
@@ -90,6 +94,12 @@ class AppendFile:
         if not self._regular:
             return True
         try:
+            if os.fstat(self._fd).st_nlink == 0:
+                return False  # removed: what is written now would be lost
+            now = time.monotonic()
+            if now < self._look_at:
+                return True
+            self._look_at = now + _LOOK_EVERY
             found = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - half the cost of a Path
         except OSError:
             return False

@@ -21,8 +21,8 @@ _CLOSING_TRIES = 20  # at seal, for 20 ms, while another worker has the file
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN, errno.EINTR})  # the descriptor stays good
 
 
-_REQUEST, _RESPONSE = True, False
-_Record = tuple[bool, float, AuditRequest, AuditAuth | None, AuditResponse | None, str]
+NO_RESPONSE = AuditResponse()  # in the place of the response: this is the record of a request
+Record = tuple[float, AuditRequest, AuditAuth | None, AuditResponse | None, str]  # the first: epoch seconds
 
 
 class DeviceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class FileDevice:
         self._file = AppendFile(options)
         self._writer = writer
         self._chain = new_chain(writer)
-        self._fresh: list[_Record] = []
+        self._fresh: list[Record] = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
         self._monotonic = monotonic
@@ -67,20 +67,11 @@ class FileDevice:
         """Whether records wait to be written."""
         return bool(self._fresh or self._backlog)
 
-    def add_request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bool:
-        """Buffer a request record; False when there is no room."""
-        return self._take((_REQUEST, now, request, auth, None, error))
+    def add(self, record: Record) -> bool:
+        """Buffer a record; False when there is no room.
 
-    def add_response(
-        self, now: float, request: AuditRequest, auth: AuditAuth | None, response: AuditResponse | None, error: str
-    ) -> bool:
-        """Buffer a response record; False when there is no room."""
-        return self._take((_RESPONSE, now, request, auth, response, error))
-
-    def _take(self, record: _Record) -> bool:
-        """Records of this turn are formatted together when they are written: what runs in a row runs twice as fast.
-
-        While the device is down they are formatted at once, since then their size decides.
+        Records of this turn are formatted together when they are written: what runs in a row runs twice as fast. While
+        the device is down they are formatted at once, since then their size decides.
         """
         if not self._backlog:
             self._fresh.append(record)
@@ -98,11 +89,13 @@ class FileDevice:
         for record in fresh:
             self._keep(self._line(record))
 
-    def _line(self, record: _Record) -> bytes:
-        kind, now, request, auth, response, error = record
-        if kind is _REQUEST:
-            return self._prefix + self._format.request(now, request, auth, error)
-        return self._prefix + self._format.response(now, request, auth, response, error)
+    def _line(self, record: Record) -> bytes:
+        now, request, auth, response, error = record
+        if response is NO_RESPONSE:
+            line = self._format.request(now, request, auth, error)
+        else:
+            line = self._format.response(now, request, auth, response, error)
+        return self._prefix + line if self._prefix else line
 
     def _keep(self, line: bytes) -> None:
         self._backlog.append(line)
@@ -173,4 +166,4 @@ class FileDevice:
         self._file.close()
 
 
-__all__ = ["DeviceRecord", "FileBusyError", "FileDevice"]
+__all__ = ["NO_RESPONSE", "DeviceRecord", "FileBusyError", "FileDevice", "Record"]

@@ -50,8 +50,9 @@ class _Namespace(_Line):
     path: str = ""
 
 
-class _Request(_Line):
-    id: str = ""
+class _RequestHead(_Line):
+    """What stands between `id` and `data`: the same for all requests of one caller to one path."""
+
     client_id: str = ""
     operation: str = ""
     mount_point: str = ""
@@ -61,7 +62,11 @@ class _Request(_Line):
     client_token_accessor: str = ""
     namespace: _Namespace | None = None
     path: str = ""
-    data: Any = None
+
+
+class _RequestTail(_Line):
+    """What stands behind `data`."""
+
     remote_address: str = ""
     remote_port: int = 0
     wrap_ttl: int = 0
@@ -84,6 +89,8 @@ class _Response(_Line):
 
 
 _ROOT_NAMESPACE = _Namespace(id="root")
+_KNOWN = 2048  # callers and paths whose constant parts are remembered, and the longest path among them: about 2 MB
+_KNOWN_PATH = 200
 _serial = itertools.count(1)
 
 
@@ -96,6 +103,8 @@ class LineFormat:
         self._serial = next(_serial)  # unlike id(), never given twice: what is kept in a record is ours
         self._second = -1
         self._stamp = b""
+        self._parts: dict[tuple[str, ...], tuple[bytes, bytes]] = {}
+        self._mounts: dict[tuple[str, ...], bytes] = {}
 
     def request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bytes:
         """The line of a request, without its end: the chain closes the object."""
@@ -160,28 +169,58 @@ class LineFormat:
         )
 
     def _request(self, request: AuditRequest) -> bytes:
-        namespace = request.namespace
-        return _json(
-            _Request(
-                request.request_id,
-                request.client_id,
-                request.operation,
-                request.mount_point,
-                request.mount_type,
-                request.mount_accessor,
-                self._hash.recurring(request.client_token),
-                self._accessor(request.client_token_accessor),
-                _Namespace(namespace.strip("/"), namespace) if namespace else _ROOT_NAMESPACE,
-                request.path,
-                self._hash.data(request.data) if request.data else None,
-                request.remote_address,
-                request.remote_port,
-                request.wrap_ttl,
-                request.headers,
-            )
+        """The id is ours and needs no escapes."""
+        head, tail = self._around_data(request)
+        if not request.data:
+            return b'{"id":"%b"%b%b}' % (request.request_id.encode(), head, tail)
+        return b'{"id":"%b"%b,"data":%b%b}' % (
+            request.request_id.encode(),
+            head,
+            _json(self._hash.data(request.data)),
+            tail,
         )
 
+    def _around_data(self, request: AuditRequest) -> tuple[bytes, bytes]:
+        """The members before and after `data`, remembered for what comes again and again."""
+        if request.headers or request.wrap_ttl or request.client_id or len(request.path) > _KNOWN_PATH:
+            return self._encode_around(request)
+        key = (
+            request.client_token,
+            request.path,
+            request.operation,
+            request.mount_accessor,
+            request.mount_point,
+            request.namespace,
+            request.remote_address,
+            str(request.remote_port) if request.remote_port else "",
+            request.client_token_accessor,
+        )
+        known = self._parts.get(key)
+        if known is None:
+            if len(self._parts) >= _KNOWN:
+                self._parts.clear()
+            known = self._parts[key] = self._encode_around(request)
+        return known
+
+    def _encode_around(self, request: AuditRequest) -> tuple[bytes, bytes]:
+        namespace = request.namespace
+        head = _RequestHead(
+            request.client_id,
+            request.operation,
+            request.mount_point,
+            request.mount_type,
+            request.mount_accessor,
+            self._hash.recurring(request.client_token),
+            self._accessor(request.client_token_accessor),
+            _Namespace(namespace.strip("/"), namespace) if namespace else _ROOT_NAMESPACE,
+            request.path,
+        )
+        tail = _RequestTail(request.remote_address, request.remote_port, request.wrap_ttl, request.headers)
+        return _members(head), _members(tail)
+
     def _response(self, response: AuditResponse) -> bytes:
+        if response.auth is None and not (response.lease_id or response.warnings or response.wrap_info):
+            return self._plain_response(response)
         return _json(
             _Response(
                 self._auth(response.auth) if response.auth is not None else None,
@@ -195,6 +234,19 @@ class LineFormat:
             )
         )
 
+    def _plain_response(self, response: AuditResponse) -> bytes:
+        """Mount and data: what nearly every response is."""
+        key = (response.mount_point, response.mount_type, response.mount_accessor)
+        mount = self._mounts.get(key)
+        if mount is None:
+            if len(self._mounts) >= _KNOWN:
+                self._mounts.clear()
+            mount = self._mounts[key] = _json(_Response(None, *key))[:-1]
+        if not response.data:
+            return mount + b"}"
+        comma = b"," if len(mount) > 1 else b""
+        return b'%b%b"data":%b}' % (mount, comma, _json(self._hash.data(response.data)))
+
     def _wrap_info(self, wrap_info: dict[str, Any]) -> dict[str, Any]:
         hidden = dict(wrap_info)
         if token := hidden.get("token"):
@@ -207,6 +259,12 @@ class LineFormat:
 
 def _error(sentence: str) -> bytes:
     return b',"error":' + _json(sentence) if sentence else b""
+
+
+def _members(part: _Line) -> bytes:
+    """The members of an object, each after a comma; nothing for an empty one."""
+    inside = _json(part)[1:-1]
+    return b"," + inside if inside else b""
 
 
 def _json(value: object) -> bytes:

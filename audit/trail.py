@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from audit.device import DeviceRecord, FileBusyError, FileDevice
+from audit.device import NO_RESPONSE, DeviceRecord, FileBusyError, FileDevice, Record
 from audit.options import parse_file_options
 from audit.records import AuditAuth, AuditRequest, AuditResponse
 from core.clock import Clock
@@ -170,7 +170,7 @@ class AuditTrail:
 
     def _write_test_record(self, device: FileDevice) -> None:
         probe = AuditRequest(request_id=new_uuid(), operation="update", path=_TEST_PATH)
-        device.add_request(self._clock.now(), probe, None, "")
+        device.add((self._clock.now(), probe, None, NO_RESPONSE, ""))
         deadline = self._monotonic() + _BUSY_LIMIT
         try:
             device.open(make_directory=True)
@@ -215,8 +215,7 @@ class AuditTrail:
         Raises AuditUnavailableError when every device is down and has no room left.
         """
         if self._devices:
-            now = self._clock.now()
-            self._schedule([device.add_request(now, request, auth, error) for device in self._devices.values()])
+            self._add((self._clock.now(), request, auth, NO_RESPONSE, error))
 
     def record_response(
         self,
@@ -228,14 +227,15 @@ class AuditTrail:
     ) -> None:
         """Buffer the record of a response, as `record_request`."""
         if self._devices:
-            now = self._clock.now()
-            devices = self._devices.values()
-            self._schedule([device.add_response(now, request, auth, response, error) for device in devices])
+            self._add((self._clock.now(), request, auth, response, error))
 
-    def _schedule(self, taken: list[bool]) -> None:
+    def _add(self, record: Record) -> None:
+        taken = False
+        for device in self._devices.values():
+            taken |= device.add(record)
         if self._scheduled is None:
             self._scheduled = asyncio.get_running_loop().call_soon(self._write_turn)
-        if True not in taken:
+        if not taken:
             raise AuditUnavailableError(self._unavailable([]))
 
     async def flush(self) -> None:

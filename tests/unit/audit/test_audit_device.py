@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from audit.append_file import FileBusyError
-from audit.device import DeviceRecord, FileDevice
+from audit.device import NO_RESPONSE, DeviceRecord, FileDevice
 from audit.records import AuditRequest
 from audit.verifier import VerifyReport, verify_file
 
@@ -44,7 +44,7 @@ def _device(path: Path | str, monotonic: Monotonic | None = None, **options: str
 def _add(device: FileDevice, count: int = 1, *, data: str = "x") -> None:
     for i in range(count):
         request = AuditRequest(request_id=str(i), operation="update", path="p", headers={"h": [data]})
-        device.add_request(1.8e9, request, None, "")
+        device.add((1.8e9, request, None, NO_RESPONSE, ""))
 
 
 def _verified(path: Path, *, lines: int) -> VerifyReport:
