@@ -22,6 +22,7 @@ from pkcs11_glue.errors import PinRefusedError, closed, code_name, gone, hsm_err
 from pkcs11_glue.module import Module
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.pool import SessionPool
+from pkcs11_glue.probe import measure_thread_hop
 from pkcs11_glue.settings import HsmSettings
 
 T = TypeVar("T")
@@ -226,6 +227,7 @@ class HsmLink:
 
         if self.inline or self._sentry is None:
             return look(connection.operations)
+        connection.thread_hop_us = await self._sentry.run(lambda _: measure_thread_hop())
         return await self._sentry.run(look)
 
     def _trip_if(self, connection: Connection, error: HsmError) -> None:
