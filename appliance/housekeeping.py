@@ -20,7 +20,7 @@ _LOOK = 0.25  # seconds
 class Housekeeping:
     """Removes expired tokens with their trees, a batch at a time, while the appliance is unsealed."""
 
-    def __init__(self, lifecycle: Lifecycle, tokens: TokenStore, *, sync: Callable[[], None]) -> None:
+    def __init__(self, lifecycle: Lifecycle, tokens: TokenStore, *, sync: Callable[[], object]) -> None:
         self._lifecycle = lifecycle
         self._tokens = tokens
         self._sync = sync

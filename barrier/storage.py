@@ -66,10 +66,14 @@ class BarrierStorage:
 
     # --- caches ---------------------------------------------------------------------------------------------------
 
-    def sync(self) -> None:
-        """Forget what other processes have changed; called at the start of each request."""
+    def sync(self) -> int:
+        """Forget what any process has changed; called at the start of each request.
+
+        Answers the change sequence that the caches stand at: while it is the same, nothing was changed.
+        """
         if self._words[SEQUENCE] != self._seen:
             self._evict_changed()
+        return self._seen
 
     def _evict_changed(self) -> None:
         now = self._ring.sequence

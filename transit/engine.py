@@ -141,16 +141,14 @@ class TransitEngine:
                     await asyncio.sleep(0)
         return _complete(results)
 
-    async def encrypt_one(self, name: str, item: Versioned) -> tuple[int, bytes]:
+    async def encrypt_one(self, key: OpenKey, item: Versioned) -> tuple[int, bytes]:
         """As `encrypt`, for one item, whose error is raised: what nearly every request is."""
-        key = self.store.peek(name) or await self.open_key(name)
         version = key.keyring.version_to_encrypt(item[0])
         [octets] = await self._keys.encrypt(await self._reserve(key, version, 1), (item[1],))
         return version, octets
 
-    async def decrypt_one(self, name: str, item: Versioned) -> bytes:
+    async def decrypt_one(self, key: OpenKey, item: Versioned) -> bytes:
         """As `decrypt`, for one item, whose error is raised."""
-        key = self.store.peek(name) or await self.open_key(name)
         version = key.keyring.version_to_decrypt(item[0])
         wrapped = key.peek_version(version) or await self.store.version(key, version)
         [octets] = await self._keys.decrypt(wrapped, (item[1],))

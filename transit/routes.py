@@ -182,10 +182,14 @@ class TransitRoutes:
         return response
 
     async def _encrypt(self, request: Request, body: DataBody) -> Response:
-        name = self._known_name(request)
         if body.batch_input is None:
-            return Response(data=_show_ciphertext(await self._engine.encrypt_one(name, _to_encrypt(body))))
+            known = self._engine.store.peek(request.params["name"])
+            name = known.name if known else _name(request)
+            item = _to_encrypt(body)
+            key = known or await self._engine.open_key(name)
+            return Response(data=_show_ciphertext(await self._engine.encrypt_one(key, item)))
 
+        name = self._known_name(request)
         check_batch(body.batch_input, needs="plaintext", purpose="encrypt")
         answers = await run_batch(body.batch_input, _to_encrypt, lambda items: self._engine.encrypt(name, items))
         return batch_response(
@@ -197,10 +201,14 @@ class TransitRoutes:
         )
 
     async def _decrypt(self, request: Request, body: DataBody) -> Response:
-        name = self._known_name(request)
         if body.batch_input is None:
-            return Response(data=_show_plaintext(await self._engine.decrypt_one(name, _to_decrypt(body))))
+            known = self._engine.store.peek(request.params["name"])
+            name = known.name if known else _name(request)
+            item = _to_decrypt(body)
+            key = known or await self._engine.open_key(name)
+            return Response(data=_show_plaintext(await self._engine.decrypt_one(key, item)))
 
+        name = self._known_name(request)
         check_batch(body.batch_input, needs="ciphertext", purpose="decrypt")
         answers = await run_batch(body.batch_input, _to_decrypt, lambda items: self._engine.decrypt(name, items))
         return batch_response(

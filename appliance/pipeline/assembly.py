@@ -31,7 +31,7 @@ class Assembly:
 
     barrier: Barrier
     storage: CoreStorage
-    sync: Callable[[], None]
+    sync: Callable[[], int]
     keys: KeyCustodian
     trail: AuditTrail
     clock: Clock

@@ -39,7 +39,7 @@ class Pipeline:
         self,
         *,
         lifecycle: Lifecycle,
-        sync: Callable[[], None],
+        sync: Callable[[], int],
         mounts: MountedEngines,
         tokens: TokenStore,
         policies: PolicyStore,
@@ -47,12 +47,13 @@ class Pipeline:
         open_routes: RouteTable,
         identities: Identities,
     ) -> None:
-        """`sync` drops the cached entries that any process changed.
+        """`sync` drops the cached entries that any process changed, and answers the change sequence.
 
         `open_routes` are served in every seal state under their full path ("sys/health"), without token and record.
         """
         self._lifecycle = lifecycle
         self._sync = sync
+        self._seen = -1  # the change sequence at which mounts and audit devices were last found current
         self._mounts = mounts
         self._tokens = tokens
         self._policies = policies
@@ -97,9 +98,11 @@ class Pipeline:
             return await self._serve_open(open_route, wire, asked, request_id)
         if wire.method == "HEAD":
             raise UnsupportedOperationError("")
-        self._sync()
-        if not self._is_current():
-            await self._follow_others()
+        seen, lifecycle = self._sync(), self._lifecycle
+        if seen != self._seen or not lifecycle.ready or not lifecycle.is_settled():
+            if not self._is_current():
+                await self._follow_others()
+            self._seen = seen
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
         mounted = self._mounts.find(asked.path)
         exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
