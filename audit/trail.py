@@ -297,7 +297,7 @@ class AuditTrail:
         return f"no audit device took the record, so the request is refused: {reasons}"
 
     def reopen(self) -> None:
-        """Let go of the files, so that the next record opens them by name (log rotation); at SIGHUP."""
+        """Let go of the files, so that the next record opens them by name. Rotation is noticed without it."""
         for device in self._devices.values():
             device.reopen()
 

@@ -8,10 +8,22 @@ import uuid
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
+_pool: list[bytes] = []  # random octets drawn ahead: the system is asked once for 256 identifiers; pop() is atomic
+
+
+def _octets() -> bytes:
+    try:
+        return _pool.pop()
+    except IndexError:
+        block = os.urandom(4096)
+        _pool.extend(block[start : start + 16] for start in range(0, 4080, 16))
+        return block[4080:]
+
+
 def new_uuid() -> str:
     """A random UUID (RFC 9562, version 4)."""
     # uuid.uuid4() spends more on the object than on the randomness; request ids are on the hot path
-    h = bytearray(os.urandom(16))
+    h = bytearray(_octets())
     h[6] = h[6] & 0x0F | 0x40
     h[8] = h[8] & 0x3F | 0x80
     x = h.hex()
