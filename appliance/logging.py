@@ -4,6 +4,7 @@ Bodies, tokens and query strings are never logged, and neither is the text of an
 any of them: `code_path` says where it was raised instead.
 """
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -34,12 +35,27 @@ def configure_logging(level: str, log_format: LogFormat, *, process: str) -> Non
     structlog.configure(
         processors=[name_process, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_StderrLogger,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s", force=True
     )
+
+
+class _StderrLogger:
+    """Writes lines to stderr. A full disk behind it costs lines, never a request."""
+
+    def __init__(self, *_names: object) -> None:
+        self._stream = sys.stderr
+
+    def msg(self, line: str) -> None:
+        """One line."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = fatal = log = msg
 
 
 def code_path(exc: BaseException) -> list[str]:

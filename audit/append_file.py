@@ -20,7 +20,7 @@ from audit.options import DISCARD, STDOUT, FileOptions
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _LOCK_TRIES = 50  # about 30 µs: what another worker needs for its write
 _STALLED_MS = 1000
-_LOOK_EVERY = 0.1  # seconds between looks whether the path names another file by now; the renamed one loses nothing
+_LOOK_EVERY = 0.01  # seconds between looks whether the path names another file by now; the renamed one loses nothing
 _STDOUT_FD = 1
 
 

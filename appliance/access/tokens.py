@@ -8,6 +8,7 @@ record) refuses its whole tree at once, in every worker, whatever happens to the
 mark sets the expiry to now, so that an interrupted deletion is found and resumed by the housekeeper like any expiry.
 """
 
+import math
 import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -135,6 +136,23 @@ class TokenStore:
             self._recent.clear()
         self._recent[token] = record_id
         return entry
+
+    def live_until(self, entry: TokenEntry) -> float:
+        """When a token that was live just now ceases to be, if nothing is stored meanwhile; epoch seconds.
+
+        0 for one with limited uses, and when memory does not hold all its ancestors.
+        """
+        if entry.num_uses:
+            return 0.0
+        until = math.inf
+        link: TokenEntry | None = entry
+        while link is not None:
+            if link.expires_at is not None:
+                until = min(until, link.expires_at)
+            if not link.parent:
+                return until
+            link = self._cache.peek(link.parent)
+        return 0.0
 
     def _is_live_in_memory(self, entry: TokenEntry) -> bool:
         """Whether it and all its ancestors are in memory and current."""

@@ -7,6 +7,7 @@ from appliance.access.policies import PolicyStore, bootstrap_policies
 from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenStore, bootstrap_tokens
 from appliance.mounts import MountStore, bootstrap_mounts
+from appliance.pipeline.admissions import Admissions
 from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.identity import Identities
 from appliance.pipeline.lifecycle import Lifecycle
@@ -76,7 +77,8 @@ def assemble(given: Assembly) -> Assembled:
     store = MountStore(storage, clock, types=given.catalog)
     mounts = MountedEngines(store, storage=storage, keys=given.keys, clock=clock, catalog=given.catalog)
     identities = Identities()
-    lifecycle = Lifecycle(given.barrier, (tokens, identities, _PolicyPart(policies), trail, mounts))
+    admissions = Admissions(clock)
+    lifecycle = Lifecycle(given.barrier, (tokens, identities, admissions, _PolicyPart(policies), trail, mounts))
     parts = SystemParts(
         barrier=given.barrier,
         lifecycle=lifecycle,
@@ -108,6 +110,7 @@ def assemble(given: Assembly) -> Assembled:
         trail=trail,
         open_routes=open_paths,
         identities=identities,
+        admissions=admissions,
     )
     return Assembled(
         pipeline=pipeline,

@@ -35,7 +35,11 @@ def parse_data(
     if len(body) > MAX_BODY:
         raise RequestTooLargeError(f"the request body is larger than {MAX_BODY} bytes")
     # curl -d sends JSON under the type of a form
-    if body[0] not in b"{[ \r\n\t" and headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+    if (
+        body[0] not in b"{[ \r\n\t"
+        and body != b"null"
+        and headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+    ):
         return _parse_form(body)
     return _parse_object(body)
 

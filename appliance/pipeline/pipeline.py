@@ -11,6 +11,7 @@ from appliance import envelope
 from appliance.access.policies import PolicyStore
 from appliance.access.tokens import TokenEntry, TokenStore
 from appliance.http_errors import error_reply, log_fault, sentence_of
+from appliance.pipeline.admissions import Admissions, Admitted
 from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
@@ -46,6 +47,7 @@ class Pipeline:
         trail: AuditTrail,
         open_routes: RouteTable,
         identities: Identities,
+        admissions: Admissions,
     ) -> None:
         """`sync` drops the cached entries that any process changed, and answers the change sequence.
 
@@ -60,6 +62,7 @@ class Pipeline:
         self._trail = trail
         self._open = {route.pattern: route for route in open_routes}
         self._identities = identities
+        self._admissions = admissions
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,13 +107,16 @@ class Pipeline:
                 await self._follow_others()
             self._seen = seen
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
-        mounted = self._mounts.find(asked.path)
+        admitted = self._admissions.find(asked, seen)
+        mounted = admitted.mounted if admitted else self._mounts.find(asked.path)
         exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
         if mounted is None:
-            return await self._admit(exchange)
+            return await self._admit(exchange, seen)
         mounted.users += 1
         try:
-            return await self._admit(exchange)
+            if admitted is not None:
+                return await self._execute(_filled(exchange, admitted), admitted.method)
+            return await self._admit(exchange, seen)
         finally:
             if mounted.left():
                 await self._mounts.leave(mounted)
@@ -130,7 +136,7 @@ class Pipeline:
         await self._mounts.refresh()
         await self._trail.sync()
 
-    async def _admit(self, exchange: Exchange) -> WireReply:
+    async def _admit(self, exchange: Exchange, seen: int) -> WireReply:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
         try:
             find_route(exchange)
@@ -146,6 +152,9 @@ class Pipeline:
         if mounted.is_built_in:
             tell_more(exchange)
         if not method.mutates:
+            if exchange.identity is not None and self._sync() == seen:  # nothing changed while we looked
+                until = self._tokens.live_until(exchange.identity.token)
+                self._admissions.note(exchange, method, sequence=seen, until=until)
             return await self._execute(exchange, method)
         mounted.users += 1  # one more: this may outlive its client, who counts as the other
         return await self._outlive_client(self._execute_and_leave(exchange, method, mounted))
@@ -279,6 +288,14 @@ class Pipeline:
     async def _flush(self) -> None:
         if self._trail.active:
             await self._trail.flush()
+
+
+def _filled(exchange: Exchange, admitted: Admitted) -> Exchange:
+    """With what admission found out for the request before."""
+    exchange.route, exchange.identity, exchange.acl = admitted.route, admitted.identity, admitted.acl
+    exchange.request.params = admitted.params
+    exchange.request.caller = admitted.identity.caller
+    return exchange
 
 
 async def _coroutine(work: Awaitable[T]) -> T:

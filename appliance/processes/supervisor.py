@@ -31,7 +31,7 @@ from appliance.processes.node import (
 )
 from appliance.processes.preparation import steps_for
 from appliance.processes.sd_notify import ServiceManager
-from core.errors import MimirError
+from core.errors import ConfigError, MimirError
 
 _FIRST_PAUSE = 0.1  # seconds before a dead worker is started again; doubles
 _LONGEST_PAUSE = 30.0
@@ -157,6 +157,7 @@ class _Supervisor:
     async def _start(self) -> None:
         """Prepare and let the first worker go; the others import their code only now, so as not to take its cores."""
         await self._prepare()
+        await self._keep_token_whole()
         self._go.set()
         for child in list(self._children.values()):
             child.go()
@@ -213,6 +214,16 @@ class _Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+            with contextlib.suppress(ConfigError):  # the child will say what is wrong with its token
+                await self._keep_token_whole()
+
+    async def _keep_token_whole(self) -> None:
+        """A child that was killed while it logged in may have torn SoftHSM's token file; the next one needs it."""
+        directory = self._config.hsm.softhsm_token_dir
+        if directory:
+            from softhsm.token_backup import keep_tokens_whole
+
+            await asyncio.to_thread(keep_tokens_whole, Path(directory))
 
     def _spawn(self, name: str, role: str) -> Child:
         inherited = self._addresses.inherited() if role == "worker" else {}

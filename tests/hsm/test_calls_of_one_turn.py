@@ -61,7 +61,7 @@ async def test_keys_dropped_in_the_same_turn_are_destroyed_after_their_calls(hsm
     assert len(await call) == 1
     assert live.retired
     assert live.users == 0
-    assert hsm.status().live_handles == 0
+    assert (await hsm.status()).live_handles == 0
 
 
 async def test_a_call_of_an_ended_epoch_is_refused(hsm, key):
