@@ -240,8 +240,8 @@ class _Supervisor:
         return child
 
     def _check_start(self, child: Child, code: int, attempts: int) -> None:
-        """Before the service was ever ready, what does not pass by itself ends the start; later, others still serve."""
-        if self._was_ready:
+        """What does not pass by itself ends the start, unless another worker serves already."""
+        if self._was_ready or any(other.ready.is_set() for other in self._children.values() if other is not child):
             return
         report = child.failure or Report(kind="failed", text=f"{child.name} ended with {code}", code=EX_SOFTWARE)
         may_pass = child.failure is None or report.code == EX_TEMPFAIL

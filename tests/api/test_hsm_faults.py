@@ -82,6 +82,7 @@ def test_token_directory_moved_away_and_back(make_appliance: Callable[..., Appli
     server.client().sys.enable_secrets_engine("transit")
     server.client().secrets.transit.create_key("k")
     assert statuses(server) == {200}
+    wait_for(lambda: "ready on" in server.log, 30, "not every worker became ready")
     tokens = next(server.data_dir.glob("**/softhsm2.conf")).parent / "tokens"
     if not tokens.exists():
         tokens = next(p.parent.parent for p in server.data_dir.rglob("token.object"))
