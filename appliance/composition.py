@@ -27,6 +27,7 @@ from core.clock import SystemClock
 from core.errors import HsmConfigError, IntegrityError, MimirError
 from pkcs11_glue.hsm import Hsm
 from pkcs11_glue.settings import HsmSettings, PinSource
+from softhsm.token_backup import LOCK_NAME
 
 log = structlog.get_logger("mimir.composition")
 
@@ -182,7 +183,7 @@ def hsm_settings(config: Config) -> HsmSettings:
             file=Path(hsm.pin_file) if hsm.pin_file else None,
             environment=hsm.pin_env or None,
         ),
-        login_lock=home / "login.lock",
+        login_lock=home / LOCK_NAME,
         pin_refused=config.pin_refused_path,
         token_label=hsm.token_label or None,
         token_serial=hsm.token_serial or None,

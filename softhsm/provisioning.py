@@ -14,6 +14,7 @@ import click
 from core.errors import ConfigError, MimirError
 from pkcs11_glue.provision import ProvisionedKeys, provision_token
 from pkcs11_glue.settings import HsmSettings, PinSource
+from softhsm.token_backup import LOCK_NAME, TOKENS_NAME
 
 MODULES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),  # Debian
@@ -23,8 +24,6 @@ MODULES = (
     Path("/usr/local/lib/softhsm/libsofthsm2.so"),
 )
 CONFIG_NAME = "softhsm2.conf"
-TOKENS_NAME = "tokens"
-LOCK_NAME = "login.lock"
 PIN_DIGITS = 16  # 53 bits; SoftHSM stretches a PIN little, so the file's mode is what protects it
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,31}")
 
