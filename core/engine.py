@@ -3,17 +3,20 @@
 An engine is found by an entry point in the group `mimir.engines` whose object is an `EngineFactory`; the name of the
 entry point is the mount type. It declares its routes with typed bodies: the same declaration validates input, answers
 `help` and yields the OpenAPI document.
+
+A login method is an engine in the group `mimir.auth_methods`, mounted below auth/: its login routes are
+`unauthenticated` and answer a `Response` with a `Login`, of which the appliance makes the token.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from core.clock import Clock
 from core.protocols import KeyCustodian, StorageView
-from core.requests import Operation, Request, Response
+from core.requests import LeaseGrant, Login, Operation, Request, Response
 
 Handler = Callable[[Request, Any], Awaitable[Response]]
 Exists = Callable[[Request], Awaitable[bool]]
@@ -43,6 +46,8 @@ class Route:
 
     With `exists`, an UPDATE on something absent is checked against the policy as `create` (Vault's existence check).
     `sudo` paths ask for the capability of that name. `unauthenticated` ones (logins, CRLs) for no token.
+    `login_name` tells whom a login is for, before it is tried: after too many failures the appliance refuses that name
+    for a while (the handler says that credentials are wrong by raising LoginFailedError).
     """
 
     pattern: str
@@ -51,6 +56,7 @@ class Route:
     help: str = ""
     sudo: bool = False
     unauthenticated: bool = False
+    login_name: Callable[[Request, Any], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,8 @@ class MountInfo:
     uuid: str
     accessor: str
     type: str
-    path: str
+    path: str  # "transit/", without the namespace
+    namespace: str = ""  # path of its namespace: "team-a/", "" for the root
     options: Mapping[str, str] = field(default_factory=dict)
     default_lease_ttl: int = 2764800  # seconds; 32 days, Vault's default
     max_lease_ttl: int = 2764800
@@ -86,6 +93,39 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Write back what is held (unused counter blocks); called at unmount, seal and stop."""
+        ...
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease as the engine that granted it sees it again."""
+
+    lease_id: str  # "database/creds/orders-api/…"
+    path: str  # below the mount: "creds/orders-api"
+    internal: Mapping[str, Any]  # what the engine put into its LeaseGrant
+    issued_at: int  # epoch seconds
+    ttl: int  # seconds, as last granted
+    max_ttl: int
+
+
+@runtime_checkable
+class LeasingEngine(Protocol):
+    """What an engine that answers a LeaseGrant has besides."""
+
+    async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
+        """Extend what was leased by `increment` seconds from now (0: as at first); a MimirError refuses."""
+        ...
+
+    async def revoke_lease(self, lease: Lease) -> None:
+        """Take back what was leased. What is gone already is as good; an error makes the appliance try again later."""
+        ...
+
+
+@runtime_checkable
+class RenewingMethod(Protocol):
+    """What a login method has that is asked again when a token it granted is renewed."""
+
+    async def renew_login(self, renewal: Mapping[str, str]) -> Login:
+        """The login as it would be granted now; a MimirError refuses the renewal."""
         ...
 
 

@@ -37,6 +37,18 @@ class PermissionDeniedError(CallerError):
     """No token, an unknown or expired one, or a policy that does not allow it: the caller never learns which."""
 
 
+class LoginFailedError(InvalidRequestError):
+    """Wrong credentials. The sentence is the same for an unknown name and a wrong password."""
+
+
+class QuotaExceededError(CallerError):
+    """Too many requests; the caller may try again later."""
+
+    def __init__(self, sentence: str, *, retry_after: int = 1) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after  # seconds
+
+
 class NotFoundError(CallerError):
     """Nothing is stored there. An empty sentence is Vault's `{"errors": []}`."""
 

@@ -227,6 +227,7 @@ class Record:
     expires_at: int | None = None  # epoch seconds
     parent: str = ""  # record_id of what takes this one with it
     alias: str = ""  # a second unique name: a token's accessor
+    path: str = ""  # where it stands in a tree, for searches by prefix: "root/database/creds/orders-api/x7Kq…"
     revision: int = 0
 
 
@@ -241,8 +242,20 @@ class RecordReader(Protocol):
         """The record of that alias."""
         ...
 
-    async def child_records(self, kind: str, parent: str) -> list[Record]:
-        """Every record with that parent."""
+    async def child_records(self, kind: str, parent: str, *, after: str = "", limit: int = 0) -> list[Record]:
+        """Records with that parent, by record_id, behind `after`. `limit` 0 means all."""
+        ...
+
+    async def records_below(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> list[Record]:
+        """Records whose path starts with `prefix`, by path, behind the path `after`; served by an index."""
+        ...
+
+    async def record_names(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """As `list` of entries, over the paths of records: names below `prefix`; a folder ends in "/"."""
+        ...
+
+    async def count_records(self, kind: str, prefix: str = "") -> int:
+        """How many records have a path that starts with `prefix`; with "" all of the kind."""
         ...
 
     async def expired_records(self, kind: str, *, before: int, limit: int) -> list[Record]:
@@ -263,6 +276,10 @@ class CoreTransaction(Transaction, RecordReader, Protocol):
 
     async def delete_record(self, kind: str, record_id: str) -> bool:
         """Remove it; whether there was one."""
+        ...
+
+    async def delete_records(self, kind: str, record_ids: Sequence[str]) -> int:
+        """Remove those that exist, in few statements; how many there were."""
         ...
 
 

@@ -48,7 +48,7 @@ class Request(msgspec.Struct, kw_only=True):
     query: Mapping[str, str] = msgspec.field(default_factory=dict)
     data: dict[str, Any] = msgspec.field(default_factory=dict)  # the JSON body as it came; handlers get it typed
     caller: Caller | None = None
-    namespace: str = ""
+    namespace: str = ""  # path of the namespace: "team-a/", "" for the root
     client_address: str = ""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # case-insensitive
 
@@ -76,12 +76,65 @@ class AuthGrant(msgspec.Struct, kw_only=True):
         return f"AuthGrant({self.accessor})"
 
 
+class LoginAlias(msgspec.Struct, frozen=True, kw_only=True):
+    """The name by which a login method knows who logged in; the appliance adds the method's accessor."""
+
+    name: str
+    metadata: dict[str, str] | None = None
+
+
+class Login(msgspec.Struct, kw_only=True):
+    """What a login method found: who it is and what the token may have. The appliance makes entity and token of it.
+
+    A duration of 0 leaves it to the mount; the appliance clips every one to the mount's and the system's limits.
+    """
+
+    display_name: str
+    policies: tuple[str, ...] = ()  # "default" is added by the appliance
+    no_default_policy: bool = False
+    metadata: dict[str, str] | None = None
+    alias: LoginAlias | None = None
+    group_aliases: tuple[str, ...] = ()  # names of external groups that the method vouches for
+    ttl: int = 0  # seconds
+    max_ttl: int = 0
+    explicit_max_ttl: int = 0
+    period: int = 0
+    num_uses: int = 0
+    bound_cidrs: tuple[str, ...] = ()
+    token_type: str = "default"  # noqa: S105 - default, service, batch, default-service or default-batch
+    renewable: bool = True
+    # what the method wants to see again when the token is renewed: {"role": "web"}; sealed with the token
+    renewal: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Login({self.display_name})"
+
+
 class LeaseGrant(msgspec.Struct, kw_only=True):
-    """A secret with a lifetime; the lease id is given when the lease is stored."""
+    """A secret with a lifetime; the lease id is given when the lease is stored.
+
+    An engine fills ttl, max_ttl, renewable and `internal`; the appliance clips the durations to the mount's limits.
+    """
 
     lease_id: str = ""
-    ttl: int = 0  # seconds
+    ttl: int = 0  # seconds; 0: the mount's default
+    max_ttl: int = 0  # seconds; 0: the mount's maximum
     renewable: bool = False
+    internal: dict[str, Any] = msgspec.field(default_factory=dict)  # JSON; sealed, given back at renewal and revocation
+
+
+class WrapInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Vault's `wrap_info` block: where a wrapped answer can be fetched, once."""
+
+    token: str
+    accessor: str
+    ttl: int  # seconds
+    creation_time: str  # RFC 3339
+    creation_path: str
+    wrapped_accessor: str = ""
+
+    def __repr__(self) -> str:
+        return f"WrapInfo({self.accessor})"
 
 
 class RawBody(msgspec.Struct, kw_only=True):
@@ -96,7 +149,9 @@ class Response(msgspec.Struct, kw_only=True):
 
     data: dict[str, Any] | None = None
     auth: AuthGrant | None = None
+    login: Login | None = None  # of a login method; the appliance answers with `auth`
     lease: LeaseGrant | None = None
+    wrap: WrapInfo | None = None  # of the appliance alone; then data and auth are None
     warnings: list[str] | None = None
     status: int | None = None  # only where Vault's API asks for one that does not follow from the rest
     raw: RawBody | None = None
