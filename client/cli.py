@@ -31,6 +31,7 @@ cli = group(
         "token": "client.commands.token:token",
         "policy": "client.commands.policy:policy",
         "secrets": "client.commands.secrets:secrets",
+        "namespace": "client.commands.namespace:namespace",
         "audit": "client.commands.audit:audit",
         "operator": "client.commands.operator:operator",
         "hsm": "client.commands.hsm:hsm",

@@ -9,8 +9,11 @@ import msgspec
 
 from appliance import envelope
 from appliance.access.policies import PolicyStore
-from appliance.access.tokens import TokenEntry, TokenStore
+from appliance.access.refusals import RefusalLog
+from appliance.access.subject import EntityView
+from appliance.access.tokens import TokenEntry, TokenStore, check_address
 from appliance.http_errors import error_reply, log_fault, sentence_of
+from appliance.identity.store import IdentityStore
 from appliance.pipeline.admissions import Admissions, Admitted
 from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
@@ -19,11 +22,14 @@ from appliance.pipeline.help import help_reply
 from appliance.pipeline.identity import Identities, audit_auth
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
+from appliance.pipeline.outcomes import Outcomes
 from appliance.pipeline.parsing import Asked, parse_asked
+from appliance.quotas import Quotas
 from appliance.router import RouteTable
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from core.bodies import parse_body
+from core.clock import Clock
 from core.engine import Method, NoBody, Route
 from core.errors import AuditUnavailableError, PermissionDeniedError, SealedError, UnsupportedOperationError
 from core.ids import new_uuid
@@ -48,6 +54,11 @@ class Pipeline:
         open_routes: RouteTable,
         identities: Identities,
         admissions: Admissions,
+        outcomes: Outcomes,
+        entities: IdentityStore,
+        quotas: Quotas,
+        refusals: RefusalLog,
+        clock: Clock,
     ) -> None:
         """`sync` drops the cached entries that any process changed, and answers the change sequence.
 
@@ -63,6 +74,11 @@ class Pipeline:
         self._open = {route.pattern: route for route in open_routes}
         self._identities = identities
         self._admissions = admissions
+        self._outcomes = outcomes
+        self._entities = entities
+        self._quotas = quotas
+        self._refusals = refusals
+        self._clock = clock
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,7 +112,7 @@ class Pipeline:
 
     async def _serve(self, wire: WireRequest, request_id: str) -> WireReply:
         asked = parse_asked(wire)
-        open_route = self._open.get(asked.path)
+        open_route = self._open.get(asked.url_path if asked.namespace else asked.path)
         if open_route is not None:
             return await self._serve_open(open_route, wire, asked, request_id)
         if wire.method == "HEAD":
@@ -107,19 +123,42 @@ class Pipeline:
                 await self._follow_others()
             self._seen = seen
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
-        admitted = self._admissions.find(asked, seen)
-        mounted = admitted.mounted if admitted else self._mounts.find(asked.path)
-        exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
+        admitted = self._admissions.find(asked, seen) if not asked.wrap_ttl else None
+        if admitted is not None:
+            mounted, namespace = admitted.mounted, admitted.namespace
+            request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
+            exchange = _filled(Exchange(wire, asked, mounted, request, namespace), admitted)
+            mounted.users += 1
+            try:
+                if self._quotas.active:
+                    self._check_quota(exchange)
+                return await self._execute(exchange, admitted.method)
+            finally:
+                if mounted.left():
+                    await self._mounts.leave(mounted)
+        exchange = self._new_exchange(wire, asked, request_id, data)
+        mounted = exchange.mounted
         if mounted is None:
             return await self._admit(exchange, seen)
         mounted.users += 1
         try:
-            if admitted is not None:
-                return await self._execute(_filled(exchange, admitted), admitted.method)
             return await self._admit(exchange, seen)
         finally:
             if mounted.left():
                 await self._mounts.leave(mounted)
+
+    def _new_exchange(self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any]) -> Exchange:
+        """The request with its namespace and its mount, as far as there are any."""
+        table = self._mounts.table
+        namespace = table.resolve(asked.path)
+        missing = asked.namespace not in table.namespaces
+        mounted = None if missing else self._mounts.find(asked.path, namespace)
+        request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
+        return Exchange(wire, asked, mounted, request, namespace, has_no_namespace=missing, now=self._clock.now())
+
+    def _check_quota(self, exchange: Exchange) -> None:
+        """Raise QuotaExceededError for one request too many."""
+        self._quotas.check(exchange.namespace.path, exchange.request, exchange.asked.path)
 
     def _is_current(self) -> bool:
         """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
@@ -140,6 +179,8 @@ class Pipeline:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
         try:
             find_route(exchange)
+            if self._quotas.active:
+                self._check_quota(exchange)
             if not self._identify(exchange):
                 await self._authenticate(exchange)
             await check_allowed(exchange, self._policies)
@@ -154,6 +195,8 @@ class Pipeline:
         if not method.mutates:
             if exchange.identity is not None and self._sync() == seen:  # nothing changed while we looked
                 until = self._tokens.live_until(exchange.identity.token)
+                if exchange.acl is not None:
+                    until = min(until, exchange.acl.until)
                 self._admissions.note(exchange, method, sequence=seen, until=until)
             return await self._execute(exchange, method)
         mounted.users += 1  # one more: this may outlive its client, who counts as the other
@@ -166,16 +209,35 @@ class Pipeline:
         if not exchange.asked.token:
             raise PermissionDeniedError("permission denied")
         token = self._tokens.peek(exchange.asked.token)
-        if token is not None:
-            self._note_identity(exchange, token)
-        return token is not None
+        if token is None:
+            return False
+        entity = None
+        if token.entity_id:
+            entity = self._entities.peek(token.entity_id)
+            if entity is None:
+                return False
+        self._note_identity(exchange, token, entity)
+        return True
 
     async def _authenticate(self, exchange: Exchange) -> None:
-        self._note_identity(exchange, await self._tokens.authenticate(exchange.asked.token))
+        """As `_identify`, asking the store. A use of a token is taken before anything else is looked at."""
+        token = await self._tokens.authenticate(exchange.asked.token)
+        entity = None
+        if token.entity_id:
+            entity = await self._entities.view(token.entity_id)
+            if entity is None:
+                raise PermissionDeniedError("permission denied")
+        self._note_identity(exchange, token, entity)
 
-    def _note_identity(self, exchange: Exchange, token: TokenEntry) -> None:
-        client_token = exchange.asked.token
-        identity = self._identities.of(token, client_token)
+    def _note_identity(self, exchange: Exchange, token: TokenEntry, entity: EntityView | None) -> None:
+        """Raises PermissionDeniedError when the token is not for this namespace, this address or this entity."""
+        home = self._mounts.table.namespaces_by_id.get(token.namespace)
+        if home is None or not home.contains(exchange.namespace) or (entity is not None and entity.disabled):
+            raise PermissionDeniedError("permission denied")
+        if token.bound_cidrs:
+            exchange.is_conditional = True
+            check_address(token, exchange.wire.client_address)
+        identity = self._identities.of(token, exchange.asked.token, entity)
         exchange.identity = identity
         exchange.request.caller = identity.caller
 
@@ -187,7 +249,13 @@ class Pipeline:
             if method.mutates:
                 await self._flush()
             body = _NO_BODY if method.body is NoBody else parse_body(request.data, method.body)
-            response: Response = await method.handler(request, body)
+            response: Response
+            if exchange.route is not None and exchange.route.login_name is not None:
+                response = await self._outcomes.try_login(exchange, method.handler, body)
+            else:
+                response = await method.handler(request, body)
+            if response.login is not None or response.lease is not None or exchange.asked.wrap_ttl:
+                response = await self._outcomes.settle(exchange, response)
             reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
             self._record_response(exchange, response)
         except asyncio.CancelledError:
@@ -212,6 +280,8 @@ class Pipeline:
     async def _refuse(self, exchange: Exchange, error: Exception) -> WireReply:
         """Record and answer a request that did not get to an engine."""
         sentence = sentence_of(error, request_id=exchange.request.request_id)
+        if exchange.refusal is not None:
+            self._refusals.note(exchange)
         self._record_request(exchange, refused=sentence or "not found")
         return await self._answer_error(exchange, error)
 
@@ -266,7 +336,7 @@ class Pipeline:
         if identity is not None:
             exchange.who = identity.audit
             if refused:
-                exchange.who = audit_auth(identity.token, exchange.asked.token, allowed=False)
+                exchange.who = audit_auth(identity.token, exchange.asked.token, identity.entity, allowed=False)
         exchange.audit = audit_request(exchange)
         trail.record_request(exchange.audit, exchange.who, error=refused)
 

@@ -1,0 +1,108 @@
+"""What the appliance makes of an engine's answer: a token of a login, a stored lease, a wrapped response."""
+
+import msgspec
+
+from appliance import envelope
+from appliance.access.lockouts import Lockouts
+from appliance.access.logins import Logins
+from appliance.access.wrapping import Wrapping
+from appliance.leases.store import LeaseStore
+from appliance.mount_table import MountEntry
+from appliance.pipeline.exchange import Exchange
+from core.addresses import is_within
+from core.engine import Handler, LeasingEngine
+from core.errors import InvalidRequestError, LoginFailedError, PermissionDeniedError
+from core.requests import LeaseGrant, Login, Response
+
+MAX_WRAP_TTL = 2764800  # seconds; the system's longest lease
+
+
+class Outcomes:
+    """Turns grants into what is stored and answered. Whatever fails here takes back what the engine granted."""
+
+    def __init__(self, logins: Logins, lockouts: Lockouts, leases: LeaseStore, wrapping: Wrapping) -> None:
+        self._logins = logins
+        self._lockouts = lockouts
+        self._leases = leases
+        self._wrapping = wrapping
+
+    async def settle(self, exchange: Exchange, response: Response) -> Response:
+        """The response as it may leave."""
+        if response.login is not None:
+            response = await self._log_in(exchange, response, response.login)
+        if response.lease is not None and not response.lease.lease_id:
+            response = await self._lease(exchange, response, response.lease)
+        if (
+            exchange.asked.wrap_ttl
+            and not _is_wrapping(exchange)
+            and response.raw is None
+            and (response.data is not None or response.auth)
+        ):
+            response = await self._wrap(exchange, response)
+        return response
+
+    async def try_login(self, exchange: Exchange, handler: Handler, body: object) -> Response:
+        """Run a login route, unless its name is locked; its failures count towards that."""
+        mounted, route, request = exchange.mounted, exchange.route, exchange.request
+        if mounted is None or route is None or route.login_name is None:
+            raise RuntimeError("this is no login route")
+        entry, name = mounted.entry, route.login_name(request, body)
+        if await self._lockouts.is_locked(entry, name):
+            raise PermissionDeniedError("permission denied")
+        try:
+            response = await handler(request, body)
+        except LoginFailedError:
+            await self._lockouts.note_failure(entry, name)
+            raise
+        await self._lockouts.note_success(entry, name)
+        return response
+
+    async def _log_in(self, exchange: Exchange, response: Response, login: Login) -> Response:
+        entry, request = _entry(exchange), exchange.request
+        if login.bound_cidrs and not is_within(request.client_address, login.bound_cidrs):
+            raise PermissionDeniedError("permission denied")
+        path = entry.path + request.path
+        auth = await self._logins.grant(login, mount=entry, namespace=exchange.namespace, path=path)
+        return msgspec.structs.replace(response, login=None, auth=auth)
+
+    async def _lease(self, exchange: Exchange, response: Response, grant: LeaseGrant) -> Response:
+        """Store the lease; what cannot be stored is taken back at once."""
+        identity, mounted = exchange.identity, exchange.mounted
+        if identity is None or mounted is None or not isinstance(mounted.engine, LeasingEngine):
+            raise RuntimeError("only an authenticated request at a leasing engine can be answered with a lease")
+        lease = await self._leases.register_or_undo(
+            grant,
+            namespace=exchange.namespace.id,
+            mount=mounted.entry,
+            path=mounted.entry.path + exchange.request.path,
+            token=identity.token,
+            engine=mounted.engine,
+        )
+        return msgspec.structs.replace(response, lease=lease)
+
+    async def _wrap(self, exchange: Exchange, response: Response) -> Response:
+        """Keep the whole answer under a token that is good for fetching it once."""
+        request, ttl = exchange.request, exchange.asked.wrap_ttl
+        if ttl > MAX_WRAP_TTL:
+            raise InvalidRequestError(f"a response can be wrapped for at most {MAX_WRAP_TTL} seconds")
+        reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
+        wrap = await self._wrapping.wrap(
+            reply.body,
+            ttl=ttl,
+            creation_path=exchange.asked.path[len(exchange.namespace.path) :],
+            namespace=exchange.namespace.id,
+            wrapped_accessor=response.auth.accessor if response.auth else "",
+        )
+        return Response(wrap=wrap)
+
+
+def _is_wrapping(exchange: Exchange) -> bool:
+    """sys/wrapping/ itself answers in its own way."""
+    request = exchange.request
+    return request.mount_path == "sys/" and request.path.startswith("wrapping/")
+
+
+def _entry(exchange: Exchange) -> MountEntry:
+    if exchange.mounted is None:
+        raise RuntimeError("the request has no mount")
+    return exchange.mounted.entry
