@@ -34,6 +34,7 @@ class Admitted(msgspec.Struct, frozen=True):
     identity: Identity
     acl: Acl
     namespace: Namespace
+    granting: tuple[str, ...]  # policies, for the audit record
     method: Method
     until: float  # epoch seconds: the first expiry among the token, its ancestors and the policies
 
@@ -80,6 +81,7 @@ class Admissions:
             exchange.identity,
             exchange.acl,
             exchange.namespace,
+            exchange.granting,
             method,
             until,
         )

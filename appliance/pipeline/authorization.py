@@ -12,6 +12,7 @@ from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
+_ROOT = ("root",)
 _SLASHES = re.compile("//+")
 # what sys/ serves in namespaces below the root; the rest is the whole appliance's
 _IN_NAMESPACES = frozenset(
@@ -44,7 +45,10 @@ async def check_allowed(exchange: Exchange, policies: PolicyStore) -> None:
     if acl is None:
         acl = await policies.acl(subject)
     exchange.acl = acl
-    if acl.is_root or exchange.request.operation is Operation.HELP:
+    if acl.is_root:
+        exchange.granting = _ROOT
+        return
+    if exchange.request.operation is Operation.HELP:
         return
     exchange.refusal = await _refusal(exchange, acl, sudo=route is not None and route.sudo)
     if exchange.refusal is not None:
@@ -79,6 +83,7 @@ async def _refusal_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) ->
 
 def _ask(exchange: Exchange, acl: Acl, path: str, capability: str, *, sudo: bool) -> Refusal | None:
     verdict = acl.check(path, capability, sudo=sudo)
+    exchange.granting = verdict.policies
     if verdict.is_conditional or exchange.asked.wrap_ttl:
         exchange.is_conditional = True
         return verdict.refusal(exchange.facts)

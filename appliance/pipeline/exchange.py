@@ -31,6 +31,7 @@ class Exchange(msgspec.Struct):
     route: Route | None = None
     identity: Identity | None = None
     acl: Acl | None = None
+    granting: tuple[str, ...] = ()  # the policies that allow it
     refusal: Refusal | None = None  # why the policies do not allow it
     is_conditional: bool = False  # whether more than token, operation and path decided
     has_no_namespace: bool = False  # the one that the header names does not exist

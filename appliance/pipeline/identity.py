@@ -12,7 +12,7 @@ _CAPACITY = 10_000
 class Identity:
     """A valid token's caller, access subject and audit block."""
 
-    __slots__ = ("audit", "caller", "entity", "subject", "token")
+    __slots__ = ("_audits", "_client_token", "caller", "entity", "subject", "token")
 
     def __init__(self, token: TokenEntry, client_token: str, entity: EntityView | None) -> None:
         self.token = token
@@ -29,10 +29,31 @@ class Identity:
             metadata=token.metadata or {},
             is_root="root" in token.policies,
         )
-        self.audit = audit_auth(token, client_token, entity, allowed=True)
+        self._client_token = client_token
+        self._audits: dict[tuple[str, ...], AuditAuth] = {}
+
+    def audit(self, granting: tuple[str, ...]) -> AuditAuth:
+        """The audit block of a request that these policies grant; one for each set, since devices keep its form."""
+        known = self._audits.get(granting)
+        if known is None:
+            known = self._audits[granting] = audit_auth(
+                self.token, self._client_token, self.entity, allowed=True, granting=granting
+            )
+        return known
+
+    def audit_refused(self) -> AuditAuth:
+        """The audit block of a request that is not allowed."""
+        return audit_auth(self.token, self._client_token, self.entity, allowed=False)
 
 
-def audit_auth(token: TokenEntry, client_token: str, entity: EntityView | None, *, allowed: bool) -> AuditAuth:
+def audit_auth(
+    token: TokenEntry,
+    client_token: str,
+    entity: EntityView | None,
+    *,
+    allowed: bool,
+    granting: tuple[str, ...] = (),
+) -> AuditAuth:
     """The audit block of a request by this token."""
     inherited = entity.policies if entity is not None else ()
     return AuditAuth(
@@ -49,6 +70,7 @@ def audit_auth(token: TokenEntry, client_token: str, entity: EntityView | None, 
         token_issue_time=rfc3339(token.issue_time),
         num_uses=token.num_uses,
         allowed=allowed,
+        granting_policies=granting,
     )
 
 

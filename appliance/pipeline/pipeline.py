@@ -19,7 +19,7 @@ from appliance.pipeline.authorization import check_allowed, check_served, find_r
 from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
 from appliance.pipeline.help import help_reply
-from appliance.pipeline.identity import Identities, audit_auth
+from appliance.pipeline.identity import Identities
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
 from appliance.pipeline.outcomes import Outcomes
@@ -334,9 +334,7 @@ class Pipeline:
             return
         identity = exchange.identity
         if identity is not None:
-            exchange.who = identity.audit
-            if refused:
-                exchange.who = audit_auth(identity.token, exchange.asked.token, identity.entity, allowed=False)
+            exchange.who = identity.audit_refused() if refused else identity.audit(exchange.granting)
         exchange.audit = audit_request(exchange)
         trail.record_request(exchange.audit, exchange.who, error=refused)
 
@@ -363,6 +361,7 @@ class Pipeline:
 def _filled(exchange: Exchange, admitted: Admitted) -> Exchange:
     """With what admission found out for the request before."""
     exchange.route, exchange.identity, exchange.acl = admitted.route, admitted.identity, admitted.acl
+    exchange.granting = admitted.granting
     exchange.request.params = admitted.params
     exchange.request.caller = admitted.identity.caller
     return exchange
