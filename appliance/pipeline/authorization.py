@@ -83,10 +83,11 @@ async def _refusal_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) ->
 
 def _ask(exchange: Exchange, acl: Acl, path: str, capability: str, *, sudo: bool) -> Refusal | None:
     verdict = acl.check(path, capability, sudo=sudo)
-    exchange.granting = verdict.policies
     if verdict.is_conditional or exchange.asked.wrap_ttl:
-        exchange.is_conditional = True
-        return verdict.refusal(exchange.facts)
+        exchange.is_conditional, facts = True, exchange.facts
+        exchange.granting = verdict.granting(facts)
+        return verdict.refusal(facts)
+    exchange.granting = verdict.policies
     return None if verdict.granted else verdict.refusal(exchange.facts)
 
 
