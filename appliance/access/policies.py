@@ -96,7 +96,7 @@ class PolicyStore:
             return acl
         epoch = await self._epochs.get(_EPOCH)  # before the policies: a write since then makes this one stale
         found = [await self.get(name) for name in names]
-        acl = Acl(policy for policy in found if policy is not None)
+        acl = Acl(("", policy) for policy in found if policy is not None)
         if epoch is not None:
             self._acls.pop(names, None)
             if len(self._acls) >= _ACLS:
