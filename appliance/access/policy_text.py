@@ -65,11 +65,11 @@ def compile_policy(name: str, text: str) -> tuple[PathRule, ...]:
 
 
 def parse_policy(name: str, text: str) -> tuple[PathRule, ...]:
-    """The rules, with everything the policy language can say."""
+    """The rules, with everything the policy language can say; `name` "" stands for whatever the text names."""
     if len(text.encode()) > MAX_TEXT:
         raise InvalidRequestError(f"a policy may have at most {MAX_TEXT // 1024} KiB of text")
     parsed = _parse_json(text) if text.lstrip().startswith("{") else parse_hcl(text)
-    if parsed.name and parsed.name.lower() != name:
+    if parsed.name and name and parsed.name.lower() != name:
         raise InvalidRequestError(
             f'the text names the policy "{parsed.name}", but it is being written as "{name}"; make them the same'
         )

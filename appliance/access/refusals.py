@@ -20,6 +20,7 @@ from typing import Self
 
 import msgspec
 
+from appliance.access.verdicts import Refusal
 from core.errors import ConfigError
 
 _SETS, _WAYS, _PLACE = 512, 8, 1024
@@ -37,7 +38,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: float  # epoch seconds
     path: str  # without the namespace
     operation: str
-    reason: str  # a sentence for operators
+    reason: str = ""  # a sentence for operators
     namespace: str = ""  # path
     accessor: str = ""
     display_name: str = ""
@@ -49,6 +50,20 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 0
     line: int = 0
     condition: str = ""
+
+
+def refused_by(refusal: Refusal, request: Refused) -> Refused:
+    """`request` with what the refusal says; the first of its rules stands for all."""
+    first = refusal.rules[0] if refusal.rules else None
+    return msgspec.structs.replace(
+        request,
+        reason=refusal.reason,
+        rule=refusal.pattern,
+        policy=first.policy if first else "",
+        version=first.version if first else 0,
+        line=first.line if first else 0,
+        condition=refusal.condition,
+    )
 
 
 _encode = msgspec.msgpack.Encoder().encode
