@@ -76,14 +76,14 @@ def policy_name(name: str) -> str:
 
 
 def parse_policy(name: str, text: str) -> tuple[PathRule, ...]:
-    """The rules of a policy. Slow: call it in a thread.
+    """The rules of a policy; `name` "" stands for whatever the text names. Slow: call it in a thread.
 
     Raises InvalidRequestError that names the line, for text that does not parse and for what is not enforced.
     """
     _check_text(text)
     is_json = text.lstrip().startswith("{")
     parsed = parse_json(text) if is_json else parse_hcl(text)
-    if parsed.name and parsed.name.lower() != name:
+    if parsed.name and name and parsed.name.lower() != name:
         raise InvalidRequestError(
             f'the text names the policy "{shown(parsed.name)}", but it is being written as "{name}"; make them the same'
         )
