@@ -3,10 +3,11 @@
 import msgspec
 
 from appliance import envelope
-from appliance.access.lockouts import Lockouts
+from appliance.access.lockouts import DEFAULT_RULES, LockoutRules, Lockouts, LoginName, parse_rules
 from appliance.access.logins import Logins
 from appliance.access.wrapping import Wrapping
 from appliance.leases.store import LeaseStore
+from appliance.metrics import Counter, Metrics
 from appliance.mount_table import MountEntry
 from appliance.pipeline.exchange import Exchange
 from core.addresses import is_within
@@ -20,9 +21,13 @@ MAX_WRAP_TTL = 2764800  # seconds; the system's longest lease
 class Outcomes:
     """Turns grants into what is stored and answered. Whatever fails here takes back what the engine granted."""
 
-    def __init__(self, logins: Logins, lockouts: Lockouts, leases: LeaseStore, wrapping: Wrapping) -> None:
+    def __init__(
+        self, logins: Logins, lockouts: Lockouts, leases: LeaseStore, wrapping: Wrapping, metrics: Metrics
+    ) -> None:
         self._logins = logins
         self._lockouts = lockouts
+        self._metrics = metrics
+        self._rules: dict[str, tuple[MountEntry, LockoutRules]] = {}
         self._leases = leases
         self._wrapping = wrapping
 
@@ -46,16 +51,25 @@ class Outcomes:
         mounted, route, request = exchange.mounted, exchange.route, exchange.request
         if mounted is None or route is None or route.login_name is None:
             raise RuntimeError("this is no login route")
-        entry, name = mounted.entry, route.login_name(request, body)
-        if await self._lockouts.is_locked(entry, name):
-            raise PermissionDeniedError("permission denied")
+        entry = mounted.entry
+        who = LoginName(namespace=entry.namespace, mount=entry.accessor, name=route.login_name(request, body))
+        metrics = self._metrics
         try:
-            response = await handler(request, body)
+            response = await self._lockouts.guard(who, self._rules_of(entry), lambda: handler(request, body))
         except LoginFailedError:
-            await self._lockouts.note_failure(entry, name)
+            metrics.count(Counter.LOGINS_FAILED)
             raise
-        await self._lockouts.note_success(entry, name)
+        metrics.count(Counter.LOGINS)
         return response
+
+    def _rules_of(self, entry: MountEntry) -> LockoutRules:
+        """Parsed once for each state of a mount."""
+        if not entry.user_lockout_config:
+            return DEFAULT_RULES
+        known = self._rules.get(entry.uuid)
+        if known is None or known[0] is not entry:
+            known = self._rules[entry.uuid] = (entry, parse_rules(entry.user_lockout_config))
+        return known[1]
 
     async def _log_in(self, exchange: Exchange, response: Response, login: Login) -> Response:
         entry, request = _entry(exchange), exchange.request

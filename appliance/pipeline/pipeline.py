@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from time import perf_counter
 from typing import Any, TypeVar
 
 import msgspec
 
 from appliance import envelope
 from appliance.access.policies import PolicyStore
-from appliance.access.refusals import RefusalLog
+from appliance.access.refusals import Refused, refused_by
 from appliance.access.subject import EntityView
+from appliance.access.token_hash import without_tokens
 from appliance.access.tokens import TokenEntry, TokenStore, check_address
 from appliance.http_errors import error_reply, log_fault, sentence_of
 from appliance.identity.store import IdentityStore
+from appliance.metrics import Counter
+from appliance.node_shared import Shared
 from appliance.pipeline.admissions import Admissions, Admitted
 from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
@@ -24,14 +28,20 @@ from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
 from appliance.pipeline.outcomes import Outcomes
 from appliance.pipeline.parsing import Asked, parse_asked
-from appliance.quotas import Quotas
 from appliance.router import RouteTable
+from appliance.settings import SystemSettings
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from core.bodies import parse_body
 from core.clock import Clock
 from core.engine import Method, NoBody, Route
-from core.errors import AuditUnavailableError, PermissionDeniedError, SealedError, UnsupportedOperationError
+from core.errors import (
+    AuditUnavailableError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    SealedError,
+    UnsupportedOperationError,
+)
 from core.ids import new_uuid
 from core.requests import Response
 
@@ -56,8 +66,8 @@ class Pipeline:
         admissions: Admissions,
         outcomes: Outcomes,
         entities: IdentityStore,
-        quotas: Quotas,
-        refusals: RefusalLog,
+        settings: SystemSettings,
+        shared: Shared,
         clock: Clock,
     ) -> None:
         """`sync` drops the cached entries that any process changed, and answers the change sequence.
@@ -76,8 +86,10 @@ class Pipeline:
         self._admissions = admissions
         self._outcomes = outcomes
         self._entities = entities
-        self._quotas = quotas
-        self._refusals = refusals
+        self._settings = settings
+        self._quotas = shared.quotas
+        self._refusals = shared.refusals
+        self._metrics = shared.metrics
         self._clock = clock
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
@@ -87,16 +99,23 @@ class Pipeline:
     async def handle(self, wire: WireRequest) -> WireReply:
         """Answer one request. Only a cancellation is raised."""
         self.in_flight += 1
-        request_id = new_uuid()
+        metrics, begun = self._metrics, perf_counter()
+        metrics.began()
+        status, served = 0, _Served()
         try:
-            reply = await self._serve(wire, request_id)
+            reply = await self._serve(wire, served)
+            status = reply.status
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
-            log_fault(exc, request_id=request_id)
-            reply = error_reply(exc, request_id=request_id)
+            log_fault(exc, request_id=served.request_id)
+            reply = error_reply(exc, request_id=served.request_id)
+            status = reply.status
         finally:
+            metrics.ended(served.mount_type, status or 499, perf_counter() - begun)
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._idle.set()
+        if served.headers:
+            reply = msgspec.structs.replace(reply, headers=(*reply.headers, *served.headers))
         return reply if wire.method != "HEAD" else msgspec.structs.replace(reply, body=b"")
 
     async def drain(self) -> None:
@@ -110,8 +129,8 @@ class Pipeline:
 
     # --- the way, step by step ------------------------------------------------------------------------------------
 
-    async def _serve(self, wire: WireRequest, request_id: str) -> WireReply:
-        asked = parse_asked(wire)
+    async def _serve(self, wire: WireRequest, served: "_Served") -> WireReply:
+        asked, request_id = parse_asked(wire), served.request_id
         open_route = self._open.get(asked.url_path if asked.namespace else asked.path)
         if open_route is not None:
             return await self._serve_open(open_route, wire, asked, request_id)
@@ -128,10 +147,11 @@ class Pipeline:
             mounted, namespace = admitted.mounted, admitted.namespace
             request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
             exchange = _filled(Exchange(wire, asked, mounted, request, namespace), admitted)
+            served.mount_type = mounted.entry.type
             mounted.users += 1
             try:
                 if self._quotas.active:
-                    self._check_quota(exchange)
+                    served.headers = self._check_quota(exchange)
                 return await self._execute(exchange, admitted.method)
             finally:
                 if mounted.left():
@@ -140,6 +160,9 @@ class Pipeline:
         mounted = exchange.mounted
         if mounted is None:
             return await self._admit(exchange, seen)
+        served.mount_type = mounted.entry.type
+        if self._quotas.active:
+            served.headers = self._check_quota(exchange)
         mounted.users += 1
         try:
             return await self._admit(exchange, seen)
@@ -156,14 +179,28 @@ class Pipeline:
         request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
         return Exchange(wire, asked, mounted, request, namespace, has_no_namespace=missing, now=self._clock.now())
 
-    def _check_quota(self, exchange: Exchange) -> None:
-        """Raise QuotaExceededError for one request too many."""
-        self._quotas.check(exchange.namespace.path, exchange.request, exchange.asked.path)
+    def _check_quota(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
+        """Count the request; the headers of its answer. Raises QuotaExceededError for one too many."""
+        request = exchange.request
+        role = request.data.get("role") if exchange.mounted is not None and exchange.mounted.entry.is_auth else ""
+        try:
+            return self._quotas.check(
+                namespace=exchange.namespace.path,
+                mount=request.mount_path,
+                path=request.path,
+                role=role if isinstance(role, str) else "",
+                address=request.client_address,
+            )
+        except QuotaExceededError as exc:
+            self._metrics.count(Counter.RATE_LIMITED)
+            if self._quotas.audits:
+                self._record_request(exchange, refused=exc.sentence)
+            raise
 
     def _is_current(self) -> bool:
         """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
         lifecycle = self._lifecycle
-        return lifecycle.ready and lifecycle.is_settled() and self._mounts.is_current() and self._trail.current
+        return lifecycle.ready and lifecycle.is_settled() and self._mounts.is_current() and self._trail.current and self._settings.is_current()
 
     async def _follow_others(self) -> None:
         """Do what they did. Raises SealedError when that was to seal."""
@@ -174,13 +211,12 @@ class Pipeline:
             raise SealedError("")
         await self._mounts.refresh()
         await self._trail.sync()
+        await self._settings.refresh()
 
     async def _admit(self, exchange: Exchange, seen: int) -> WireReply:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
         try:
             find_route(exchange)
-            if self._quotas.active:
-                self._check_quota(exchange)
             if not self._identify(exchange):
                 await self._authenticate(exchange)
             await check_allowed(exchange, self._policies)
@@ -280,10 +316,30 @@ class Pipeline:
     async def _refuse(self, exchange: Exchange, error: Exception) -> WireReply:
         """Record and answer a request that did not get to an engine."""
         sentence = sentence_of(error, request_id=exchange.request.request_id)
-        if exchange.refusal is not None:
-            self._refusals.note(exchange)
+        if isinstance(error, PermissionDeniedError):
+            self._note_refusal(exchange)
         self._record_request(exchange, refused=sentence or "not found")
         return await self._answer_error(exchange, error)
+
+    def _note_refusal(self, exchange: Exchange) -> None:
+        """Keep for operators why the policies refused it."""
+        self._metrics.count(Counter.REFUSALS)
+        identity = exchange.identity
+        if identity is None:
+            return
+        refused = Refused(
+            request_id=exchange.request.request_id,
+            at=exchange.now,
+            path=without_tokens(exchange.asked.path[len(exchange.namespace.path) :]),
+            operation=exchange.request.operation.word,
+            namespace=exchange.namespace.path,
+            accessor=identity.token.accessor,
+            display_name=identity.token.display_name,
+            entity_id=identity.token.entity_id,
+            address=exchange.request.client_address,
+            policies=identity.caller.policies,
+        )
+        self._refusals.note(refused if exchange.refusal is None else refused_by(exchange.refusal, refused))
 
     async def _answer_error(self, exchange: Exchange, error: Exception) -> WireReply:
         request_id = exchange.request.request_id
@@ -356,6 +412,17 @@ class Pipeline:
     async def _flush(self) -> None:
         if self._trail.active:
             await self._trail.flush()
+
+
+class _Served:
+    """What is known of a request for its answer's headers and the metrics, however it ends."""
+
+    __slots__ = ("headers", "mount_type", "request_id")
+
+    def __init__(self) -> None:
+        self.request_id = new_uuid()
+        self.mount_type = ""
+        self.headers: tuple[tuple[str, str], ...] = ()
 
 
 def _filled(exchange: Exchange, admitted: Admitted) -> Exchange:

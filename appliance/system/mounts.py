@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.access.lockouts import parse_rules
 from appliance.access.request import as_access_request
 from appliance.mount_moves import MountMoves
 from appliance.mount_table import AUTH, DEFAULT_LEASE_TTL, MountEntry
@@ -18,6 +19,7 @@ from core.requests import NO_CONTENT, Operation, Request, Response
 
 _VISIBILITIES = {"", "unauth", "hidden"}
 _TOKEN_TYPES = {"", "default-service", "default-batch", "service", "batch"}
+_LOCKOUT = {"lockout_threshold", "lockout_duration", "lockout_counter_reset", "lockout_disable"}
 _LISTS = (
     "audit_non_hmac_request_keys",
     "audit_non_hmac_response_keys",
@@ -263,19 +265,11 @@ def _lockout(entry: MountEntry, config: dict[str, str]) -> dict[str, str]:
     """Merged with what is set. Raises InvalidRequestError."""
     if not entry.is_auth:
         raise InvalidRequestError("user_lockout_config can only be set for login methods")
-    for name, value in config.items():
-        if name in {"lockout_duration", "lockout_counter_reset_duration", "lockout_counter_reset"}:
-            if parse_duration(value, field=name) < 0:
-                raise InvalidRequestError(f"{name} must not be negative")
-        elif name == "lockout_threshold":
-            if not (value.isascii() and value.isdigit() and 1 <= int(value[:6]) <= 100_000):
-                raise InvalidRequestError("lockout_threshold must be 1 to 100000")
-        elif name == "lockout_disable":
-            if value.lower() not in {"true", "false"}:
-                raise InvalidRequestError("lockout_disable must be true or false")
-        else:
-            raise InvalidRequestError(f"user_lockout_config: {name[:40]} is not known")
-    return {**(entry.user_lockout_config or {}), **config}
+    merged = {**(entry.user_lockout_config or {}), **config}
+    if unknown := sorted(merged.keys() - _LOCKOUT):
+        raise InvalidRequestError(f"user_lockout_config: {unknown[0][:40]} is not known")
+    parse_rules(merged)
+    return merged
 
 
 def _check_ttls(default: int, maximum: int) -> None:
