@@ -29,6 +29,7 @@ cli = group(
         "list": "client.commands.generic:list_",
         "delete": "client.commands.generic:delete",
         "token": "client.commands.token:token",
+        "auth": "client.commands.auth:auth",
         "policy": "client.commands.policy:policy",
         "secrets": "client.commands.secrets:secrets",
         "namespace": "client.commands.namespace:namespace",

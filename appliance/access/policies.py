@@ -209,7 +209,8 @@ class PolicyStore:
         cas_required: bool = False,
     ) -> Policy:
         name = _writable(name)
-        _check_text(text)
+        if not text:
+            raise InvalidRequestError("the text of the policy is missing")
         if change.expires_at is not None and change.expires_at <= change.written_at:
             raise InvalidRequestError("the expiration is in the past")
         rules = await self.parse(compile_policy, name, text)
@@ -297,15 +298,6 @@ def _writable(name: str) -> str:
     if name in _BUILT_IN:
         raise InvalidRequestError(f'the policy "{name}" is built in and cannot be written')
     return name
-
-
-def _check_text(text: str) -> None:
-    if not text:
-        raise InvalidRequestError("the text of the policy is missing")
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise InvalidRequestError("the text of the policy is not Unicode: it holds half of a surrogate pair") from exc
 
 
 def _check_cas(present: _Stored | None, cas: int | None, *, is_required: bool) -> None:

@@ -80,7 +80,9 @@ class LeaseRoutes:
             *self._both("renew", self.renew, RenewLeaseBody, "Renew a lease.", rest="lease_id"),
             *self._both("revoke", self.revoke, RevokeLeaseBody, "Revoke a lease.", rest="lease_id"),
             *self._prefix("revoke-prefix", self.revoke_prefix, RevokePrefixBody, "Revoke all leases below it."),
-            *self._prefix("revoke-force", self.revoke_force, NoBody, "Revoke all, whatever their engines say."),
+            *self._prefix(
+                "revoke-force", self.revoke_force, RevokePrefixBody, "Revoke all, whatever their engines say."
+            ),
             _update("leases/tidy", self.tidy, NoBody, "Revoke leases whose token is gone."),
             _read("leases/count", self.count, CountBody, "How many leases there are."),
             _read("leases", self.list_irrevocable, ListBody, "The leases that could not be revoked."),
@@ -187,9 +189,9 @@ class LeaseRoutes:
         """Refused at once; the answer waits for the engines only with sync."""
         return await self._revoke_below(as_access_request(request), wait=body.sync, force=False)
 
-    async def revoke_force(self, request: Request, _body: object) -> Response:
-        """What the engines could not take back is forgotten."""
-        return await self._revoke_below(as_access_request(request), wait=True, force=True)
+    async def revoke_force(self, request: Request, body: RevokePrefixBody) -> Response:
+        """What the engines could not take back is forgotten. That it need not wait is Mimir's own."""
+        return await self._revoke_below(as_access_request(request), wait=body.sync, force=True)
 
     async def _revoke_below(self, request: AccessRequest, *, wait: bool, force: bool) -> Response:
         prefix = request.params["prefix"].strip("/")

@@ -22,29 +22,65 @@ def comments(text):
 
 
 ROWS = [
-    ('path "a"{capabilities=["read"]}', 'path "a" {\n  capabilities = ["read"]\n}\n'),
-    ('path\t"a"   {\r\n\r\n\r\n capabilities = [ "read" ,"list", ]\r\n\r\n}', 'path "a" {\n  capabilities = ["read", "list"]\n}\n'),
-    ('path "a" {}', 'path "a" {\n}\n'),
-    ('path "a" {}\npath "b" {}', 'path "a" {\n}\n\npath "b" {\n}\n'),
-    ("# only a comment", "# only a comment\n"),
-    ('# one\n\n\n\n# two   \npath "a" {} # three', '# one\n\n# two\npath "a" {\n} # three\n'),
+    (
+        'path "a"{capabilities=["read"]}',
+        'path "a" {\n  capabilities = ["read"]\n}\n',
+    ),
+    (
+        'path\t"a"   {\r\n\r\n\r\n capabilities = [ "read" ,"list", ]\r\n\r\n}',
+        'path "a" {\n  capabilities = ["read", "list"]\n}\n',
+    ),
+    (
+        'path "a" {}',
+        'path "a" {\n}\n',
+    ),
+    (
+        'path "a" {}\npath "b" {}',
+        'path "a" {\n}\n\npath "b" {\n}\n',
+    ),
+    (
+        "# only a comment",
+        "# only a comment\n",
+    ),
+    (
+        '# one\n\n\n\n# two   \npath "a" {} # three',
+        '# one\n\n# two\npath "a" {\n} # three\n',
+    ),
     (
         'policy "p" { path "a" {capabilities=["read"]}\n# next\npath "b" {capabilities=["list"]} }',
-        'policy "p" {\n  path "a" {\n    capabilities = ["read"]\n  }\n\n  # next\n  path "b" {\n    capabilities = ["list"]\n  }\n}\n',
+        (
+            'policy "p" {\n  path "a" {\n    capabilities = ["read"]\n  }\n\n  # next\n'
+            '  path "b" {\n    capabilities = ["list"]\n  }\n}\n'
+        ),
     ),
     (
         'path "a" { # behind the brace\n capabilities = ["read", # behind read\n "list"] // behind the list\n}',
-        'path "a" { # behind the brace\n  capabilities = [\n    "read", # behind read\n    "list",\n  ] // behind the list\n}\n',
+        (
+            'path "a" { # behind the brace\n  capabilities = [\n'
+            '    "read", # behind read\n    "list",\n  ] // behind the list\n}\n'
+        ),
     ),
     (
         'path "a" {\n capabilities = [/* why */ "read"]\n}',
         'path "a" {\n  capabilities = [\n    /* why */\n    "read",\n  ]\n}\n',
     ),
-    ("/* two\n     lines */\npath \"a\" {}", '/* two\n     lines */\npath "a" {\n}\n'),
-    ('path "a" { capabilities = ["read"] }\n// path "b" { }', 'path "a" {\n  capabilities = ["read"]\n}\n\n// path "b" { }\n'),
-    ('{"path":{"a":{"capabilities":["read"]}}}', '{\n  "path": {\n    "a": {\n      "capabilities": [\n        "read"\n      ]\n    }\n  }\n}\n'),
-    ('{"path":{"ü":{}}}', '{\n  "path": {\n    "ü": {}\n  }\n}\n'),
-]  # fmt: skip
+    (
+        '/* two\n     lines */\npath "a" {}',
+        '/* two\n     lines */\npath "a" {\n}\n',
+    ),
+    (
+        'path "a" { capabilities = ["read"] }\n// path "b" { }',
+        'path "a" {\n  capabilities = ["read"]\n}\n\n// path "b" { }\n',
+    ),
+    (
+        '{"path":{"a":{"capabilities":["read"]}}}',
+        '{\n  "path": {\n    "a": {\n      "capabilities": [\n        "read"\n      ]\n    }\n  }\n}\n',
+    ),
+    (
+        '{"path":{"ü":{}}}',
+        '{\n  "path": {\n    "ü": {}\n  }\n}\n',
+    ),
+]
 
 
 @pytest.mark.parametrize(("given", "wanted"), ROWS)
