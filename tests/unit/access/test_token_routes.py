@@ -207,10 +207,10 @@ async def test_accessors_are_listed(access, call):
 
 def test_which_routes_ask_for_sudo_and_which_write(access):
     routes = token_engine(access.clock, access.tokens, access.policies).routes
-    assert {route.pattern for route in routes if route.sudo} == {"revoke-orphan", "accessors"}
+    assert {route.pattern for route in routes if route.sudo} == {"revoke-orphan", "revoke-orphan/{token}", "accessors"}
     assert not any(route.unauthenticated for route in routes)
     quiet = {route.pattern for route in routes if not any(method.mutates for method in route.methods.values())}
-    assert quiet == {"lookup", "lookup-self", "lookup-accessor", "accessors"}
+    assert quiet == {"lookup", "lookup/{token}", "lookup-self", "lookup-accessor", "accessors", "roles"}
 
 
 async def test_a_plain_request_is_our_bug(access):
