@@ -15,7 +15,7 @@ from appliance.mounts import MountStore
 from appliance.namespaces import Namespace
 from core.errors import InvalidRequestError, MimirError, NotFoundError
 from core.ids import new_uuid
-from core.protocols import CoreStorage, CoreTransaction
+from core.protocols import CoreStorage
 
 _STATUS = "core/remounts/"
 
@@ -26,7 +26,7 @@ class Dependents:
 
     revoke_leases: Callable[[str, str], Awaitable[None]]  # raises when a target refuses
     revoke_tokens: Callable[[str, str], Awaitable[None]]
-    forget_aliases: Callable[[CoreTransaction, MountEntry], Awaitable[None]]
+    forget_logins: Callable[[MountEntry], Awaitable[None]]  # aliases and failed logins of a login mount
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,11 +49,9 @@ class MountMoves:
         """Remove the mount, its leases or tokens, and its data. Gone already is as good."""
         if await self._vacate(entry) is None:
             return
-
-        async def forget(txn: CoreTransaction) -> None:
-            await self._dependents.forget_aliases(txn, entry)
-
-        await self._store.remove(entry, forget if entry.is_auth else None)
+        if entry.is_auth:
+            await self._dependents.forget_logins(entry)
+        await self._store.remove(entry)
 
     async def move(self, entry: MountEntry, *, to: str, within: Namespace) -> str:
         """Move the mount to the path `to` in `within`; answers the id under which `status` knows it."""

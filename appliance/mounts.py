@@ -76,15 +76,13 @@ class MountStore:
         await self.alter(body)
         return entry
 
-    async def remove(self, entry: MountEntry, also: Callable[[CoreTransaction], Awaitable[None]] | None = None) -> bool:
-        """Remove the mount and all its data at once; whether it was still there. `also` writes with it."""
+    async def remove(self, entry: MountEntry) -> bool:
+        """Remove the mount and all its data at once; whether it was still there."""
 
         async def body(txn: CoreTransaction) -> bool:
             if not await txn.delete(entry.row):
                 return False
             await txn.delete_prefix(entry.data_prefix)
-            if also is not None:
-                await also(txn)
             return True
 
         return await self.alter(body)

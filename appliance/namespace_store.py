@@ -2,6 +2,7 @@
 
 import msgspec
 
+from appliance.access.policies import bootstrap_policies
 from appliance.mount_table import NAMESPACE_ROWS, check_free, read_mounts, read_namespaces
 from appliance.mounts import MountStore
 from appliance.namespaces import ROOT, Namespace, data_prefix, parse_namespace_path
@@ -40,6 +41,7 @@ class NamespaceStore:
                 _check_parent(within, rows)
                 check_free(path, [row.full_path for row in await read_mounts(txn) if row.namespace == within.id])
                 await txn.put(NAMESPACE_ROWS + fresh.id, _encode(fresh), cas=0)
+                await bootstrap_policies(txn, namespace=fresh.id, now=fresh.created_at)
                 return fresh, True
             if known.tainted:
                 raise InvalidRequestError("a namespace of that name is being deleted; try again later")

@@ -1,0 +1,107 @@
+"""What one part of access control asks of another: small questions that cross tokens, identity, mounts and roles."""
+
+from collections.abc import Sequence
+
+from appliance.access.lockouts import Lockouts
+from appliance.access.logins import clipped_login
+from appliance.access.policy_lint import MountView
+from appliance.access.subject import EntityView
+from appliance.access.token_entry import TokenEntry
+from appliance.access.token_roles import TokenRoles
+from appliance.identity.store import IdentityStore
+from appliance.mount_table import MountEntry
+from appliance.namespaces import ROOT, Namespace
+from appliance.pipeline.mounted import MountedEngines
+from core.engine import NamedRoles
+from core.errors import InvalidRequestError
+from core.requests import Login, LoginAlias
+
+
+class Links:
+    """Each question is asked of the present state; nothing is kept here."""
+
+    def __init__(
+        self,
+        mounts: MountedEngines,
+        entities: IdentityStore,
+        roles: TokenRoles,
+        lockouts: Lockouts,
+        *,
+        token_mount: MountEntry,
+    ) -> None:
+        self._mounts = mounts
+        self._entities = entities
+        self._roles = roles
+        self._lockouts = lockouts
+        self._token_mount = token_mount
+
+    def namespace_path(self, namespace_id: str) -> str | None:
+        """The path of a namespace in service."""
+        namespace = self._mounts.table.namespaces_by_id.get(namespace_id)
+        return None if namespace is None or namespace.tainted else namespace.path
+
+    def namespace_at(self, path: str) -> Namespace | None:
+        """The namespace of that path."""
+        return self._mounts.table.namespaces.get(path)
+
+    async def resolve_alias(self, namespace_id: str, name: str) -> str:
+        """The entity of an alias at auth/token/, made if there is none: for tokens with an `entity_alias`."""
+        entity = await self._entities.resolve_login(
+            namespace=namespace_id,
+            mount_accessor=self._token_mount.accessor,
+            mount_path=self._token_mount.path,
+            alias=LoginAlias(name=name),
+            group_aliases=(),
+        )
+        return entity.id
+
+    async def renew_login(self, entry: TokenEntry) -> Login | None:
+        """What the login method that granted a token would grant now, within the limits of its mount."""
+        if not entry.mount:
+            return None
+        mounted = self._mounts.by_uuid(entry.mount)
+        if mounted is None:
+            raise InvalidRequestError("the login method that granted this token is disabled")
+        method = self._mounts.renewing(entry.mount)
+        if method is None:
+            return None
+        return clipped_login(await method.renew_login(entry.renewal), mounted.entry)
+
+    async def find_identity(self, namespace_id: str, name: str) -> EntityView | tuple[str, ...] | None:
+        """Whom a name stands for in a trial: an entity or alias, else a role of tokens or of a login method."""
+        entity = await self._entities.find(namespace_id, name)
+        if entity is not None:
+            return entity
+        role = await self._roles.get(name, namespace=namespace_id)
+        if role is not None and role.allowed_policies:
+            return tuple(sorted({*role.allowed_policies, "default"}))
+        namespace = self._mounts.table.namespaces_by_id.get(namespace_id, ROOT)
+        for mounted in self._mounts.all(namespace):
+            if mounted.entry.is_auth and isinstance(mounted.engine, NamedRoles):
+                policies = await mounted.engine.policies_of(name)
+                if policies is not None:
+                    return tuple(sorted({*policies, "default"}))
+        return None
+
+    def mounts_of(self, namespace: Namespace) -> Sequence[MountView]:
+        """What is mounted, for the lint of policies."""
+        return [
+            MountView(path=entry.path, type=entry.type, version=(entry.options or {}).get("version", ""))
+            for entry in self._mounts.entries(namespace)
+        ]
+
+    def split(self, path: str) -> tuple[str, str, str] | None:
+        """A full path as namespace, mount and the rest; None when nothing is mounted there."""
+        namespace = self._mounts.table.resolve(path)
+        inside = path[len(namespace.path) :]
+        if not inside:
+            return namespace.path, "", ""
+        mounted = self._mounts.find(path, namespace)
+        if mounted is None:
+            return None
+        return namespace.path, mounted.entry.path, inside[len(mounted.entry.path) :]
+
+    async def forget_logins(self, entry: MountEntry) -> None:
+        """Delete what a login mount that is being disabled left: its aliases and its failed logins."""
+        await self._entities.forget_mount(entry.namespace, entry.accessor)
+        await self._lockouts.forget_mount(entry.namespace, entry.accessor)
