@@ -14,7 +14,6 @@ from appliance.system.recovery_keys import (
     Entrance,
     NonceBody,
     ShareBody,
-    check_root_namespace,
     given_share,
 )
 from barrier.ceremonies import RootGeneration
@@ -103,21 +102,17 @@ class _Handlers:
             self._entrance.route(f"{folder}/update", _HELP, update=give),
         ]
 
-    async def status(self, request: Request, _body: object) -> Response:
-        check_root_namespace(request)
+    async def status(self, _request: Request, _body: object) -> Response:
         data = await self._work.status()
         return self._entrance.answer(data | {"nonce": self._entrance.nonce(data["nonce"])})
 
-    async def start(self, request: Request, body: StartBody) -> Response:
-        check_root_namespace(request)
+    async def start(self, _request: Request, body: StartBody) -> Response:
         return self._entrance.answer(await self._work.start(body))
 
-    async def give(self, request: Request, body: ShareBody) -> Response:
-        check_root_namespace(request)
+    async def give(self, _request: Request, body: ShareBody) -> Response:
         return self._entrance.answer(await self._work.give(body))
 
-    async def cancel(self, request: Request, body: NonceBody) -> Response:
-        check_root_namespace(request)
+    async def cancel(self, _request: Request, body: NonceBody) -> Response:
         await self._work.cancel(self._entrance.cancelling(body))
         return NO_CONTENT
 

@@ -6,6 +6,7 @@ from reading along, giving shares and cancelling. The newer ones ask for `sudo`,
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -45,10 +46,16 @@ def given_share(body: ShareBody) -> Secret:
     return parse_share(body.key)
 
 
-def check_root_namespace(request: Request) -> None:
-    """Raise UnsupportedPathError elsewhere: seal and recovery keys are those of the whole appliance."""
-    if request.namespace:
-        raise UnsupportedPathError("")
+def in_root_namespace(method: Method) -> Method:
+    """Unsupported elsewhere: seal and recovery keys are those of the whole appliance."""
+    handler = method.handler
+
+    async def handle(request: Request, body: Any) -> Response:
+        if request.namespace:
+            raise UnsupportedPathError("")
+        return await handler(request, body)
+
+    return replace(method, handler=handle)
 
 
 def shown(shares: list[Secret]) -> dict[str, list[str]]:
@@ -76,7 +83,7 @@ class Entrance:
 
     def route(self, pattern: str, help_text: str, **methods: Method) -> Route:
         """A route with the operations of that name."""
-        operations = {Operation(word): method for word, method in methods.items()}
+        operations = {Operation(word): in_root_namespace(method) for word, method in methods.items()}
         return Route(
             pattern=pattern,
             methods=operations,

@@ -14,7 +14,6 @@ from appliance.system.recovery_keys import (
     Entrance,
     NonceBody,
     ShareBody,
-    check_root_namespace,
     given_share,
     shown,
 )
@@ -24,7 +23,7 @@ from barrier.share_counts import ShareCounts
 from core.bodies import StringList
 from core.engine import Method, Route
 from core.errors import InvalidRequestError
-from core.requests import NO_CONTENT, Operation, Request, Response
+from core.requests import NO_CONTENT, Request, Response
 
 _ROOT_HELP = "Replace the barrier's root key inside the HSM, with recovery keys."
 _RECOVERY_HELP = "Replace the recovery keys, with those that there are."
@@ -64,8 +63,7 @@ class RekeyRoutes:
         rotate = Method(handler=self._rotate_root, summary="Replace the root key at once.")
         return TRUSTED.route("rotate/root", "Replace the barrier's root key inside the HSM.", update=rotate)
 
-    async def _rotate_root(self, request: Request, _body: object) -> Response:
-        check_root_namespace(request)
+    async def _rotate_root(self, _request: Request, _body: object) -> Response:
         await self._root.rotate()
         return NO_CONTENT
 
@@ -89,12 +87,10 @@ class _RootHandlers:
             self._entrance.route(f"{folder}/verify", _ROOT_HELP, read=unverified, update=unverified, delete=unverified),
         ]
 
-    async def status(self, request: Request, _body: object) -> Response:
-        check_root_namespace(request)
+    async def status(self, _request: Request, _body: object) -> Response:
         return self._entrance.answer(_status(await self._rotation.status(), self._entrance))
 
-    async def start(self, request: Request, body: StartBody) -> Response:
-        check_root_namespace(request)
+    async def start(self, _request: Request, body: StartBody) -> Response:
         if body.pgp_keys:
             raise InvalidRequestError("PGP key encryption not supported when using stored keys")
         if body.backup:
@@ -105,15 +101,13 @@ class _RootHandlers:
             )
         return self._entrance.answer(_status(await self._rotation.start(), TRUSTED))
 
-    async def give(self, request: Request, body: ShareBody) -> Response:
-        check_root_namespace(request)
+    async def give(self, _request: Request, body: ShareBody) -> Response:
         if await self._rotation.give(given_share(body), body.nonce):
             return self._entrance.answer(_completed(NewShares(shares=[]), body.nonce))
         status = _status(await self._rotation.status(), self._entrance)
         return self._entrance.answer(status | {"nonce": body.nonce})
 
-    async def cancel(self, request: Request, body: NonceBody) -> Response:
-        check_root_namespace(request)
+    async def cancel(self, _request: Request, body: NonceBody) -> Response:
         await self._rotation.cancel(self._entrance.cancelling(body))
         return NO_CONTENT
 
@@ -142,13 +136,11 @@ class _RecoveryHandlers:
             self._entrance.route(f"{folder}/verify", _RECOVERY_HELP, read=verification, update=verify, delete=restart),
         ]
 
-    async def status(self, request: Request, _body: object) -> Response:
-        check_root_namespace(request)
+    async def status(self, _request: Request, _body: object) -> Response:
         return self._entrance.answer(_status(await self._rotation.status(), self._entrance))
 
-    async def start(self, request: Request, body: StartBody) -> Response:
+    async def start(self, _request: Request, body: StartBody) -> Response:
         """Begin. A cluster without recovery keys gets its first ones at once, from whom a policy allows it."""
-        check_root_namespace(request)
         wanted = _wanted(body)
         first = await self._rotation.make_first(wanted) if self._entrance.is_trusted else None
         if first is not None:
@@ -157,35 +149,30 @@ class _RecoveryHandlers:
         status = await self._rotation.start(wanted, is_verified=body.require_verification)
         return self._entrance.answer(_status(status, TRUSTED))
 
-    async def give(self, request: Request, body: ShareBody) -> Response:
-        check_root_namespace(request)
+    async def give(self, _request: Request, body: ShareBody) -> Response:
         new = await self._rotation.give(given_share(body), body.nonce)
         if new is not None:
             return self._entrance.answer(_completed(new, body.nonce))
         status = _status(await self._rotation.status(), self._entrance)
         return self._entrance.answer(status | {"nonce": body.nonce})
 
-    async def cancel(self, request: Request, body: NonceBody) -> Response:
-        check_root_namespace(request)
+    async def cancel(self, _request: Request, body: NonceBody) -> Response:
         await self._rotation.cancel(self._entrance.cancelling(body))
         return NO_CONTENT
 
-    async def verification(self, request: Request, _body: object) -> Response:
-        check_root_namespace(request)
+    async def verification(self, _request: Request, _body: object) -> Response:
         status = await self._rotation.status()
         if not status.started:
             raise InvalidRequestError("no rekey configuration found: no rotation of recovery keys is in progress")
         return self._entrance.answer(_verification(status, self._entrance))
 
-    async def verify(self, request: Request, body: ShareBody) -> Response:
-        check_root_namespace(request)
+    async def verify(self, _request: Request, body: ShareBody) -> Response:
         if await self._rotation.verify(given_share(body), body.nonce):
             return self._entrance.answer({"nonce": body.nonce, "complete": True})
         status = _verification(await self._rotation.status(), self._entrance)
         return self._entrance.answer(status | {"nonce": body.nonce})
 
-    async def restart(self, request: Request, body: NonceBody) -> Response:
-        check_root_namespace(request)
+    async def restart(self, _request: Request, body: NonceBody) -> Response:
         status = await self._rotation.restart_verification(self._entrance.cancelling(body))
         return self._entrance.answer(_verification(status, TRUSTED))
 
@@ -249,9 +236,8 @@ def _completed(new: NewShares, nonce: str) -> dict[str, Any]:
 def _backup_routes() -> list[Route]:
     read = Method(handler=_read_backup, mutates=False, summary="There is none.")
     delete = Method(handler=_delete_backup, mutates=False, summary="There is none.")
-    methods = {Operation.READ: read, Operation.DELETE: delete}
     paths = ("rekey/backup", "rekey/recovery-key-backup", "rotate/root/backup", "rotate/recovery/backup")
-    return [Route(pattern=path, methods=methods, help=_BACKUP_HELP, sudo=True) for path in paths]
+    return [TRUSTED.route(path, _BACKUP_HELP, read=read, delete=delete) for path in paths]
 
 
 async def _read_backup(_request: Request, _body: object) -> Response:
