@@ -142,7 +142,9 @@ def test_changing_another_field_keeps_a_batch_role_sound():
 
 
 async def test_a_token_of_a_role(access, call):
-    await call(access.root_token, "roles/web", allowed_policies="web", orphan=True, path_suffix="v1.0", token_period=600)
+    await call(
+        access.root_token, "roles/web", allowed_policies="web", orphan=True, path_suffix="v1.0", token_period=600
+    )
     answer = await call(access.root_token, "create/web")
     assert answer.auth.policies == ["default", "web"]
     assert (answer.auth.orphan, answer.auth.lease_duration) == (True, 600)

@@ -1,6 +1,7 @@
 """auth/token/ as the pipeline calls it: admitted by a token, the body parsed by the route."""
 
 from appliance.access.request import AccessRequest
+from appliance.access.subject import Subject
 from appliance.access.token_routes import token_engine
 from appliance.namespaces import ROOT
 from appliance.router import RouteTable
@@ -18,7 +19,7 @@ class TokenCalls:
 
     async def __call__(self, token, path, operation=Operation.UPDATE, /, within=ROOT, **data):
         entry = await self.access.tokens.authenticate(token)
-        acl = await self.access.policies.acl(entry.policies)
+        acl = await self.access.policies.acl(Subject(namespace=entry.namespace, policies=entry.policies))
         route, params = self.routes.find(path)
         request = AccessRequest(
             request_id="r", operation=operation, mount_path="auth/token/", path=path, params=params, data=data,
