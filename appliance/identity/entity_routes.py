@@ -227,7 +227,8 @@ class EntityRoutes:
 
     async def list_aliases(self, request: Request, _body: object) -> Response:
         """The ids of all aliases of entities."""
-        wire, info = self._wire(request), {}
+        wire = self._wire(request)
+        info: dict[str, dict[str, Any]] = {}
         async for entity in self._store.entities(space_of(request)):
             info |= {alias.id: wire.brief_alias(alias, entity.id) for alias in entity.aliases}
         if not info:

@@ -139,7 +139,8 @@ class GroupRoutes:
         return await self._listed(request, by_name=True)
 
     async def _listed(self, request: Request, *, by_name: bool) -> Response:
-        wire, space, info = self._wire(request), space_of(request), {}
+        wire, space = self._wire(request), space_of(request)
+        info: dict[str, dict[str, Any]] = {}
         async for group in self._store.groups(space):
             info[group.id] = wire.brief_group(group, len(await self._store.members(space, group.id)))
         if not info:
@@ -187,7 +188,8 @@ class GroupRoutes:
 
     async def list_aliases(self, request: Request, _body: object) -> Response:
         """The ids of all aliases of groups."""
-        wire, info = self._wire(request), {}
+        wire = self._wire(request)
+        info: dict[str, dict[str, Any]] = {}
         async for group in self._store.groups(space_of(request)):
             if group.alias is not None:
                 info[group.alias.id] = wire.brief_group_alias(group.alias, group.id)
