@@ -103,6 +103,8 @@ class AppRoleEngine:
 
     async def find_secret_id(self, role: Role, secret_id: str) -> tuple[SecretId, str] | None:
         """What is known of it, and its hash; None for one that has expired."""
+        if len(secret_id) > MAX_SECRET_ID:
+            return None
         return self._unexpired(await self.store.secret_id(role.uid, secret_id.strip(), await self.store.key()))
 
     async def find_accessor(self, role: Role, accessor: str) -> tuple[SecretId, str] | None:
@@ -146,6 +148,8 @@ class AppRoleEngine:
 
         For an unknown role the same steps are taken as for a known one: hash the secret id and look for it.
         """
+        if max(len(role_id), len(secret_id)) > MAX_SECRET_ID:
+            raise _failed()  # nothing stored is so long: not worth a hash
         key = await self.store.key()
         role = await self.store.role_by_id(role_id, key)
         found: SecretId | None = None
