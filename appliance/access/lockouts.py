@@ -10,10 +10,10 @@ may fail, further tries of it wait in their worker: many at once do not outrun t
 """
 
 import asyncio
-import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -112,7 +112,7 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Known:
-    """What one worker has read of a mount since the last change there: failures by path, None for none."""
+    """What one worker has read of a mount since the last change there: failures by name, None for none."""
 
     __slots__ = ("failures",)
 
@@ -136,29 +136,26 @@ class Lockouts:
         """
         if rules.is_disabled or not who.name:
             return await attempt()
-        async with self._turn(who, rules.threshold):
-            if await self.is_locked(who):
-                raise PermissionDeniedError("permission denied")
-            try:
-                result = await attempt()
-            except LoginFailedError:
-                await self.note_failure(who, rules)
-                raise
-            await self.note_success(who)
-        return result
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, who: LoginName, threshold: int) -> AsyncIterator[None]:
-        """As many at once as may fail."""
-        semaphore, users = self._trying.setdefault(who, (asyncio.Semaphore(threshold), []))
+        semaphore, users = self._trying.setdefault(who, (asyncio.Semaphore(rules.threshold), []))
         users.append(None)
         try:
-            async with semaphore:
-                yield
+            async with semaphore:  # as many at once as may fail
+                return await self._counted(who, rules, attempt)
         finally:
             users.pop()
             if not users:
                 self._trying.pop(who, None)
+
+    async def _counted(self, who: LoginName, rules: LockoutRules, attempt: Callable[[], Awaitable[T]]) -> T:
+        if await self.is_locked(who):
+            raise PermissionDeniedError("permission denied")
+        try:
+            result = await attempt()
+        except LoginFailedError:
+            await self.note_failure(who, rules)
+            raise
+        await self.note_success(who)
+        return result
 
     async def is_locked(self, who: LoginName) -> bool:
         """Whether the name is refused now."""
@@ -171,7 +168,7 @@ class Lockouts:
         async def count(txn: CoreTransaction) -> Failures:
             entry = await txn.get(who.path)
             before = None if entry is None else _decode(entry.value)
-            after = _counted(_shown(who.name), before, rules, self._clock.now())
+            after = _one_more(_shown(who.name), before, rules, self._clock.now())
             await txn.put(who.path, _encode(after))
             await txn.put(who.folder + "epoch", b"")
             return after
@@ -241,19 +238,20 @@ class Lockouts:
 
     async def _failures(self, who: LoginName) -> Failures | None:
         """Of the name; from memory, unless something changed at its mount since it was last read."""
-        epoch, path = who.folder + "epoch", who.path
+        epoch = f"{mount_folder(who.namespace, who.mount)}epoch"
         known = self._epochs.peek(epoch) or await self._epochs.get(epoch)
         if known is None:  # the first login by this mount: from now on there is something to hang on
-            with contextlib.suppress(CasMismatchError):
+            with suppress(CasMismatchError):
                 await self._storage.put(epoch, b"", cas=0)
             known = await self._epochs.get(epoch) or _Known()
-        if path in known.failures:
-            return known.failures[path]
-        entry = await self._storage.get(path)
+        if who.name in known.failures:
+            return known.failures[who.name]
+        entry = await self._storage.get(who.path)
         found = None if entry is None else _decode(entry.value)
-        if len(known.failures) >= _KNOWN:
-            known.failures.clear()
-        known.failures[path] = found
+        if len(who.name) <= _SHOWN:  # what is longer is no name that logs in often
+            if len(known.failures) >= _KNOWN:
+                known.failures.clear()
+            known.failures[who.name] = found
         return found
 
 
@@ -270,7 +268,7 @@ def _shown(name: str) -> str:
     return name[:_SHOWN].encode("utf-8", "replace").decode()
 
 
-def _counted(name: str, before: Failures | None, rules: LockoutRules, now: float) -> Failures:
+def _one_more(name: str, before: Failures | None, rules: LockoutRules, now: float) -> Failures:
     """With one failure more, unless the former ones no longer count: then with one."""
     is_over = before is None or before.ends <= now or (before.locked_until and not before.is_locked(now))
     count = 1 if before is None or is_over else before.count + 1
