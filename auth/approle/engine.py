@@ -95,7 +95,7 @@ class AppRoleEngine:
             if role is None:
                 raise UnsupportedPathError(f'role "{name}" does not exist')
             secret = new_secret_id(role, body, now=self._clock.now(), max_ttl=self._mount.max_lease_ttl)
-            digest = rows.secret_id_hash(secret_id, await rows.ensure_key(txn))
+            digest = (await rows.ensure_hashes(txn)).secret_id(secret_id)
             await rows.add_secret_id(txn, role.uid, digest, secret)
             return secret
 
@@ -103,7 +103,11 @@ class AppRoleEngine:
 
     async def find_secret_id(self, role: Role, secret_id: str) -> tuple[SecretId, str] | None:
         """What is known of it, and its hash; None for one that has expired."""
-        return self._unexpired(await self.store.secret_id(role.uid, secret_id.strip(), await self.store.key()))
+        if len(secret_id) > MAX_SECRET_ID:
+            return None
+        digest = (await self.store.hashes()).secret_id(secret_id.strip())
+        found = await self.store.secret_id(role.uid, digest)
+        return None if found is None else self._unexpired((found, digest))
 
     async def find_accessor(self, role: Role, accessor: str) -> tuple[SecretId, str] | None:
         """As find_secret_id."""
@@ -146,25 +150,25 @@ class AppRoleEngine:
 
         For an unknown role the same steps are taken as for a known one: hash the secret id and look for it.
         """
-        key = await self.store.key()
-        role = await self.store.role_by_id(role_id, key)
+        if max(len(role_id), len(secret_id)) > MAX_SECRET_ID:
+            raise _failed()  # nothing stored is so long: not worth a hash
+        hashes = await self.store.hashes()
+        role = await self.store.role_by_id(hashes.role_id(role_id))
         found: SecretId | None = None
         if role is None or role.bind_secret_id:
             if not secret_id:
                 raise InvalidRequestError("missing secret_id")
-            found = await self._verified(role, secret_id, key, address)
+            found = await self._verified(role, hashes.secret_id(secret_id), address)
         if role is None:
             raise _failed()
         _check_role_address(role, address)
         return _login(role, found)
 
-    async def _verified(self, role: Role | None, secret_id: str, key: bytes, address: str) -> SecretId:
+    async def _verified(self, role: Role | None, digest: str, address: str) -> SecretId:
         """The secret id, with one use taken if they are limited."""
-        uid = NOBODY if role is None else role.uid
-        row = await self.store.secret_id(uid, secret_id, key)
-        if row is None or role is None or not row[0].is_current(self._clock.now()):
+        found = await self.store.secret_id(NOBODY if role is None else role.uid, digest)
+        if found is None or role is None or not found.is_current(self._clock.now()):
             raise _failed()
-        found, digest = row
         found.check_address(address)
         if found.num_uses:
             _check_role_address(role, address)  # before a use is taken

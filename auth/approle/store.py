@@ -10,12 +10,11 @@
 A login with a secret id of unlimited uses reads memory: the role by its id, and the secret id by its hash.
 """
 
-import hashlib
-import hmac
 import os
 
 import msgspec
 
+from auth.approle.hashes import KEY_LENGTH, IdHashes
 from auth.approle.roles import Role
 from auth.approle.secret_ids import SecretId
 from core.errors import IntegrityError, InvalidRequestError
@@ -25,7 +24,7 @@ KEY = "key"
 ROLES = "role/"
 EXPIRIES = "expiry/"
 NOBODY = "00000000-0000-0000-0000-000000000000"  # uid of no role
-_NO_KEY = bytes(32)  # while there is no role
+_NO_ROLES = IdHashes(bytes(KEY_LENGTH))  # while there is none
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_role = msgspec.msgpack.Decoder(Role).decode
@@ -37,14 +36,14 @@ class RoleStore:
 
     def __init__(self, storage: StorageView) -> None:
         self._storage = storage
-        self._keys = storage.decoded_cache(_load_key, capacity=1)
+        self._hashes = storage.decoded_cache(_load_hashes, capacity=1)
         self._roles = storage.decoded_cache(_load_role)
         self._by_role_id = storage.decoded_cache(_load_by_role_id)
         self._secret_ids = storage.decoded_cache(_load_secret_id, capacity=50_000)
 
-    async def key(self) -> bytes:
-        """The key of the hashes; as good as none before there is a role."""
-        return self._keys.peek(KEY) or await self._keys.get(KEY) or _NO_KEY
+    async def hashes(self) -> IdHashes:
+        """Under the mount's key; under none before there is a role."""
+        return self._hashes.peek(KEY) or await self._hashes.get(KEY) or _NO_ROLES
 
     async def names(self, *, after: str, limit: int) -> list[str]:
         """Of the roles, in order."""
@@ -54,20 +53,18 @@ class RoleStore:
         """By its name."""
         return await self._roles.get(ROLES + name)
 
-    async def role_by_id(self, role_id: str, key: bytes) -> Role | None:
-        """By its role id."""
-        path = role_id_path(role_id, key)
+    async def role_by_id(self, digest: str) -> Role | None:
+        """By the hash of its role id."""
+        path = role_id_path(digest)
         return self._by_role_id.peek(path) or await self._by_role_id.get(path)
 
-    async def secret_id(self, uid: str, secret_id: str, key: bytes) -> tuple[SecretId, str] | None:
-        """What is stored of a secret id, expired or not, and its hash."""
-        digest = secret_id_hash(secret_id, key)
+    async def secret_id(self, uid: str, digest: str) -> SecretId | None:
+        """What is stored of the secret id with that hash, expired or not."""
         path = secret_id_path(uid, digest)
-        found = self._secret_ids.peek(path) or await self._secret_ids.get(path)
-        return None if found is None else (found, digest)
+        return self._secret_ids.peek(path) or await self._secret_ids.get(path)
 
     async def by_accessor(self, uid: str, accessor: str) -> tuple[SecretId, str] | None:
-        """As `secret_id`."""
+        """What is stored of the secret id with that accessor, and its hash."""
         if "/" in accessor or not accessor.isprintable() or len(accessor) > len(NOBODY):
             return None
         entry = await self._storage.get(accessor_path(uid, accessor)) if accessor else None
@@ -95,8 +92,8 @@ class RoleStore:
         return found[:limit]
 
 
-async def _load_key(_view: StorageView, _path: str, entry: Entry) -> bytes:
-    return entry.value
+async def _load_hashes(_view: StorageView, _path: str, entry: Entry) -> IdHashes:
+    return IdHashes(entry.value)
 
 
 async def _load_role(_view: StorageView, _path: str, entry: Entry) -> Role:
@@ -115,19 +112,9 @@ async def _load_by_role_id(view: StorageView, _path: str, entry: Entry) -> Role 
 # --- paths ----------------------------------------------------------------------------------------------------------
 
 
-def _hash(domain: bytes, text: str, key: bytes) -> str:
-    """HMAC-SHA-256 (FIPS 198-1) in hex. What is not valid Unicode has a hash, too: it is the hash of nothing stored."""
-    return hmac.digest(key, domain + text.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
-
-
-def role_id_path(role_id: str, key: bytes) -> str:
-    """Where a role id leads to its role."""
-    return "role-id/" + _hash(b"role-id:", role_id, key)
-
-
-def secret_id_hash(secret_id: str, key: bytes) -> str:
-    """All that is kept of a secret id."""
-    return _hash(b"secret-id:", secret_id, key)
+def role_id_path(digest: str) -> str:
+    """Where the hash of a role id leads to its role."""
+    return "role-id/" + digest
 
 
 def secret_id_path(uid: str, digest: str) -> str:
@@ -147,14 +134,14 @@ def _expiry_path(uid: str, secret: SecretId) -> str:
 # --- inside a transaction -------------------------------------------------------------------------------------------
 
 
-async def ensure_key(txn: Transaction) -> bytes:
-    """The key of the hashes, made if there is none."""
+async def ensure_hashes(txn: Transaction) -> IdHashes:
+    """Their key is made if there is none."""
     entry = await txn.get(KEY)
     if entry is not None:
-        return entry.value
-    key = os.urandom(32)
+        return IdHashes(entry.value)
+    key = os.urandom(KEY_LENGTH)
     await txn.put(KEY, key, cas=0)
-    return key
+    return IdHashes(key)
 
 
 async def read_role(txn: Transaction, name: str) -> Role | None:
@@ -165,13 +152,13 @@ async def read_role(txn: Transaction, name: str) -> Role | None:
 
 async def write_role(txn: Transaction, role: Role, *, before: Role | None) -> None:
     """Write the role and what leads to it. Raises InvalidRequestError when its id is another role's."""
-    key = await ensure_key(txn)
-    path = role_id_path(role.role_id, key)
+    hashes = await ensure_hashes(txn)
+    path = role_id_path(hashes.role_id(role.role_id))
     taken = await txn.get(path)
     if taken is not None and taken.value.decode() != role.name:
         raise InvalidRequestError("role_id already in use")
     if before is not None and before.role_id != role.role_id:
-        await txn.delete(role_id_path(before.role_id, key))
+        await txn.delete(role_id_path(hashes.role_id(before.role_id)))
     await txn.put(ROLES + role.name, _encode(role))
     await txn.put(path, role.name.encode())
 
@@ -179,7 +166,7 @@ async def write_role(txn: Transaction, role: Role, *, before: Role | None) -> No
 async def delete_role(txn: Transaction, role: Role) -> None:
     """Remove the role with its secret ids; what is left of them in the order of expiry goes when its time comes."""
     await txn.delete(ROLES + role.name)
-    await txn.delete(role_id_path(role.role_id, await ensure_key(txn)))
+    await txn.delete(role_id_path((await ensure_hashes(txn)).role_id(role.role_id)))
     await txn.delete_prefix(secret_id_path(role.uid, ""))
     await txn.delete_prefix(accessor_path(role.uid, ""))
 

@@ -1,9 +1,11 @@
 """approle: who gets in, and who does not."""
 
 import asyncio
+import hmac
 
 import pytest
 
+from auth.approle.hashes import IdHashes
 from core.errors import InvalidRequestError, LoginFailedError
 from core.requests import LoginAlias
 from tests.unit.auth.login_mount import ApproleMount
@@ -62,19 +64,27 @@ async def test_every_wrong_credential_is_answered_alike(approle: ApproleMount) -
     assert {await failed(approle, *case) for case in cases} == {nobody} == {"invalid role or secret ID"}
 
 
+def test_ids_are_hashed_by_hmac_sha256() -> None:
+    """FIPS 198-1."""
+    hashes = IdHashes(bytes(range(32)))
+    for digest, domain in ((hashes.role_id, b"role-id:"), (hashes.secret_id, b"secret-id:")):
+        assert digest("é") == hmac.digest(bytes(range(32)), domain + "é".encode(), "sha256").hex()
+
+
 async def test_an_unknown_role_costs_the_same_look_ups(approle: ApproleMount, monkeypatch: pytest.MonkeyPatch) -> None:
     role_id = await approle.role()
     asked: list[str] = []
     original = approle.engine._engine.store.secret_id
 
-    async def counting(uid: str, secret_id: str, key: bytes) -> object:
-        asked.append(secret_id)
-        return await original(uid, secret_id, key)
+    async def counting(uid: str, digest: str) -> object:
+        asked.append(digest)
+        return await original(uid, digest)
 
     monkeypatch.setattr(approle.engine._engine.store, "secret_id", counting)
     await failed(approle, role_id, "wrong")
     await failed(approle, "nobody", "wrong")
-    assert asked == ["wrong", "wrong"]
+    assert len(asked) == 2
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize(
