@@ -29,6 +29,7 @@ cli = group(
         "list": "client.commands.generic:list_",
         "delete": "client.commands.generic:delete",
         "token": "client.commands.token:token",
+        "lease": "client.commands.lease:lease",
         "policy": "client.commands.policy:policy",
         "secrets": "client.commands.secrets:secrets",
         "audit": "client.commands.audit:audit",
