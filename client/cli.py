@@ -30,6 +30,7 @@ cli = group(
         "delete": "client.commands.generic:delete",
         "token": "client.commands.token:token",
         "auth": "client.commands.auth:auth",
+        "lease": "client.commands.lease:lease",
         "policy": "client.commands.policy:policy",
         "secrets": "client.commands.secrets:secrets",
         "namespace": "client.commands.namespace:namespace",
