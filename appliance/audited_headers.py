@@ -33,4 +33,4 @@ class AuditedHeaders:
 
 
 def _present(names: tuple[str, ...], headers: Mapping[str, str]) -> Found:
-    return {name: [headers[name]] for name in names if name in headers} or None
+    return {name: [value] for name in names if (value := headers.get(name)) is not None} or None

@@ -46,9 +46,10 @@ class CrossOrigin:
             return None
         if not self._allows(origin):
             return WireReply(403, _REFUSED, headers=(("Vary", "Origin"),))
-        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        wanted = request.headers.get("Access-Control-Request-Method", "")
+        if request.method != "OPTIONS" or not wanted:
             return None
-        if request.headers["Access-Control-Request-Method"] not in _METHODS:
+        if wanted not in _METHODS:
             return WireReply(405, headers=self.headers(request))
         preflight = (
             ("Access-Control-Allow-Methods", ",".join(_METHODS)),
