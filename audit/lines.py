@@ -189,7 +189,9 @@ class LineFormat:
 
     def _around_data(self, request: AuditRequest) -> tuple[bytes, bytes]:
         """The members before and after `data`, remembered for what comes again and again."""
-        if request.headers or request.wrap_ttl or request.client_id or len(request.path) > _KNOWN_PATH:
+        if request.headers or request.secret_headers or request.wrap_ttl or request.client_id:
+            return self._encode_around(request)
+        if len(request.path) > _KNOWN_PATH:
             return self._encode_around(request)
         key = (
             request.client_token,
@@ -222,8 +224,17 @@ class LineFormat:
             _Namespace(request.namespace_id, namespace) if namespace else _ROOT_NAMESPACE,
             request.path,
         )
-        tail = _RequestTail(request.remote_address, request.remote_port, request.wrap_ttl, request.headers)
+        headers = self._headers(request)
+        tail = _RequestTail(request.remote_address, request.remote_port, request.wrap_ttl, headers)
         return _members(head), _members(tail)
+
+    def _headers(self, request: AuditRequest) -> dict[str, list[str]] | None:
+        if not request.secret_headers:
+            return request.headers
+        hashed = {
+            name: [self._hash.recurring(value) for value in values] for name, values in request.secret_headers.items()
+        }
+        return {**(request.headers or {}), **hashed}
 
     def _response(self, response: AuditResponse) -> bytes:
         if response.auth is None and not (response.lease_id or response.warnings or response.wrap_info):

@@ -38,7 +38,10 @@ class AuditAuth(_Private, kw_only=True):
 
 
 class AuditRequest(_Private, kw_only=True):
-    """One request. Only headers that may be shown in clear belong into `headers`.
+    """One request.
+
+    Only headers that may be shown in clear belong into `headers`; those in `secret_headers` are written beside them as
+    keyed hashes.
 
     The parts that a request line and its response line share are formatted once and kept in `formatted`, so nothing
     may be changed between the two.
@@ -59,6 +62,7 @@ class AuditRequest(_Private, kw_only=True):
     remote_address: str = ""
     remote_port: int = 0
     headers: dict[str, list[str]] | None = None
+    secret_headers: dict[str, list[str]] | None = None
     wrap_ttl: int = 0  # seconds
     clear: Sequence[str] = ()  # members of `data` that the mount wants to be logged as they are
     formatted: dict[int, tuple[AuditAuth | None, bytes]] = {}
