@@ -30,7 +30,7 @@ PROMISED = {
     "operator escrow": "verify",
     "hsm": "status",
     "token": "create lookup renew revoke",
-    "policy": "write read list delete",
+    "policy": "write read list delete test explain fmt lint versions diff rollback",
     "secrets engine": "enable list disable",
     "secret": "read write list delete",
     "audit": "enable list disable",
