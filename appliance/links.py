@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from appliance.access.lockouts import Lockouts
 from appliance.access.logins import clipped_login
 from appliance.access.policy_lint import MountView
+from appliance.access.request import AccessRequest
 from appliance.access.subject import EntityView
 from appliance.access.token_entry import TokenEntry
 from appliance.access.token_roles import TokenRoles
 from appliance.identity.store import IdentityStore
+from appliance.identity.wire import MountNote
+from appliance.metrics import Family, gauge_family
 from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT, Namespace
 from appliance.pipeline.mounted import MountedEngines
 from core.engine import NamedRoles
 from core.errors import InvalidRequestError
+from core.protocols import CoreStorage
 from core.requests import Login, LoginAlias
 
 
@@ -26,6 +30,7 @@ class Links:
         entities: IdentityStore,
         roles: TokenRoles,
         lockouts: Lockouts,
+        storage: CoreStorage,
         *,
         token_mount: MountEntry,
     ) -> None:
@@ -33,6 +38,7 @@ class Links:
         self._entities = entities
         self._roles = roles
         self._lockouts = lockouts
+        self._storage = storage
         self._token_mount = token_mount
 
     def namespace_path(self, namespace_id: str) -> str | None:
@@ -43,6 +49,10 @@ class Links:
     def namespace_at(self, path: str) -> Namespace | None:
         """The namespace of that path."""
         return self._mounts.table.namespaces.get(path)
+
+    def namespaces_below(self, within: Namespace) -> list[Namespace]:
+        """Those inside a namespace, at any depth."""
+        return self._mounts.table.below(within)
 
     async def resolve_alias(self, namespace_id: str, name: str) -> str:
         """The entity of an alias at auth/token/, made if there is none: for tokens with an `entity_alias`."""
@@ -100,6 +110,37 @@ class Links:
         if mounted is None:
             return None
         return namespace.path, mounted.entry.path, inside[len(mounted.entry.path) :]
+
+    def find_mount(self, namespace_id: str, accessor: str) -> MountNote | None:
+        """The login mount of that accessor, as identity shows it."""
+        namespace = self._mounts.table.namespaces_by_id.get(namespace_id)
+        if namespace is None:
+            return None
+        entries = self._mounts.entries(namespace)
+        found = next((entry for entry in entries if entry.accessor == accessor and entry.is_auth), None)
+        return None if found is None else MountNote(type=found.type, path=found.path)
+
+    async def reachable(self, request: AccessRequest) -> list[str]:
+        """The namespaces inside the request's in which its token may do anything, by their paths from there."""
+        within = request.within
+        below = [] if within.tainted else self._mounts.table.below(within)
+        return [row.path[len(within.path) :] for row in below if not row.tainted and request.acl.reaches(row.path)]
+
+    async def count_tokens(self) -> int:
+        """Service tokens that are stored."""
+        return await self._storage.count_records("token")
+
+    async def count_entities(self) -> int:
+        """Entities of all namespaces."""
+        total = 0
+        for namespace in self._mounts.table.namespaces.values():
+            total += await self._entities.count(namespace.id)
+        return total
+
+    async def lease_families(self) -> list[Family]:
+        """Leases by what becomes of them, for the metrics; asked at each scrape."""
+        leases = await self._storage.count_records("lease")
+        return [gauge_family("leases", "Leases that are stored.", [((), leases)])]
 
     async def forget_logins(self, entry: MountEntry) -> None:
         """Delete what a login mount that is being disabled left: its aliases and its failed logins."""

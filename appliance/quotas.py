@@ -175,6 +175,11 @@ class Quotas:
         self._config = QuotaConfig()
         self.active = False
 
+    def close(self) -> None:
+        """Give the lane back."""
+        if self._counts is not None:
+            self._counts.close()
+
     def apply(self, settings: Settings) -> None:
         """For `SystemSettings.watch`."""
         self._table = _Table(settings.quotas)

@@ -113,7 +113,9 @@ SCENARIOS = (
         check=_is_whole_batch,
     ),
     Scenario(
-        name="token-lookup-self", path="auth/token/lookup-self", check=lambda answer: "root" in str(answer["data"]["policies"])
+        name="token-lookup-self",
+        path="auth/token/lookup-self",
+        check=lambda answer: "root" in str(answer["data"]["policies"]),
     ),
     *(
         Scenario(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from appliance.access.cubbyhole import cubbyhole_attachment, cubbyhole_engine
 from appliance.access.lockouts import Lockouts
@@ -15,22 +16,31 @@ from appliance.access.wrapping import Wrapping
 from appliance.identity.routes import identity_engine
 from appliance.identity.store import IdentityStore
 from appliance.leases.attachment import lease_attachment
+from appliance.leases.counts import LeaseCounts
+from appliance.leases.operations import LeaseOperations
 from appliance.leases.store import LeaseStore
-from appliance.node_shared import Shared
+from appliance.links import Links
+from appliance.mount_moves import MountMoves
 from appliance.mounts import MountStore, bootstrap_mounts
+from appliance.namespace_store import NamespaceStore
+from appliance.node_shared import Shared
 from appliance.password_policies import PasswordPolicies
 from appliance.pipeline.admissions import Admissions
 from appliance.pipeline.catalog import EngineCatalog
+from appliance.pipeline.dependents import dependents
 from appliance.pipeline.identity import Identities
+from appliance.pipeline.in_flight import InFlightRequests
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.outcomes import Outcomes
 from appliance.pipeline.pipeline import Pipeline
 from appliance.settings import SystemSettings
-from appliance.system.engine import SystemParts, open_routes, system_engine, system_mount
+from appliance.system.engine import open_routes, system_engine, system_mount
 from appliance.system.hsm import HsmStatus
 from appliance.system.init import Bootstrap
 from appliance.system.node import NodeInfo
+from appliance.system.parts import SystemParts
+from appliance.system.versions import VersionHistory
 from audit.trail import AuditTrail
 from barrier.seal import Barrier
 from core.clock import Clock
@@ -40,6 +50,7 @@ SYSTEM = system_mount("sys/", "system", description="system endpoints used for c
 TOKENS = system_mount("auth/token/", "token", description="token based credentials")
 IDENTITY = system_mount("identity/", "identity", description="identity store")
 CUBBYHOLE = system_mount("cubbyhole/", "cubbyhole", description="per-token private secret storage")
+BUILT_IN_TYPES = tuple(entry.type for entry in (SYSTEM, TOKENS, IDENTITY, CUBBYHOLE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +69,7 @@ class Assembly:
     catalog: EngineCatalog
     methods: EngineCatalog
     shared: Shared
+    sanitized: dict[str, Any]  # the configuration without secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,51 +109,51 @@ def assemble(given: Assembly) -> Assembled:
         store, storage=storage, keys=given.keys, clock=clock, catalog=given.catalog, methods=given.methods
     )
 
-    def namespace_path(namespace_id: str) -> str | None:
-        namespace = mounts.table.namespaces_by_id.get(namespace_id)
-        return None if namespace is None or namespace.tainted else namespace.path
-
+    roles, lockouts, entities = TokenRoles(storage), Lockouts(storage, clock), IdentityStore(storage, clock)
+    links = Links(mounts, entities, roles, lockouts, storage, token_mount=TOKENS)
     attachments = (lease_attachment(clock), cubbyhole_attachment)
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
-    policies = PolicyStore(storage, clock, namespace_path=namespace_path)
-    entities = IdentityStore(storage, clock)
-    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=namespace_path)
-    wrapping = Wrapping(storage, clock, tokens)
-    logins = Logins(tokens, entities)
-    lockouts = Lockouts(storage, clock)
-    settings = SystemSettings(storage)
+    policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
+    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.namespace_path)
+    lease_operations = LeaseOperations(storage, leases, tokens)
+    wrapping = Wrapping(storage, clock, tokens, namespace_path=links.namespace_path)
+    settings, versions = SystemSettings(storage), VersionHistory(storage, clock, version=given.node.version)
     settings.watch(shared.quotas.apply)
     identities, admissions = Identities(), Admissions(clock)
     lifecycle = Lifecycle(
-        given.barrier, (tokens, identities, admissions, _PolicyPart(policies), trail, settings, mounts)
+        given.barrier,
+        (tokens, identities, admissions, _PolicyPart(policies), trail, settings, versions, mounts),
     )
-    roles = TokenRoles(storage)
+    running = InFlightRequests()
     parts = SystemParts(
         barrier=given.barrier,
         storage=storage,
         lifecycle=lifecycle,
         store=store,
         mounts=mounts,
+        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links)),
+        namespaces=NamespaceStore(store, clock),
         tokens=tokens,
         policies=policies,
         entities=entities,
         subjects=Subjects(entities, policies),
-        roles=roles,
-        leases=leases,
+        links=links,
+        lease_operations=lease_operations,
+        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.namespace_path),
         wrapping=wrapping,
         lockouts=lockouts,
         passwords=PasswordPolicies(storage),
         settings=settings,
+        versions=versions,
         shared=shared,
         trail=trail,
         keys=given.keys,
-        catalog=given.catalog,
-        methods=given.methods,
         node=given.node,
         clock=clock,
         hsm_status=given.hsm_status,
         escrow_id=given.escrow_id,
-        namespace_path=namespace_path,
+        in_flight=running.shown,
+        sanitized=given.sanitized,
     )
 
     async def bootstrap(txn: CoreTransaction) -> str:
@@ -158,14 +170,14 @@ def assemble(given: Assembly) -> Assembled:
             tokens,
             policies,
             roles,
-            namespace_path=namespace_path,
-            namespace_at=lambda path: mounts.table.namespaces.get(path),
+            namespace_path=links.namespace_path,
+            namespace_at=links.namespace_at,
             entity_of=entities.view,
-            resolve_alias=parts.resolve_alias,
-            renew_login=parts.renew_login,
+            resolve_alias=links.resolve_alias,
+            renew_login=links.renew_login,
         ),
     )
-    mounts.add_built_in(IDENTITY, lambda _context: identity_engine(entities))
+    mounts.add_built_in(IDENTITY, lambda _context: identity_engine(entities, links.find_mount))
     mounts.add_built_in(CUBBYHOLE, lambda _context: cubbyhole_engine(storage))
     pipeline = Pipeline(
         lifecycle=lifecycle,
@@ -178,9 +190,10 @@ def assemble(given: Assembly) -> Assembled:
         open_routes=open_paths,
         identities=identities,
         admissions=admissions,
-        outcomes=Outcomes(logins, lockouts, leases, wrapping, shared.metrics),
+        outcomes=Outcomes(Logins(tokens, entities), lockouts, leases, wrapping, shared.metrics),
         entities=entities,
         shared=shared,
+        running=running,
         clock=clock,
     )
     return Assembled(

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from appliance.access.request import as_access_request
+from appliance.identity.store import IdentityStore
 from appliance.mount_moves import MountMoves
 from appliance.namespace_store import NamespaceStore
 from appliance.namespaces import Namespace, parse_namespace_path
@@ -24,7 +25,10 @@ class NamespaceBody(msgspec.Struct):
 class NamespaceRoutes:
     """Makes, shows and deletes namespaces."""
 
-    def __init__(self, store: NamespaceStore, mounts: MountedEngines, moves: MountMoves) -> None:
+    def __init__(
+        self, store: NamespaceStore, mounts: MountedEngines, moves: MountMoves, entities: IdentityStore
+    ) -> None:
+        self._entities = entities
         self._store = store
         self._mounts = mounts
         self._moves = moves
@@ -102,6 +106,7 @@ class NamespaceRoutes:
             if not self._mounts.is_built_in(entry.path):
                 await self._moves.disable(entry)
         await self._moves.end_tokens(namespace)
+        await self._entities.forget_namespace(namespace.id)
         await self._store.remove(namespace)
         return NO_CONTENT
 

@@ -1,7 +1,8 @@
 """All that sys/ reaches, in one place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from appliance.access.lockouts import Lockouts
 from appliance.access.policies import PolicyStore
@@ -60,4 +61,5 @@ class SystemParts:
     clock: Clock
     hsm_status: HsmStatus
     escrow_id: Callable[[], str]
-    in_flight: Callable[[], list[InFlight]]
+    in_flight: Callable[[], Iterable[InFlight]]
+    sanitized: dict[str, Any]  # the configuration without secrets
