@@ -235,7 +235,7 @@ def sanitized(config: Config) -> dict[str, Any]:
         "storage": {"type": "sqlite" if config.store.url.startswith("sqlite") else "postgresql"},
         "seals": [{"type": "pkcs11", "disabled": False}],
         "listeners": [
-            {"type": "tcp" if row.address else "unix", "config": {"address": row.url}} for row in config.listener
+            {"type": "unix" if row.unix_path else "tcp", "config": {"address": row.address}} for row in config.listener
         ],
         "hsm": {"mode": config.hsm.mode, "pool_size": config.hsm.pool_size},
     }
