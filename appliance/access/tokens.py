@@ -78,7 +78,7 @@ class TokenStore:
         """The entry of a live token, if memory can tell; no I/O. None sends the caller to `authenticate`."""
         record_id = self._recent.get(token)
         if record_id is None:
-            if token.startswith(BATCH_PREFIX) and self._hasher is not None:
+            if token.startswith(BATCH_PREFIX):
                 sealed = self._batches.peek(token)
                 return sealed if sealed is not None and self._lives.is_live_in_memory(sealed) else None
             if not is_possible(token):
@@ -262,7 +262,7 @@ class TokenStore:
         self, spec: TokenSpec, parent: TokenEntry | None, *, orphan: bool
     ) -> tuple[str, TokenEntry]:
         _check_batch(spec)
-        if parent is not None and await self._live(parent) is None:
+        if parent is not None and await self._live(await self._cache.get(parent.record_id)) is None:
             raise PermissionDeniedError("permission denied")
         entry = self._new_entry(spec, "", None if orphan else parent)
         return await self._batches.seal(entry), entry

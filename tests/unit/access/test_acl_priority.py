@@ -11,12 +11,15 @@ from appliance.access.rules import PathRule, Policy
 def acl(*policies):
     """Each policy as {path: capabilities as one string}."""
     return Acl(
-        Policy(
-            name=f"p{i}",
-            text="",
-            rules=tuple(
-                PathRule(path=path, capabilities=("deny",) if "deny" in caps else tuple(sorted(caps.split())))
-                for path, caps in rules.items()
+        (
+            "",
+            Policy(
+                name=f"p{i}",
+                text="",
+                rules=tuple(
+                    PathRule(path=path, capabilities=("deny",) if "deny" in caps else tuple(sorted(caps.split())))
+                    for path, caps in rules.items()
+                ),
             ),
         )
         for i, rules in enumerate(policies)
