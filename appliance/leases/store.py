@@ -215,6 +215,8 @@ class LeaseStore:
                 or (await self._markers.read(txn)).refuse(entry)
             ):
                 raise InvalidRequestError(_NOT_FOUND)
+            if entry.token and not await _is_standing(txn, entry.token):  # its leases are marked any moment
+                raise InvalidRequestError(_NOT_FOUND)
             renewed = msgspec.structs.replace(
                 entry,
                 ttl=ttl,
@@ -321,16 +323,18 @@ async def _check_token(txn: CoreTransaction, record_id: str, *, uses: int) -> No
 
     "" is an orphan batch token, which has no record. A token is marked by its last use, before the engine is asked.
     """
-    if not record_id:
-        return
-    record = await txn.get_record(TOKENS, record_id)
-    if record is not None and not msgspec.json.decode(record.body, type=_TokenMark).revoked:
+    if not record_id or await _is_standing(txn, record_id):
         return
     if uses == 1:
         raise InvalidRequestError(
             "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked."
         )
     raise PermissionDeniedError("permission denied")
+
+
+async def _is_standing(txn: CoreTransaction, token_record_id: str) -> bool:
+    record = await txn.get_record(TOKENS, token_record_id)
+    return record is not None and not msgspec.json.decode(record.body, type=_TokenMark).revoked
 
 
 def _not_taken_back(failure: Failure) -> str:

@@ -198,6 +198,14 @@ async def test_a_lease_that_dies_while_the_engine_renews_it_stays_dead(world, to
     assert (await world.entry(grant.lease_id)).state is LeaseState.REVOKING
 
 
+async def test_a_revoked_token_s_lease_is_not_renewed(world, token):
+    """Its deletion takes several steps when it has many leases: those that are not marked yet are refused, too."""
+    grant = await world.grant(token)
+    await world.tokens.put(msgspec.structs.replace(token, revoked=True))
+    with pytest.raises(InvalidRequestError, match="lease not found"):
+        await world.leases.renew(grant.lease_id, within=ROOT)
+
+
 # --- expiry and the clock -------------------------------------------------------------------------------------------
 
 
