@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from appliance.mounts import MountEntry
+from appliance.mount_table import MountEntry
 from core.engine import LeasingEngine
 
 

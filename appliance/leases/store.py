@@ -29,7 +29,7 @@ from appliance.leases.revocation import BATCH, CLAIM, Failure, Revoker
 from appliance.leases.terms import granted_terms, renewed_terms, room_left
 from appliance.leases.transactions import transact_with_retries
 from appliance.leases.worker import JobWorker, LeasedTokens
-from appliance.mounts import MountEntry
+from appliance.mount_table import MountEntry
 from appliance.namespaces import Namespace
 from core.clock import Clock
 from core.engine import Lease, LeasingEngine

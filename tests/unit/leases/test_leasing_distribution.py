@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from appliance.mounts import MountEntry
+from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT
 from appliance.pipeline.catalog import EngineCatalog
 from appliance.router import RouteTable

@@ -13,7 +13,7 @@ from appliance.leases.counts import LeaseCounts
 from appliance.leases.entries import decode_lease, record_id_of
 from appliance.leases.operations import LeaseOperations
 from appliance.leases.store import LeaseStore
-from appliance.mounts import MountEntry
+from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT, Namespace
 from core.engine import Lease
 from core.protocols import Record
