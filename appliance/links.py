@@ -87,8 +87,9 @@ class Links:
             return tuple(sorted({*role.allowed_policies, "default"}))
         namespace = self._mounts.table.namespaces_by_id.get(namespace_id, ROOT)
         for mounted in self._mounts.all(namespace):
-            if mounted.entry.is_auth and isinstance(mounted.engine, NamedRoles):
-                policies = await mounted.engine.policies_of(name)
+            engine: object = mounted.engine
+            if mounted.entry.is_auth and isinstance(engine, NamedRoles):
+                policies = await engine.policies_of(name)
                 if policies is not None:
                     return tuple(sorted({*policies, "default"}))
         return None
@@ -132,10 +133,8 @@ class Links:
 
     async def count_entities(self) -> int:
         """Entities of all namespaces."""
-        total = 0
-        for namespace in self._mounts.table.namespaces.values():
-            total += await self._entities.count(namespace.id)
-        return total
+        ids = [namespace.id for namespace in self._mounts.table.namespaces.values()]
+        return sum([await self._entities.count(namespace_id) for namespace_id in ids])
 
     async def lease_families(self) -> list[Family]:
         """Leases by what becomes of them, for the metrics; asked at each scrape."""

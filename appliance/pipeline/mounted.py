@@ -121,14 +121,15 @@ class MountedEngines:
         """The engine that granted the lease `path` ("database/creds/…") in that namespace, tainted or not."""
         namespace = self.table.namespaces_by_id.get(namespace_id)
         mounted = self.find(namespace.path + path, namespace) if namespace is not None else None
-        if mounted is None or not isinstance(mounted.engine, LeasingEngine):
+        engine: object = mounted.engine if mounted is not None else None
+        if mounted is None or not isinstance(engine, LeasingEngine):
             return None
-        return mounted.entry, mounted.engine
+        return mounted.entry, engine
 
     def renewing(self, mount_uuid: str) -> RenewingMethod | None:
         """The login method of that mount, if it wants to be asked at renewals."""
         mounted = self.by_uuid(mount_uuid)
-        engine = mounted.engine if mounted is not None else None
+        engine: object = mounted.engine if mounted is not None else None
         return engine if isinstance(engine, RenewingMethod) else None
 
     def is_current(self) -> bool:

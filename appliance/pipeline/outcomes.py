@@ -82,7 +82,8 @@ class Outcomes:
     async def _lease(self, exchange: Exchange, response: Response, grant: LeaseGrant) -> Response:
         """Store the lease; what cannot be stored is taken back at once."""
         identity, mounted = exchange.identity, exchange.mounted
-        if identity is None or mounted is None or not isinstance(mounted.engine, LeasingEngine):
+        engine: object = mounted.engine if mounted is not None else None
+        if identity is None or mounted is None or not isinstance(engine, LeasingEngine):
             raise RuntimeError("only an authenticated request at a leasing engine can be answered with a lease")
         lease = await self._leases.register_or_undo(
             grant,
@@ -90,7 +91,7 @@ class Outcomes:
             mount=mounted.entry,
             path=mounted.entry.path + exchange.request.path,
             token=identity.token,
-            engine=mounted.engine,
+            engine=engine,
         )
         return msgspec.structs.replace(response, lease=lease)
 

@@ -148,11 +148,11 @@ class Pipeline:
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
         admitted = self._admissions.find(asked, seen) if not asked.wrap_ttl else None
         if admitted is not None:
-            mounted, namespace = admitted.mounted, admitted.namespace
-            request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
-            exchange = _filled(Exchange(wire, asked, mounted, request, namespace), admitted)
-            served.mount_type = mounted.entry.type
-            mounted.users += 1
+            known, namespace = admitted.mounted, admitted.namespace
+            request = split_request(wire, asked, known, request_id=request_id, data=data, namespace=namespace)
+            exchange = _filled(Exchange(wire, asked, known, request, namespace), admitted)
+            served.mount_type = known.entry.type
+            known.users += 1
             self._running_now[id(exchange)] = exchange
             try:
                 if self._quotas.active:
@@ -160,8 +160,8 @@ class Pipeline:
                 return await self._execute(exchange, admitted.method)
             finally:
                 del self._running_now[id(exchange)]
-                if mounted.left():
-                    await self._mounts.leave(mounted)
+                if known.left():
+                    await self._mounts.leave(known)
         exchange = self._new_exchange(wire, asked, request_id, data)
         mounted = exchange.mounted
         if mounted is None:
