@@ -5,6 +5,7 @@ import pytest
 
 from appliance.access.acl import Acl
 from appliance.access.request import AccessRequest
+from appliance.access.token_hash import without_tokens
 from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenEntry, check_address
 from core.errors import InvalidRequestError, PermissionDeniedError
@@ -365,3 +366,28 @@ def test_a_bound_token_is_refused_elsewhere(address):
     for inside in ("10.255.0.1", "::ffff:10.0.0.1", "2001:db8::1"):
         check_address(entry, inside)
     check_address(msgspec.structs.replace(entry, bound_cidrs=()), address)
+
+
+async def test_making_a_service_token_is_one_transaction(access, call):
+    before = access.storage._state.commits
+    await call(access.root_token, "create", ttl=60)
+    assert access.storage._state.commits == before + 1
+    await call(access.root_token, "create", type="batch", policies="default")
+    assert access.storage._state.commits == before + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("auth/token/lookup/hvs.abc", "auth/token/lookup/(token)"),
+        ("team-a/auth/token/renew/chosen", "team-a/auth/token/renew/(token)"),
+        ("auth/token/revoke-orphan/chosen/x", "auth/token/revoke-orphan/(token)/x"),
+        ("auth/token/revoke/hvb.a-_b", "auth/token/revoke/(token)"),
+        ("secret/hvs.abc/x", "secret/(token)/x"),
+        ("auth/token/lookup-self", "auth/token/lookup-self"),
+        ("auth/token/roles/lookup", "auth/token/roles/lookup"),
+        ("xauth/token/lookup/a", "xauth/token/lookup/a"),
+    ],
+)
+def test_a_token_in_a_path_is_not_shown(path, shown):
+    assert without_tokens(path) == shown
