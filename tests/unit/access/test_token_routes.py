@@ -8,6 +8,7 @@ from appliance.access.request import AccessRequest
 from appliance.access.token_hash import without_tokens
 from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenEntry, check_address
+from appliance.namespaces import Namespace
 from core.errors import InvalidRequestError, PermissionDeniedError
 from core.requests import NO_CONTENT, Login, Operation, Request
 from tests.unit.access.token_calls import TokenCalls
@@ -195,7 +196,10 @@ async def test_accessors_are_listed(access, call):
 
 def test_which_routes_ask_for_sudo_and_which_write(access):
     routes = token_engine(access.clock, access.tokens, access.policies).routes
-    assert {route.pattern for route in routes if route.sudo} == {"revoke-orphan", "revoke-orphan/{token}", "accessors"}
+    assert {route.pattern for route in routes if route.sudo} == {
+        "revoke-orphan", "revoke-orphan/{token}", "accessors", "batch-key/rotate",
+    }  # fmt: skip
+
     assert not any(route.unauthenticated for route in routes)
     quiet = {route.pattern for route in routes if not any(method.mutates for method in route.methods.values())}
     assert quiet == {"lookup", "lookup/{token}", "lookup-self", "lookup-accessor", "accessors", "roles"}
@@ -299,6 +303,16 @@ async def test_a_life_cut_to_the_parents_gets_a_warning(access, call):
     answer = await call(parent, "create", type="batch", ttl=600)
     assert answer.auth.lease_duration == 60
     assert "10m0s was more than is left" in answer.warnings[0]
+
+
+async def test_the_key_of_batch_tokens_is_rotated_in_the_root_namespace_alone(access, call, batch):
+    await call(access.root_token, "batch-key/rotate")
+    assert await access.tokens.find(batch.client_token)
+    with pytest.raises(InvalidRequestError, match="rotate it in the root namespace"):
+        await call(access.root_token, "batch-key/rotate", within=Namespace(id="abc123", path="team-a/"), end_all=True)
+    assert await access.tokens.find(batch.client_token)
+    await call(access.root_token, "batch-key/rotate", end_all=True)
+    assert await access.tokens.find(batch.client_token) is None
 
 
 # --- renewal of logins --------------------------------------------------------------------------------------------
