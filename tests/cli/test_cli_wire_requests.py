@@ -58,6 +58,8 @@ ROWS = [
     ),
     (("token", "accessors"), "GET", "/v1/auth/token/accessors?list=true", None),
     (("token", "tidy"), "POST", "/v1/auth/token/tidy", {}),
+    (("token", "rotate-batch-key"), "POST", "/v1/auth/token/batch-key/rotate", {"end_all": False}),
+    (("token", "rotate-batch-key", "--end-all"), "POST", "/v1/auth/token/batch-key/rotate", {"end_all": True}),
     (("token", "role", "list"), "GET", "/v1/auth/token/roles?list=true", None),
     (("token", "role", "read", "web"), "GET", "/v1/auth/token/roles/web", None),
     (
