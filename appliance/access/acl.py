@@ -1,165 +1,148 @@
 """Deciding whether a set of policies allows a request: Vault's priority rules over exact paths, `*` and `+`.
 
-The most specific pattern that matches decides alone, across all policies. An exact path comes first. Of the others the
-one whose first wildcard comes later; then the one without a `*` at its end; then the one with fewer `+`; then the
-longer; then the lexicographically larger. Policies with the same pattern add up, except that `deny` overrides.
+The most specific pattern that matches decides alone, across all policies (an exact path comes first, see
+`pattern_index` for the others). Policies with the same pattern add up, except that `deny` overrides. Every pattern
+begins with the path of its policy's namespace, so that no rule reaches out of it.
 """
 
 from collections.abc import Iterable
+from math import inf
 
-from appliance.access.rules import CAPABILITIES, Policy
+from appliance.access.conditions import unmet_by_entity
+from appliance.access.pattern_index import Pattern, PatternIndex, has_wildcard
+from appliance.access.rules import CAPABILITIES, PathRule, Policy
+from appliance.access.subject import EntityView, Facts
+from appliance.access.templates import is_template, render_path
+from appliance.access.verdicts import NO_CAPABILITY, NO_RULE, ROOT_VERDICT, Block, Grant, Verdict
 
 _MEMO_ENTRIES = 512
 _MEMO_PATH = 512  # characters; longer paths are decided anew, so that the memo stays bounded
 _LISTING = frozenset({"list", "scan"})
-
-
-class _Grant:
-    """What all policies together say for one pattern."""
-
-    __slots__ = ("granted_by",)
-
-    def __init__(self) -> None:
-        self.granted_by: dict[str, list[str]] = {}  # capability: the policies it comes from
-
-    def add(self, policy: str, capabilities: tuple[str, ...]) -> None:
-        if "deny" in self.granted_by:
-            capabilities = ("deny",) if "deny" in capabilities else ()
-        elif "deny" in capabilities:
-            self.granted_by.clear()
-            capabilities = ("deny",)
-        for capability in capabilities:
-            names = self.granted_by.setdefault(capability, [])
-            if policy not in names:
-                names.append(policy)
-
-
-class _Pattern:
-    """A pattern with wildcards; `rank` orders those that match one path, the greatest decides."""
-
-    __slots__ = ("_is_prefix", "_parts", "grant", "head", "rank")
-
-    def __init__(self, text: str, grant: _Grant) -> None:
-        self.grant = grant
-        self._is_prefix = text.endswith("*")
-        text = text.removesuffix("*")
-        segmented = is_segmented(text)
-        self._parts = text.split("/") if segmented else None
-        self.head = text[: text.index("+")] if segmented else text
-        wildcards = self._parts.count("+") if self._parts else 0
-        raw = text.encode()
-        self.rank = (len(self.head), not self._is_prefix, -wildcards, len(raw), raw)
-
-    def matches(self, segments: list[str]) -> bool:
-        """Whether it matches a path of these segments that starts with its head."""
-        parts = self._parts
-        if parts is None:
-            return True
-        if len(parts) != len(segments) and (not self._is_prefix or len(parts) > len(segments)):
-            return False
-        last = len(parts) - 1 if self._is_prefix else -1
-        for i, part in enumerate(parts):
-            if part not in ("+", segments[i]) and not (i == last and segments[i].startswith(part)):
-                return False
-        return True
-
-    def reaches(self, prefix: list[str]) -> bool:
-        """Whether some path below the folder of these segments can match."""
-        parts = self._parts if self._parts is not None else self.head.split("/")
-        last = len(parts) - 1
-        for i, segment in enumerate(prefix):
-            if self._is_prefix and i == last:
-                return segment.startswith(parts[i])
-            if i >= last or parts[i] not in ("+", segment):
-                return False
-        return True
-
-
-def is_segmented(pattern: str) -> bool:
-    """Whether it counts as one with `+` segments, as Vault tells them apart."""
-    return pattern == "+" or "/+" in pattern or pattern.startswith("+/")
+_GRANTABLE = CAPABILITIES - {"deny"}
 
 
 class Acl:
-    """The access list of one set of policies. Immutable but for its memo."""
+    """The access list of one set of policies, for one entity where they speak of it. Immutable but for its memo.
 
-    __slots__ = ("_exact", "_heads", "_lengths", "_memo", "is_root")
+    It is made of pairs (path of the policy's namespace, policy), as of the moment `now` (epoch seconds): what has
+    expired by then is left out, and from `until` on the list is no longer true.
+    """
 
-    def __init__(self, policies: Iterable[Policy], *, is_root: bool = False) -> None:
+    __slots__ = ("_exact", "_index", "_memo", "is_root", "until")
+
+    def __init__(
+        self,
+        sources: Iterable[tuple[str, Policy]],
+        *,
+        entity: EntityView | None = None,
+        now: float = 0,
+        is_root: bool = False,
+    ) -> None:
         self.is_root = is_root
-        self._exact: dict[str, _Grant] = {}
-        self._heads: dict[str, list[_Pattern]] = {}
-        self._memo: dict[tuple[str, str, bool], bool] = {}
-        for text, grant in _merge(policies).items():
-            if text.endswith("*") or is_segmented(text):
-                pattern = _Pattern(text, grant)
-                self._heads.setdefault(pattern.head, []).append(pattern)
-            else:
-                self._exact[text] = grant
-        for patterns in self._heads.values():
-            patterns.sort(key=lambda pattern: pattern.rank, reverse=True)
-        self._lengths = sorted({len(head) for head in self._heads}, reverse=True)
+        self.until = inf
+        self._exact: dict[str, Grant] = {}
+        self._index: PatternIndex[Grant] = PatternIndex()
+        self._memo: dict[tuple[str, str, bool], Verdict] = {}
+        for namespace, policy in sources:
+            if self._is_live(policy.expires_at, now):
+                for rule in policy.rules:
+                    if self._is_live(rule.expires_at, now):
+                        self._add(namespace, policy, rule, entity)
+        self._index_wildcards()
 
-    def allows(self, path: str, capability: str, *, sudo: bool = False) -> bool:
-        """Whether `path` ("transit/encrypt/k") may be used so; with `sudo`, whether that is granted there too.
+    def check(self, path: str, capability: str, *, sudo: bool = False) -> Verdict:
+        """On `path` ("transit/encrypt/k", with its namespace); with `sudo`, that must be granted there too.
 
         For "list" and "scan" a trailing slash makes no difference: do not ask both ways.
         """
         if self.is_root:
-            return True
+            return ROOT_VERDICT
         key = (path, capability, sudo)
-        decision = self._memo.get(key)
-        if decision is None:
-            decision = self._decide(path, capability, sudo=sudo)
+        verdict = self._memo.get(key)
+        if verdict is None:
+            verdict = self._decide(path, capability, sudo=sudo)
             if len(path) <= _MEMO_PATH:
                 if len(self._memo) >= _MEMO_ENTRIES:
                     self._memo.clear()
-                self._memo[key] = decision
-        return decision
+                self._memo[key] = verdict
+        return verdict
 
-    def capabilities(self, path: str) -> list[str]:
-        """What `sys/capabilities` answers: sorted, ["root"] or ["deny"]."""
+    def allows(self, path: str, capability: str, *, sudo: bool = False, facts: Facts | None = None) -> bool:
+        """Whether it is allowed; what depends on the request is not without its facts."""
+        if self.is_root:
+            return True
+        verdict = self._memo.get((path, capability, sudo)) or self.check(path, capability, sudo=sudo)
+        if not verdict.is_conditional:
+            return verdict.granted
+        return facts is not None and verdict.refusal(facts) is None
+
+    def capabilities(self, path: str, facts: Facts | None = None) -> list[str]:
+        """What `sys/capabilities` answers: sorted, ["root"] or ["deny"]. Parameter rules are left aside, as in Vault.
+
+        A block with conditions counts where they hold; without facts it does not.
+        """
         if self.is_root:
             return ["root"]
         grant = self._find(path, listing=True)
-        return sorted(grant.granted_by) if grant and grant.granted_by else ["deny"]
+        return grant.capabilities(facts) if grant else ["deny"]
 
     def granting(self, path: str, capability: str) -> list[str]:
-        """The policies that grant it, for the audit record."""
-        if self.is_root:
-            return ["root"]
-        grant = self._find_for(path, capability)
-        return list(grant.granted_by.get(capability, ())) if grant else []
+        """The policies that grant it, conditions aside, for the audit record."""
+        verdict = self.check(path, capability)
+        return list(verdict.policies) if verdict.granted else []
 
     def denying(self, path: str, capability: str) -> list[str]:
         """The policies whose explicit `deny` decides here; empty when nothing matched or merely did not grant."""
-        grant = None if self.is_root else self._find_for(path, capability)
-        return list(grant.granted_by.get("deny", ())) if grant else []
+        verdict = self.check(path, capability)
+        return [] if verdict.granted else list(verdict.policies)
 
     def reaches(self, mount_path: str) -> bool:
-        """Whether anything at or below "secret/" is granted: what `sys/internal/ui/mounts` asks."""
+        """Whether anything at or below "secret/" may be granted: what `sys/internal/ui/mounts` asks."""
         if self.is_root:
             return True
         folder = mount_path.strip("/").split("/")
-        return any(path.startswith(mount_path) and _grants(grant) for path, grant in self._exact.items()) or any(
-            _grants(pattern.grant) and pattern.reaches(folder)
-            for patterns in self._heads.values()
-            for pattern in patterns
+        return any(grant.grants and path.startswith(mount_path) for path, grant in self._exact.items()) or any(
+            pattern.value.grants and pattern.reaches(folder) for pattern in self._index.patterns
         )
 
-    def _decide(self, path: str, capability: str, *, sudo: bool) -> bool:
-        if capability not in CAPABILITIES or capability == "deny":
-            return False
-        grant = self._find_for(path, capability)
-        return grant is not None and capability in grant.granted_by and (not sudo or "sudo" in grant.granted_by)
+    def _is_live(self, expires_at: float | None, now: float) -> bool:
+        if expires_at is None:
+            return True
+        if expires_at > now:
+            self.until = min(self.until, expires_at)
+        return expires_at > now
 
-    def _find_for(self, path: str, capability: str) -> _Grant | None:
+    def _add(self, namespace: str, policy: Policy, rule: PathRule, entity: EntityView | None) -> None:
+        path: str | None = rule.path
+        if is_template(rule.path):
+            path = render_path(rule.path, entity, denies="deny" in rule.capabilities)
+        if path is None:
+            return
+        pattern = namespace + path
+        grant = self._exact.get(pattern)
+        if grant is None:
+            grant = self._exact[pattern] = Grant(pattern)
+        never = unmet_by_entity(rule.conditions, entity)
+        grant.add(Block(rule, policy=namespace + policy.name, version=policy.version, never=never))
+
+    def _index_wildcards(self) -> None:
+        """Move the patterns that are no exact path to the index."""
+        for pattern in [pattern for pattern in self._exact if has_wildcard(pattern)]:
+            self._index.add(pattern, self._exact.pop(pattern))
+
+    def _decide(self, path: str, capability: str, *, sudo: bool) -> Verdict:
+        if capability not in _GRANTABLE:
+            return NO_CAPABILITY
+        grant = self._find_for(path, capability)
+        return grant.verdict(capability, sudo=sudo) if grant is not None else NO_RULE
+
+    def _find_for(self, path: str, capability: str) -> Grant | None:
         """What is listed is always a folder, however it was asked for: else a slash would decide over a `deny`."""
         if capability in _LISTING:
             return self._find(path if path.endswith("/") else path + "/", listing=True)
         return self._find(path, listing=False)
 
-    def _find(self, path: str, *, listing: bool) -> _Grant | None:
+    def _find(self, path: str, *, listing: bool) -> Grant | None:
         """The grant of the pattern that decides.
 
         A listing of "a/" is also one of "a", which is tried first as Vault does. Unlike Vault, a `deny` that is more
@@ -168,39 +151,24 @@ class Acl:
         path = path.lstrip("/")
         exact = self._exact.get(path)
         if exact is not None or not listing or not path.endswith("/"):
-            return exact or self._matching_grant(path)
+            return exact or _value(self._index.find(path))
         bare = path[:-1]
         exact = self._exact.get(bare)
         if exact is not None:
             return exact
-        found, below = self._matching(bare), self._matching(path)
-        if found is None or (below is not None and "deny" in below.grant.granted_by and below.rank > found.rank):
+        found, below = self._index.find(bare), self._index.find(path)
+        if found is None or (below is not None and below.value.denies and below.rank > found.rank):
             found = below
-        return found.grant if found else None
-
-    def _matching_grant(self, path: str) -> _Grant | None:
-        pattern = self._matching(path)
-        return pattern.grant if pattern else None
-
-    def _matching(self, path: str) -> _Pattern | None:
-        segments = path.split("/")
-        for length in self._lengths:
-            for pattern in self._heads.get(path[:length], ()) if length <= len(path) else ():
-                if pattern.matches(segments):
-                    return pattern
-        return None
+        return _value(found)
 
 
-def _merge(policies: Iterable[Policy]) -> dict[str, _Grant]:
-    merged: dict[str, _Grant] = {}
-    for policy in policies:
-        for rule in policy.rules:
-            merged.setdefault(rule.path, _Grant()).add(policy.name, rule.capabilities)
-    return merged
+def is_templated(policy: Policy) -> bool:
+    """Whether its access list depends on the entity: by a template in a path, or a condition on who asks."""
+    return any(is_template(rule.path) or (rule.conditions and rule.conditions.environment) for rule in policy.rules)
 
 
-def _grants(grant: _Grant) -> bool:
-    return bool(grant.granted_by) and "deny" not in grant.granted_by
+def _value(pattern: Pattern[Grant] | None) -> Grant | None:
+    return pattern.value if pattern is not None else None
 
 
 ROOT_ACL = Acl((), is_root=True)

@@ -12,7 +12,8 @@ from typing import Any
 from core.errors import InvalidRequestError
 
 MAX_TOKENS = 40_000  # more than 2,000 rules; the parser takes up to 0.1 ms for each
-_MAX_DEPTH = 4  # of values: a map of lists of literals is 3
+MAX_DEPTH = 4  # of values: a map of lists of literals is 3
+_DIGITS = 32  # of a number; what is stored has at most 64 bits
 _TOKEN = re.compile(
     r"""\#[^\n]*|//[^\n]*|/\*(?:[\s\S]*?\*/|[\s\S]*)"""  # comments
     r"""|"(?:\\[\s\S]|[^"\\])*"?|\w+|\n|[^\s\w]"""
@@ -21,13 +22,26 @@ _parsing = threading.Lock()  # the grammar is built once, and its post-lexer is 
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
 
+class Members(dict[str, Any]):
+    """A map, or a block inside a path block, which remembers where it stands; lines are 0 in JSON policies."""
+
+    def __init__(self, members: dict[str, Any], lines: dict[str, int], line: int) -> None:
+        super().__init__(members)
+        self.lines = lines  # of each member
+        self.line = line
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`name = value` inside a path block; `value` is str, int, float, bool, None, list or dict."""
+    """`name = value` inside a path block; `value` is str, int, float, bool, None, list or Members.
+
+    A block `name { … }` is one too, and several of one name are one setting: its value is the list of their Members.
+    """
 
     name: str
     value: Any
     line: int
+    is_block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +111,37 @@ def _top(body: Any) -> PolicyText:
 def _path_block(node: Any) -> PathBlock:
     if node.data != "block":
         raise _error(_line(node), 'write path "the/path" { … }')
+    return PathBlock(_label(node), _line(node), list(_settings(node.children[-2], 1).values()))
+
+
+def _settings(body: Any, depth: int) -> dict[str, Setting]:
+    """What stands in a block, by name."""
     settings: dict[str, Setting] = {}
-    for member in _members(node.children[-2]):
-        name, line = _name(member), _line(member)
-        if member.data == "block":
-            raise _error(line, f'"{name}" is not known as a block in a path')
-        if name in settings:
+    for member in _members(body):
+        name, line, is_block = _name(member), _line(member), member.data == "block"
+        held = settings.get(name)
+        if held is not None and not (is_block and held.is_block):
             raise _error(line, f'"{name}" is given twice')
-        settings[name] = Setting(name, _value(member.children[-1], 1), line)
-    return PathBlock(_label(node), _line(node), list(settings.values()))
+        if held is not None:
+            held.value.append(_inner_block(member, depth + 1))
+        elif is_block:
+            settings[name] = Setting(name, [_inner_block(member, depth + 1)], line, is_block=True)
+        else:
+            settings[name] = Setting(name, _value(member.children[-1], depth), line)
+    return settings
+
+
+def _inner_block(block: Any, depth: int) -> Members:
+    """A block inside another; each label is a map around it, as in HCL's JSON form."""
+    line = _line(block)
+    if depth > MAX_DEPTH:
+        raise _error(line, "blocks are nested too deeply")
+    settings = _settings(block.children[-2], depth)
+    lines = {name: setting.line for name, setting in settings.items()}
+    members = Members({name: setting.value for name, setting in settings.items()}, lines, line)
+    for label in reversed(_labels(block)):
+        members = Members({label: members}, {label: line}, line)
+    return members
 
 
 def _members(body: Any) -> list[Any]:
@@ -124,27 +160,43 @@ def _label(block: Any) -> str:
     return _string(labels[0])
 
 
+def _labels(block: Any) -> list[str]:
+    labels = [node for node in block.children[1:-3] if not _is_filler(node)]
+    return [_string(node) if node.data == "string" else str(node.children[0]) for node in labels]
+
+
 def _value(node: Any, depth: int) -> Any:
     """A literal."""
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise _error(_line(node), "values are nested too deeply")
     if node.data == "expr_term" and len(node.children) == 1:
         node = node.children[0]
     if node.data == "string":
         return _string(node)
     if node.data in ("int_lit", "float_lit"):
-        return int(node.children[0]) if node.data == "int_lit" else float(node.children[0])
+        return _number(str(node.children[0]), _line(node))
     if node.data == "literal_value":
         return {"true": True, "false": False, "null": None}[str(node.children[0])]
     if node.data == "tuple":
         return [_value(item, depth + 1) for item in node.children if not _is_filler(item)]
     if node.data == "object":
         return _object(node, depth)
+    if node.data == "unary_op" and str(node.children[0]) == "-":
+        value = _value(node.children[1], depth + 1)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return -value
     raise _error(_line(node), "only literal strings, numbers, lists and maps are taken here")
 
 
-def _object(node: Any, depth: int) -> dict[str, Any]:
+def _number(text: str, line: int) -> int | float:
+    if len(text) > _DIGITS:
+        raise _error(line, f"a number may have at most {_DIGITS} digits")
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
+
+
+def _object(node: Any, depth: int) -> Members:
     members: dict[str, Any] = {}
+    lines: dict[str, int] = {}
     for item in node.children:
         if _is_filler(item):
             continue
@@ -157,7 +209,8 @@ def _object(node: Any, depth: int) -> dict[str, Any]:
         if name in members:
             raise _error(_line(item), "a name is given twice in this map")
         members[name] = _value(item.children[-1], depth + 1)
-    return members
+        lines[name] = _line(item)
+    return Members(members, lines, _line(node))
 
 
 def _is_filler(node: Any) -> bool:

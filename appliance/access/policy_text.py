@@ -4,13 +4,24 @@ Whatever is not understood is refused, and so is what is understood but not enfo
 seems to.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
-from appliance.access.hcl import PathBlock, PolicyText, Setting, parse_hcl
-from appliance.access.rules import CAPABILITIES, PathRule
+from appliance.access.condition_text import (
+    CONDITIONS,
+    PlacedError,
+    UnknownMemberError,
+    parse_environment,
+    parse_require_reason,
+    parse_source_cidrs,
+    parse_time_windows,
+)
+from appliance.access.hcl import PathBlock, Setting, parse_hcl
+from appliance.access.policy_json import line_of_member, parse_json, shown
+from appliance.access.rules import CAPABILITIES, Conditions, PathRule
+from appliance.access.templates import check_template, is_template
 from core.durations import parse_duration
 from core.errors import InvalidRequestError
 
@@ -20,7 +31,7 @@ MAX_TEXT = 256 * 1024  # bytes; room for the comments of as many rules as are pa
 MAX_PATH = 1024  # characters
 
 _NAME = re.compile(r"[a-z0-9_.@:+=~-]{1,128}", re.ASCII)
-_ALL_CAPABILITIES = ", ".join(sorted(CAPABILITIES))
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _LEGACY = {
     "deny": ("deny",),
     "read": ("list", "read"),
@@ -34,14 +45,25 @@ _CONSTRAINTS = (
     "min_wrapping_ttl",
     "max_wrapping_ttl",
 )
-_UNKNOWN_TO_RULES = {
-    "mfa_methods",
-    "pagination_limit",
-    "expiration",
-    "control_group",
-    "list_scan_response_keys_filter_path",
+_NOT_ENFORCED = {
+    "mfa_methods": "logins here have no second factor that a policy could ask for",
+    "control_group": "there are no approvals of requests here",
+    "pagination_limit": "lists are not cut into pages by policies here",
+    "list_scan_response_keys_filter_path": "what a list answers is not filtered by policies here",
 }
-_KNOWN = {"capabilities", "policy", "comment", *_CONSTRAINTS} | _UNKNOWN_TO_RULES
+_KNOWN = {"capabilities", "policy", "comment", "expiration", *_CONSTRAINTS, *CONDITIONS, *_NOT_ENFORCED}
+_MAX_NUMBER = 2**63 - 1  # what is stored of numbers
+
+
+class _UnknownKeyError(InvalidRequestError):
+    """A key that nothing knows; in JSON its line is looked for afterwards."""
+
+    def __init__(self, key: str, *, line: int, path: str, problem: str) -> None:
+        super().__init__(_sentence(line, path, problem))
+        self.key = key
+        self.line = line
+        self.path = path
+        self.problem = problem
 
 
 def policy_name(name: str) -> str:
@@ -53,64 +75,91 @@ def policy_name(name: str) -> str:
     return name
 
 
-def compile_policy(name: str, text: str) -> tuple[PathRule, ...]:
-    """The rules of a policy that may be stored. Slow: call it in a thread.
-
-    Raises InvalidRequestError that names the line, for text that does not parse and for what is not enforced yet.
-    """
-    rules = parse_policy(name, text)
-    for rule in rules:
-        check_enforced(rule)
-    return rules
-
-
 def parse_policy(name: str, text: str) -> tuple[PathRule, ...]:
-    """The rules, with everything the policy language can say."""
-    if len(text.encode()) > MAX_TEXT:
-        raise InvalidRequestError(f"a policy may have at most {MAX_TEXT // 1024} KiB of text")
-    parsed = _parse_json(text) if text.lstrip().startswith("{") else parse_hcl(text)
-    if parsed.name and parsed.name.lower() != name:
+    """The rules of a policy; `name` "" stands for whatever the text names. Slow: call it in a thread.
+
+    Raises InvalidRequestError that names the line, for text that does not parse and for what is not enforced.
+    """
+    _check_text(text)
+    is_json = text.lstrip().startswith("{")
+    parsed = parse_json(text) if is_json else parse_hcl(text)
+    if parsed.name and name and parsed.name.lower() != name:
         raise InvalidRequestError(
-            f'the text names the policy "{parsed.name}", but it is being written as "{name}"; make them the same'
+            f'the text names the policy "{shown(parsed.name)}", but it is being written as "{name}"; make them the same'
         )
-    return tuple(_rule(block) for block in parsed.blocks)
+    try:
+        return tuple(_rule(block) for block in parsed.blocks)
+    except _UnknownKeyError as exc:
+        if exc.line or not is_json:
+            raise
+        raise _refusal(line_of_member(text, exc.key), exc.path, exc.problem) from exc
 
 
-def check_enforced(rule: PathRule) -> None:
-    """Refuse a rule with constraints that requests are not checked against yet."""
-    for name in _CONSTRAINTS:
-        if getattr(rule, name) not in (None, (), 0):
-            raise _refusal(rule.line, rule.path, _not_enforced(name))
-    if "{{" in rule.path:
-        raise _refusal(rule.line, rule.path, _not_enforced("a template in a path"))
+compile_policy = parse_policy  # what may be stored is what can be parsed
+
+
+def _check_text(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise InvalidRequestError("the text of a policy must be Unicode") from exc
+    if size > MAX_TEXT:
+        raise InvalidRequestError(f"a policy may have at most {MAX_TEXT // 1024} KiB of text")
 
 
 def _rule(block: PathBlock) -> PathRule:
     path = _path(block)
     settings = {setting.name: setting for setting in block.settings}
     for setting in block.settings:
-        if setting.name not in _KNOWN:
-            raise _refusal(setting.line, path, f'"{setting.name}" is not known in a path block')
-        if setting.name in _UNKNOWN_TO_RULES:
-            raise _refusal(setting.line, path, _not_enforced(setting.name))
+        _check_known(setting, path)
 
     def read(name: str, convert: Callable[[Any], T], default: T) -> T:
         setting = settings.get(name)
         return default if setting is None else _converted(setting, path, convert)
 
+    conditions = Conditions(
+        source_cidrs=read("source_cidrs", parse_source_cidrs, ()),
+        time_windows=read("time_window", parse_time_windows, ()),
+        environment=read("environment", parse_environment, ()),
+        require_reason=read("require_reason", parse_require_reason, False),
+    )
     rule = PathRule(
         path=path,
         capabilities=_capabilities(settings, path),
         line=block.line,
         allowed_parameters=read("allowed_parameters", _parameters, None),
         denied_parameters=read("denied_parameters", _parameters, None),
-        required_parameters=read("required_parameters", _names, ()),
+        required_parameters=read("required_parameters", _parameter_names, ()),
         min_wrapping_ttl=read("min_wrapping_ttl", _seconds, 0),
         max_wrapping_ttl=read("max_wrapping_ttl", _seconds, 0),
+        conditions=None if conditions == Conditions() else conditions,
+        expires_at=read("expiration", _moment, None),
     )
-    if 0 < rule.max_wrapping_ttl < rule.min_wrapping_ttl:
-        raise _refusal(block.line, path, "max_wrapping_ttl cannot be less than min_wrapping_ttl")
+    _check_sense(rule, settings)
     return rule
+
+
+def _check_known(setting: Setting, path: str) -> None:
+    if setting.name not in _KNOWN:
+        problem = f'"{shown(setting.name)}" is not known in a path block'
+        raise _UnknownKeyError(setting.name, line=setting.line, path=path, problem=problem)
+    if setting.name in _NOT_ENFORCED:
+        problem = (
+            f"{setting.name} is not enforced by this version ({_NOT_ENFORCED[setting.name]}), "
+            "so the policy is refused rather than granted without it"
+        )
+        raise _refusal(setting.line, path, problem)
+
+
+def _check_sense(rule: PathRule, settings: dict[str, Setting]) -> None:
+    if 0 < rule.max_wrapping_ttl < rule.min_wrapping_ttl:
+        raise _refusal(rule.line, rule.path, "max_wrapping_ttl cannot be less than min_wrapping_ttl")
+    if "deny" not in rule.capabilities:
+        return
+    for name in (*CONDITIONS, *_CONSTRAINTS):
+        if name in settings:
+            problem = f"a path that is denied cannot have {name}: deny always holds; put limits where you grant"
+            raise _refusal(settings[name].line, rule.path, problem)
 
 
 def _path(block: PathBlock) -> str:
@@ -119,6 +168,11 @@ def _path(block: PathBlock) -> str:
         raise _refusal(block.line, "", f"a path must be 1 to {MAX_PATH} printable characters")
     if "+*" in path:
         raise _refusal(block.line, path, '"+*" is not allowed, use "+/*" or "*"')
+    if is_template(path) or "}}" in path:
+        try:
+            check_template(path)
+        except ValueError as exc:
+            raise _refusal(block.line, path, str(exc)) from exc
     return path
 
 
@@ -132,9 +186,8 @@ def _capabilities(settings: dict[str, Setting], path: str) -> tuple[str, ...]:
         names = _converted(listed, path, _names)
         for name in names:
             if name not in CAPABILITIES:
-                raise _refusal(
-                    listed.line, path, f'"{name}" is no capability; there are {", ".join(sorted(CAPABILITIES))}'
-                )
+                problem = f'"{shown(name)}" is no capability; there are {", ".join(sorted(CAPABILITIES))}'
+                raise _refusal(listed.line, path, problem)
         found.update(names)
     return ("deny",) if "deny" in found else tuple(sorted(found))
 
@@ -142,6 +195,11 @@ def _capabilities(settings: dict[str, Setting], path: str) -> tuple[str, ...]:
 def _converted(setting: Setting, path: str, convert: Callable[[Any], T]) -> T:
     try:
         return convert(setting.value)
+    except UnknownMemberError as exc:
+        problem = f'{setting.name} {exc}: "{shown(exc.name)}" is not known'
+        raise _UnknownKeyError(exc.name, line=exc.line, path=path, problem=problem) from exc
+    except PlacedError as exc:
+        raise _refusal(exc.line or setting.line, path, f"{setting.name}: {exc}") from exc
     except ValueError as exc:
         raise _refusal(setting.line, path, f"{setting.name} {exc}") from exc
 
@@ -152,75 +210,67 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _parameter_names(value: Any) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.lower() for name in _names(value)))
+    if not all(name and name.isprintable() for name in names):
+        raise ValueError("must be names of parameters")
+    return names
+
+
 def _parameters(value: Any) -> dict[str, list[Any]] | None:
+    if isinstance(value, list) and len(value) == 1:  # written as a block
+        (value,) = value
     if not isinstance(value, dict) or not all(isinstance(item, list) for item in value.values()):
         raise ValueError("must be a map from names to lists of values")
-    return {name.lower(): list(values) for name, values in value.items()}
+    names = _parameter_names(list(value))
+    if len(names) != len(value):
+        raise ValueError("names a parameter twice; the case of letters does not matter")
+    return {name: [_plain(item) for item in values] for name, values in zip(names, value.values(), strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as it can be stored."""
+    if isinstance(value, dict):
+        return {_plain(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, int | float) and not -_MAX_NUMBER <= value <= _MAX_NUMBER:
+        raise ValueError("has a number of more than 64 bits")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise ValueError("has a value that is not Unicode") from exc
+    return value
+
+
+def _moment(value: Any) -> float:
+    """Epoch seconds from RFC 3339 or, as in OpenBao, from epoch seconds."""
+    problem = 'must be a time like "2027-01-31T18:00:00Z" or "2027-01-31T18:00:00+01:00"'
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**40:
+        return float(value)
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError(problem)
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError) as exc:
+        raise ValueError(problem) from exc
 
 
 def _seconds(value: Any) -> int:
     try:
         seconds = parse_duration(value)
-    except InvalidRequestError as exc:
+    except (InvalidRequestError, OverflowError) as exc:
         raise ValueError('must be a number of seconds or a duration like "1h30m"') from exc
     if seconds < 0:
         raise ValueError("must not be negative")
     return seconds
 
 
-# --- JSON ---------------------------------------------------------------------------------------------------------
-
-
-def _parse_json(text: str) -> PolicyText:
-    """`{"path": {"secret/*": {"capabilities": ["read"]}}}`, with a list wherever HCL's JSON form lets one stand."""
-    try:
-        document = json.loads(text, object_pairs_hook=_without_twins)
-    except json.JSONDecodeError as exc:
-        raise InvalidRequestError(f"policy, line {exc.lineno}: this is not JSON") from exc
-    except RecursionError as exc:
-        raise InvalidRequestError("the policy is nested too deeply") from exc
-    name, body = "", document
-    if "policy" in document and "path" not in document:
-        named = [item for part in _objects(document["policy"], "policy") for item in part.items()]
-        if len(named) != 1:
-            raise InvalidRequestError('the policy must hold one "policy" with one name')
-        (name, inner) = named[0]
-        (body,) = list(_objects(inner, "policy"))[:1] or [{}]
-    unknown = [key for key in body if key not in {"path", "name"}]
-    if unknown:
-        raise InvalidRequestError(f'policy: "{unknown[0]}" is not known here, only "path" is')
-    blocks = [block for part in _objects(body.get("path", {}), "path") for block in _json_blocks(part)]
-    return PolicyText(blocks, name)
-
-
-def _json_blocks(paths: dict[str, Any]) -> Iterator[PathBlock]:
-    for path, value in paths.items():
-        for settings in _objects(value, "path"):
-            yield PathBlock(path, 0, [Setting(key, item, 0) for key, item in settings.items()])
-
-
-def _objects(value: Any, what: str) -> Iterator[dict[str, Any]]:
-    """An object, or those in a list."""
-    for item in value if isinstance(value, list) else [value]:
-        if not isinstance(item, dict):
-            raise InvalidRequestError(f'policy: "{what}" must hold objects')
-        yield item
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of two members with one name JSON would keep the last, and with it lose a `deny`."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequestError(f'policy: "{twin}" is given twice in one object')
-    return members
-
-
 def _refusal(line: int, path: str, problem: str) -> InvalidRequestError:
+    return InvalidRequestError(_sentence(line, path, problem))
+
+
+def _sentence(line: int, path: str, problem: str) -> str:
     where = f"policy, line {line}" if line else "policy"
-    return InvalidRequestError(f'{where}, path "{path}": {problem}' if path else f"{where}: {problem}")
-
-
-def _not_enforced(what: str) -> str:
-    return f"{what} is not enforced by this version, so the policy is refused rather than granted without it"
+    return f'{where}, path "{path}": {problem}' if path else f"{where}: {problem}"

@@ -5,6 +5,28 @@ from typing import Any
 import msgspec
 
 CAPABILITIES = frozenset({"create", "read", "update", "patch", "delete", "list", "scan", "sudo", "deny"})
+DAY_MINUTES = 24 * 60
+
+
+class TimeWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Some hours of some days, by the wall clock of a timezone; `start` belongs to it, `end` does not.
+
+    One that ends before it starts goes over midnight, and belongs to the day on which it starts.
+    """
+
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)  # sorted; Monday is 0
+    start: int = 0  # minutes since midnight
+    end: int = DAY_MINUTES
+    timezone: str = "UTC"
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Mimir's own conditions of a path block: all that are given must hold for the block to grant anything."""
+
+    source_cidrs: tuple[str, ...] = ()  # canonical; one of them holds the client's address
+    time_windows: tuple[TimeWindow, ...] = ()  # the time lies in one of them
+    environment: tuple[str, ...] = ()  # the entity's metadata "environment" is one of them
+    require_reason: bool = False  # the request says why it is made, in a header
 
 
 class PathRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -15,9 +37,11 @@ class PathRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     line: int = 0
     allowed_parameters: dict[str, list[Any]] | None = None  # lower-case name to values; no values: any value
     denied_parameters: dict[str, list[Any]] | None = None
-    required_parameters: tuple[str, ...] = ()
+    required_parameters: tuple[str, ...] = ()  # lower-case
     min_wrapping_ttl: int = 0  # seconds
     max_wrapping_ttl: int = 0
+    conditions: Conditions | None = None
+    expires_at: float | None = None  # epoch seconds; from then on the rule counts for nothing
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +51,4 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     rules: tuple[PathRule, ...]
     version: int = 0  # 1 at its first write, one more at each
+    expires_at: float | None = None  # epoch seconds; from then on the policy counts for nothing

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from appliance.access.child_tokens import CreateBody, Grounds, check_alias, check_creator, child_of
 from appliance.access.request import AccessRequest, as_access_request
-from appliance.access.subject import ROOT_NAMESPACE
 from appliance.access.token_answers import EntityOf, TokenAnswers
 from appliance.access.token_entry import TokenEntry
 from appliance.access.token_roles import TokenRole, TokenRoles
@@ -20,8 +19,8 @@ ResolveAlias = Callable[[str, str], Awaitable[str]]  # namespace id and alias na
 class PolicyNames(Protocol):
     """Policies by name and namespace id, to warn of those that do not exist."""
 
-    async def get(self, name: str, *, namespace: str = ...) -> object | None:
-        """The policy; without a namespace, of the root."""
+    async def get(self, name: str, *, namespace: str) -> object | None:
+        """The policy."""
         ...
 
 
@@ -98,13 +97,8 @@ class TokenCreation:
         return entity_id
 
     async def _unknown_policies(self, entry: TokenEntry) -> list[str]:
-        missing = [name for name in entry.policies if not await self._is_policy(name, entry.namespace)]
-        return [f'Policy "{name}" does not exist' for name in missing]
-
-    async def _is_policy(self, name: str, namespace: str) -> bool:
-        if namespace == ROOT_NAMESPACE:
-            return await self._policies.get(name) is not None
-        return await self._policies.get(name, namespace=namespace) is not None
+        found = {name: await self._policies.get(name, namespace=entry.namespace) for name in entry.policies}
+        return [f'Policy "{name}" does not exist' for name, policy in found.items() if policy is None]
 
 
 def _route(pattern: str, handler: Callable[[Request, CreateBody], Awaitable[Response]], summary: str) -> Route:

@@ -42,4 +42,4 @@ async def access():
     root_token = await storage.transact(bootstrap)
     tokens = TokenStore(storage, clock)
     await tokens.open()
-    return Access(storage, clock, tokens, PolicyStore(storage), root_token)
+    return Access(storage, clock, tokens, PolicyStore(storage, clock), root_token)

@@ -30,6 +30,7 @@ PROMISED = {
     "operator escrow": "verify",
     "hsm": "status",
     "token": "create lookup renew revoke",
+    "auth": "enable disable list tune move login help",
     "policy": "write read list delete",
     "secrets engine": "enable list disable",
     "secret": "read write list delete",
