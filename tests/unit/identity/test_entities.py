@@ -11,7 +11,7 @@ from core.requests import NO_CONTENT, Operation
 
 
 def access_list(text):
-    return Acl([Policy(name="p", text=text, rules=compile_policy("p", text))])
+    return Acl([("", Policy(name="p", text=text, rules=compile_policy("p", text)))])
 
 
 FIELDS = {
