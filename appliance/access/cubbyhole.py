@@ -114,6 +114,6 @@ def _path(request: Request, *, is_folder: bool = False) -> str:
     segments = asked.split("/")
     if len(segments) > MAX_DEPTH or any(segment in {"", ".", ".."} for segment in segments):
         raise InvalidRequestError(
-            f'a path in the cubbyhole has 1 to {MAX_DEPTH} parts, none of them empty, "." or "..", and no slash at its end'
+            f'a path here has 1 to {MAX_DEPTH} parts, none of them empty, "." or "..", and no slash at its end'
         )
     return prefix + asked + ("/" if is_folder else "")

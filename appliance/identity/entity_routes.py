@@ -14,7 +14,7 @@ from appliance.identity.values import parse_pairs
 from appliance.identity.wire import FindMount, Wire, listed
 from core.bodies import StringList
 from core.engine import Handler, Method, Route
-from core.errors import InvalidRequestError, NotFoundError
+from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from core.requests import NO_CONTENT, Operation, Request, Response
 
 
@@ -116,8 +116,12 @@ class EntityRoutes:
             disabled=body.disabled,
         )
         entity_id = request.params.get("id") or ("" if "name" in request.params else body.id)
+        by_name = request.params.get("name", "")
 
         async def work(ledger: Ledger) -> tuple[StoredEntity, bool]:
+            named = await ledger.entity_named(by_name) if by_name else None
+            if named is not None:
+                check_spelling(request, named.name)
             return await write_entity(ledger, change, entity_id=entity_id)
 
         entity, is_new = await self._store.change(space_of(request), work)
@@ -182,7 +186,10 @@ class EntityRoutes:
         space, params = space_of(request), request.params
         if "id" in params:
             return await self._store.entity(space, params["id"])
-        return await self._store.entity_named(space, params["name"])
+        entity = await self._store.entity_named(space, params["name"])
+        if entity is not None:
+            check_spelling(request, entity.name)
+        return entity
 
     # --- aliases --------------------------------------------------------------------------------------------------
 
@@ -242,6 +249,17 @@ class EntityRoutes:
 def space_of(request: Request) -> str:
     """The id of the namespace that the request is made in."""
     return as_access_request(request).within.id
+
+
+def check_spelling(request: Request, name: str) -> None:
+    """Who asks by another spelling of `name` ("Admin") must be allowed to by this one, too."""
+    given = request.params["name"]
+    if given == name:
+        return
+    asked = as_access_request(request)
+    path = asked.within.path + (request.mount_path + request.path).rstrip("/").removesuffix(given) + name
+    if not asked.acl.allows(path, request.operation.value):
+        raise PermissionDeniedError("permission denied")
 
 
 def check_accessor(find_mount: FindMount, namespace: str, accessor: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.identity.entity_routes import check_accessor, names_route, space_of
+from appliance.identity.entity_routes import check_accessor, check_spelling, names_route, space_of
 from appliance.identity.groups import (
     GroupAliasChange,
     GroupChange,
@@ -102,6 +102,8 @@ class GroupRoutes:
                 raise InvalidRequestError("invalid group ID")
             if not group_id and change.name:
                 former = await ledger.group_named(change.name)
+            if former is not None and "name" in params:
+                check_spelling(request, former.name)
             return await write_group(ledger, change, former=former), former is None
 
         group, is_new = await self._store.change(space_of(request), work)
@@ -151,7 +153,10 @@ class GroupRoutes:
         space, params = space_of(request), request.params
         if "id" in params:
             return await self._store.group(space, params["id"])
-        return await self._store.group_named(space, params["name"])
+        group = await self._store.group_named(space, params["name"])
+        if group is not None:
+            check_spelling(request, group.name)
+        return group
 
     # --- aliases --------------------------------------------------------------------------------------------------
 

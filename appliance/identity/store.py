@@ -130,7 +130,7 @@ class IdentityStore:
         if not entity_id:
             entity = await self.change(namespace, lambda ledger: record_login(ledger, facts))
             entity_id = entity.id
-        view = await self.view(entity_id)
+        view = self.peek(entity_id) or await self._view_in(namespace, entity_id)
         if view is None:
             raise InvalidRequestError("the entity was deleted while it logged in; log in again")
         return view
