@@ -11,6 +11,7 @@ from appliance.access.policy_text import policy_name
 from appliance.access.token_entry import BATCH, SERVICE, TokenEntry, TokenSpec
 from appliance.access.token_hash import MAX_TOKEN
 from appliance.access.token_roles import TokenRole
+from core.addresses import is_subnet, parse_cidrs
 from core.bodies import Duration, StringList, StringMap
 from core.errors import InvalidRequestError
 
@@ -41,6 +42,7 @@ class CreateBody(msgspec.Struct):
     num_uses: int = 0
     role_name: str = ""
     entity_alias: str = ""
+    bound_cidrs: StringList = msgspec.field(default_factory=StringList)  # Mimir's own: Vault has it for roles alone
 
 
 class Grounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +109,10 @@ def child_of(body: CreateBody, grounds: Grounds) -> Child:
         role=role.name if role else "",
         type=kind,
         namespace=grounds.namespace,
-        bound_cidrs=role.token_bound_cidrs if role else () if is_orphan else parent.bound_cidrs,
+        bound_cidrs=_networks(body, role.token_bound_cidrs if role else () if is_orphan else parent.bound_cidrs),
     )
-    if "root" in policies and parent.ttl and not (spec.ttl or spec.period or spec.explicit_max_ttl):
-        raise InvalidRequestError("expiring root tokens cannot create non-expiring root tokens")
+    if "root" in policies and not (spec.ttl or spec.period or spec.explicit_max_ttl):
+        _check_endless(body, parent)
     return Child(spec=spec, is_orphan=is_orphan, warnings=warnings)
 
 
@@ -194,6 +196,13 @@ def _check_root(kind: str, grounds: Grounds) -> None:
         raise InvalidRequestError("batch tokens cannot be root tokens")
 
 
+def _check_endless(body: CreateBody, parent: TokenEntry) -> None:
+    if parent.ttl:
+        raise InvalidRequestError("expiring root tokens cannot create non-expiring root tokens")
+    if body.bound_cidrs:
+        raise InvalidRequestError("a root token that never expires cannot have bound_cidrs: give it a ttl")
+
+
 # --- the rest of the body -----------------------------------------------------------------------------------------
 
 
@@ -213,6 +222,14 @@ def _kind(body: CreateBody, role: TokenRole | None) -> str:
     if body.id:
         raise InvalidRequestError('batch tokens cannot have "id" set')
     return BATCH
+
+
+def _networks(body: CreateBody, outer: tuple[str, ...]) -> tuple[str, ...]:
+    """The networks asked for, which must lie within those of the role or the parent; without any, those."""
+    asked = parse_cidrs(body.bound_cidrs, field="bound_cidrs")
+    if outer and not all(is_subnet(network, outer) for network in asked):
+        raise InvalidRequestError("bound_cidrs must lie within the networks of the parent token or the role")
+    return asked or outer
 
 
 def _bounds(body: CreateBody, role: TokenRole | None, kind: str) -> tuple[int, int, tuple[str, ...]]:

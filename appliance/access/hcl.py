@@ -181,13 +181,17 @@ def _value(node: Any, depth: int) -> Any:
         return [_value(item, depth + 1) for item in node.children if not _is_filler(item)]
     if node.data == "object":
         return _object(node, depth)
+    if node.data == "unary_op" and str(node.children[0]) == "-":
+        value = _value(node.children[1], depth + 1)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return -value
     raise _error(_line(node), "only literal strings, numbers, lists and maps are taken here")
 
 
 def _number(text: str, line: int) -> int | float:
     if len(text) > _DIGITS:
         raise _error(line, f"a number may have at most {_DIGITS} digits")
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 def _object(node: Any, depth: int) -> Members:

@@ -7,7 +7,7 @@ import msgspec
 
 from appliance.access.subject import EntityView
 from appliance.access.tokens import TokenEntry, TokenSpec, TokenStore
-from appliance.mounts import DEFAULT_LEASE_TTL
+from appliance.mount_table import DEFAULT_LEASE_TTL
 from appliance.namespaces import Namespace
 from core.errors import InvalidRequestError, PermissionDeniedError
 from core.requests import AuthGrant, Login, LoginAlias

@@ -164,7 +164,9 @@ def _is_denied(value: Any, denied: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value).strip().lower()
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value).strip().lower()
 
 
 def _number(value: Any) -> float | None:

@@ -50,15 +50,19 @@ class MountView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lint_rules(
-    rules: Sequence[PathRule], *, mounts: Sequence[MountView] | None = None, namespace: str = ""
+    rules: Sequence[PathRule], *, mounts: Sequence[MountView] | None = None, namespace: str = "", now: float = 0
 ) -> list[Finding]:
-    """The findings by line. Without `mounts` nothing is said of what is mounted; `namespace` is the policy's path."""
+    """The findings by line. Without `mounts` nothing is said of what is mounted; `namespace` is the policy's path.
+
+    `now` is in epoch seconds; with 0 nothing is said of what has expired.
+    """
     decides = _deciding(rules)
     checks: tuple[Callable[[PathRule], Iterator[Finding]], ...] = (
         _check_spelling,
         _check_capabilities,
         _check_breadth,
         lambda rule: _check_namespace(rule, namespace),
+        lambda rule: _check_expiry(rule, now),
         lambda rule: _check_shadowed(rule, decides),
         lambda rule: _check_mount(rule, mounts),
     )
@@ -146,6 +150,11 @@ def _check_namespace(rule: PathRule, namespace: str) -> Iterator[Finding]:
             "namespace",
             f'the paths of this policy are already below "{namespace}": write "{rule.path.removeprefix(namespace)}"',
         )
+
+
+def _check_expiry(rule: PathRule, now: float) -> Iterator[Finding]:
+    if rule.expires_at is not None and rule.expires_at <= now:
+        yield _finding(rule, "warning", "expired", "this has expired and counts for nothing; take it out")
 
 
 # --- rules beside each other --------------------------------------------------------------------------------------

@@ -211,6 +211,10 @@ class IdentityStore:
         """Ids of the entities that are in the group directly."""
         return await self._storage.list(Paths(namespace).member(group_id))
 
+    async def count(self, namespace: str) -> int:
+        """How many entities the namespace has."""
+        return len(await self._storage.list(Paths(namespace).entity("")))
+
     async def entities(self, namespace: str) -> AsyncIterator[StoredEntity]:
         """All, by id."""
         async for entity_id in self._pages(Paths(namespace).entity("")):

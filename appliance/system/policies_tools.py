@@ -165,10 +165,10 @@ class PolicyToolRoutes:
         """Of a text, or of a stored policy that the caller may read. A text that does not parse is a finding, too."""
         access = as_access_request(request)
         name, text = await self._text(access, body)
-        mounts, namespace = self._mounts_of(access.within), access.within.path
+        mounts, namespace, now = self._mounts_of(access.within), access.within.path, self._clock.now()
 
         def look() -> list[Finding]:
-            return lint_rules(parse_policy(name, text), mounts=mounts, namespace=namespace)
+            return lint_rules(parse_policy(name, text), mounts=mounts, namespace=namespace, now=now)
 
         try:
             findings = await self._policies.parse(look)

@@ -1,8 +1,6 @@
-"""Which rule decides: Vault's priority order, deny, lists, and the same against an obvious model."""
+"""Which rule decides: Vault's priority order, deny and lists."""
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from appliance.access.acl import ROOT_ACL, Acl
 from appliance.access.rules import PathRule, Policy
@@ -194,75 +192,3 @@ def test_the_memo_is_bounded_and_agrees_with_itself():
 )
 def test_whether_anything_below_a_mount_is_reached(rules, mount, reached):
     assert acl(rules).reaches(mount) is reached
-
-
-# --- against a model ----------------------------------------------------------------------------------------------
-
-
-def matches_slowly(pattern, path):
-    """Segment by segment, with nothing clever."""
-    segmented = pattern == "+" or "/+" in pattern or pattern.startswith("+/")
-    glob = pattern.endswith("*")
-    body = pattern[:-1] if glob else pattern
-    if not segmented:
-        return path.startswith(body) if glob else path == body
-    wanted, given_ = body.split("/"), path.split("/")
-    if glob:
-        *wanted, last = wanted
-        if len(given_) <= len(wanted) or not given_[len(wanted)].startswith(last):
-            return False
-        given_ = given_[: len(wanted)]
-    return len(wanted) == len(given_) and all(w in ("+", g) for w, g in zip(wanted, given_, strict=True))
-
-
-def is_lower(one, other):
-    """The five sentences of Vault's documentation."""
-
-    def first(pattern):
-        return min((pattern.index(c) for c in "+*" if c in pattern), default=len(pattern))
-
-    def stem(pattern):
-        return pattern.removesuffix("*")
-
-    if first(one) != first(other):
-        return first(one) < first(other)
-    if one.endswith("*") != other.endswith("*"):
-        return one.endswith("*")
-    if one.split("/").count("+") != other.split("/").count("+"):
-        return one.split("/").count("+") > other.split("/").count("+")
-    if len(stem(one)) != len(stem(other)):
-        return len(stem(one)) < len(stem(other))
-    return stem(one) < stem(other)
-
-
-def decides_slowly(rules, path, capability):
-    """Every rule that matches, of those the one no other beats, and of its twins the sum."""
-    exact = [(p, c) for p, c in rules if p == path and not p.endswith("*") and "+" not in p]
-    best = [p for p, _ in exact] or [p for p, _ in rules if matches_slowly(p, path)]
-    top = None
-    for pattern in best:
-        if top is None or is_lower(top, pattern):
-            top = pattern
-    granted = [c for p, c in rules if p == top]
-    return top is not None and all("deny" not in c for c in granted) and any(capability in c for c in granted)
-
-
-segment = st.sampled_from(["a", "b", "ab", "+", ""])
-patterns = st.builds(
-    lambda parts, glob: ("/".join(parts) + glob).replace("+*", "+/*"),
-    st.lists(segment, min_size=1, max_size=4),
-    st.sampled_from(["", "", "*"]),
-).filter(bool)
-paths = st.lists(st.sampled_from(["a", "b", "ab", "abc", ""]), min_size=1, max_size=5).map(
-    lambda parts: "/".join(parts).lstrip("/")
-)
-capability_sets = st.sampled_from(["read", "list", "read list", "deny", ""])
-
-
-@given(st.lists(st.tuples(patterns, capability_sets), max_size=8), paths)
-@example([("a/+", "read"), ("a/*", "deny")], "a/b")
-@example([("+/a", "read"), ("+/+", "deny")], "b/a")
-def test_the_matcher_agrees_with_the_obvious_model(rules, path):
-    fast = acl(*({pattern: caps} for pattern, caps in rules))
-    slow = [(pattern, ["deny"] if "deny" in caps else caps.split()) for pattern, caps in rules]
-    assert fast.allows(path, "read") is decides_slowly(slow, path, "read")

@@ -207,6 +207,37 @@ def test_a_child_is_bound_to_its_parents_networks_and_an_orphan_is_not():
     assert spec({}, "a", role=role, **bound).bound_cidrs == ("192.0.2.0/24",)
 
 
+@pytest.mark.parametrize(
+    ("asked", "outer", "given"),
+    [
+        ("10.1.2.3/16", (), ("10.1.0.0/16",)),
+        ("10.1.2.3,2001:db8::/48", ("10.0.0.0/8", "2001:db8::/32"), ("10.1.2.3/32", "2001:db8::/48")),
+        ("10.0.0.0/8", ("10.0.0.0/8",), ("10.0.0.0/8",)),
+        ("", ("10.0.0.0/8",), ("10.0.0.0/8",)),
+    ],
+)
+def test_networks_may_be_narrowed(asked, outer, given):
+    assert spec({"bound_cidrs": asked}, "a", bound_cidrs=outer).bound_cidrs == given
+    role = TokenRole(name="r", token_bound_cidrs=outer)
+    assert spec({"bound_cidrs": asked}, "a", role=role).bound_cidrs == given
+
+
+@pytest.mark.parametrize(
+    "asked", ["0.0.0.0/0", "10.0.0.0/7", "192.0.2.1", "::/0", "10.0.0.1,11.0.0.1", "::ffff:10.0.0.1"]
+)
+def test_networks_are_never_widened(asked):
+    for changes in ({"bound_cidrs": ("10.0.0.0/8",)}, {"role": TokenRole(name="r", token_bound_cidrs=("10.0.0.0/8",))}):
+        with pytest.raises(InvalidRequestError, match="must lie within the networks"):
+            spec({"bound_cidrs": asked}, "a", **changes)
+
+
+def test_networks_that_are_none_and_root_without_end_are_refused():
+    with pytest.raises(InvalidRequestError, match="bound_cidrs must be networks"):
+        spec({"bound_cidrs": "here"}, "a")
+    with pytest.raises(InvalidRequestError, match="never expires cannot have bound_cidrs"):
+        spec({"bound_cidrs": "10.0.0.0/8"}, "root", is_sudo=True)
+
+
 # --- namespaces -----------------------------------------------------------------------------------------------------
 
 

@@ -148,7 +148,7 @@ def test_constraints_are_parsed(setting, field, value):
         'mfa_methods = ["a"]',
         "pagination_limit = 5",
         'list_scan_response_keys_filter_path = "x"',
-        "control_group = { factor = { ops = { identity = { approvals = 2 } } } }",
+        'control_group = { ttl = "1h" }',
         'control_group {\n factor "ops" {\n  identity {\n   approvals = 2\n  }\n }\n }',
     ],
 )
