@@ -212,7 +212,7 @@ def _login(role: Role, secret: SecretId | None) -> Login:
         alias=LoginAlias(name=role.role_id, metadata=name),
         metadata=name if secret is None else secret.metadata | name,
         renewal=name,
-        bound_cidrs=() if secret is None else secret.token_bound_cidrs,
+        bound_cidrs=() if secret is None else secret.narrower_cidrs(role),
     )
 
 

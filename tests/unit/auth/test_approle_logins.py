@@ -37,6 +37,13 @@ async def test_a_secret_id_narrows_where_its_tokens_are_used(approle: ApproleMou
     assert login.bound_cidrs == ("10.1.0.0/16",)
 
 
+async def test_a_role_that_was_narrowed_since_binds_older_secret_ids_too(approle: ApproleMount) -> None:
+    role_id = await approle.role(token_bound_cidrs="10.0.0.0/8")
+    wide = await approle.secret_id(token_bound_cidrs="10.0.0.0/9")
+    await approle.write("role/web/token-bound-cidrs", token_bound_cidrs="10.1.0.0/16")
+    assert (await approle.login(role_id, wide)).bound_cidrs == ("10.1.0.0/16",)
+
+
 async def test_metadata_of_one_machine_stays_out_of_the_alias_of_all(approle: ApproleMount) -> None:
     role_id = await approle.role()
     login = await approle.login(role_id, await approle.secret_id(metadata="pod=7"))
