@@ -30,6 +30,8 @@ cli = group(
         "delete": "client.commands.generic:delete",
         "token": "client.commands.token:token",
         "policy": "client.commands.policy:policy",
+        "password-policy": "client.commands.password_policy:password_policy",
+        "quota": "client.commands.quota:quota",
         "secrets": "client.commands.secrets:secrets",
         "audit": "client.commands.audit:audit",
         "operator": "client.commands.operator:operator",

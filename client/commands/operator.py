@@ -23,6 +23,7 @@ operator = group(
         "unseal": "client.commands.operator:unseal",
         "rotate": "client.commands.operator:rotate",
         "key-status": "client.commands.operator:key_status",
+        "host-info": "client.commands.host_info:host_info",
         "escrow": "client.commands.escrow:escrow",
     },
     examples=("mimir operator init --recovery-shares 5 --recovery-threshold 3", "mimir operator escrow verify"),
