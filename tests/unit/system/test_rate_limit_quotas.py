@@ -1,11 +1,17 @@
 """Rate limits: which quota decides, that a rate holds for the node, and what floods can and cannot do."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from appliance.quotas import RateLimitedError, client_of
+from appliance.quotas import Counts, RateLimitedError, client_of
+from appliance.settings import RateLimit
 from core.errors import InvalidRequestError, NotFoundError, UnsupportedPathError
 from tests.unit.system.conftest import TEAM, Desk
 
+ROOT = Path(__file__).resolve().parents[3]
 BASE = "quotas/rate-limit"
 
 
@@ -124,6 +130,18 @@ async def test_a_flood_of_addresses_does_not_free_who_is_over_the_limit(desk: De
     for number in range(40_000):  # more than a lane can hold
         desk.quotas.check(namespace="", mount="secret/", path="x", address=f"10.{number >> 8}.{number & 255}.9")
     assert refused(desk, 1) == 1
+
+
+def test_another_process_counts_along(tmp_path: Path) -> None:
+    code = "from appliance.quotas import Counts; from appliance.settings import RateLimit\n"
+    code += f"counts = Counts.open({str(tmp_path / 'q')!r})\n"
+    code += "quota = RateLimit(name='q', path='', rate=10, interval=100_000_000)\n"
+    code += "assert all(counts.take(quota, '10.0.0.1')[0] for _ in range(6))"
+    ours = Counts.open(tmp_path / "q")
+    subprocess.run([sys.executable, "-P", "-c", code], env={"PYTHONPATH": str(ROOT)}, check=True, timeout=60)
+    quota = RateLimit(name="q", path="", rate=10, interval=100_000_000)
+    assert [ours.take(quota, "10.0.0.1")[0] for _ in range(6)] == [True] * 4 + [False] * 2
+    ours.close()
 
 
 def test_an_ipv6_client_is_its_network() -> None:
