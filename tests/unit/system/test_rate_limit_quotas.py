@@ -8,6 +8,7 @@ import pytest
 
 from appliance.quotas import Counts, RateLimitedError, client_of
 from appliance.settings import RateLimit
+from appliance.system.quotas import splitter
 from core.errors import InvalidRequestError, NotFoundError, UnsupportedPathError
 from tests.unit.system.conftest import TEAM, Desk
 
@@ -173,6 +174,27 @@ async def test_a_quota_that_is_refused(desk: Desk, body: dict[str, object]) -> N
     with pytest.raises(InvalidRequestError):
         await put(desk, "q", **body)
     assert not desk.quotas.active
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("team-a/", ("team-a/", "", "")),
+        ("team-a", ("team-a/", "", "")),
+        ("team-a/b/", ("team-a/b/", "", "")),
+        ("team-a/secret", ("team-a/", "secret/", "")),
+        ("team-a/b/secret/data/x", ("team-a/b/", "secret/", "data/x")),
+        ("secret/data/*", ("", "secret/", "data/*")),
+        ("secret/*", ("", "secret/", "*")),
+        ("secret/data/x/", ("", "secret/", "data/x/")),
+        ("secrets/x", None),
+        ("team-ab/secret/", None),
+        ("sec*", None),
+    ],
+)
+def test_a_path_is_taken_apart(path: str, parts: tuple[str, str, str] | None) -> None:
+    split = splitter(lambda: ["team-a/", "team-a/b/"], lambda _namespace: ["secret/", "auth/approle/"])
+    assert split(path) == parts
 
 
 async def test_two_quotas_for_one_place_are_refused(desk: Desk) -> None:
