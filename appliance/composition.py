@@ -15,8 +15,9 @@ from appliance.config import Config
 from appliance.dev_init import initialize_for_development
 from appliance.housekeeping import Housekeeping
 from appliance.logging import code_path
-from appliance.pipeline.assembly import Assembled, Assembly, assemble
-from appliance.pipeline.catalog import EngineCatalog
+from appliance.node_shared import Shared
+from appliance.pipeline.assembly import BUILT_IN_TYPES, Assembled, Assembly, assemble
+from appliance.pipeline.catalog import AUTH_METHODS, EngineCatalog
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.system.node import NodeInfo
 from appliance.wire import WireReply, WireRequest
@@ -48,6 +49,7 @@ class _Opened:
     ring: ChangeRing
     hsm: Hsm
     barrier: Barrier
+    shared: Shared
     assembled: Assembled
 
 
@@ -71,6 +73,9 @@ class Node:
         except BaseException:
             await hsm.close()
             raise
+        catalog, methods = EngineCatalog(), EngineCatalog(group=AUTH_METHODS)
+        types = [*BUILT_IN_TYPES, *catalog.names(), *methods.names()]
+        shared = Shared.open(self._ring_path.parent, mount_types=types, serves=self._role == "worker")
         trail = AuditTrail(barrier.storage.view("core/audit/"), clock, process=self._role)
         given = Assembly(
             barrier=barrier,
@@ -82,11 +87,14 @@ class Node:
             node=node_info(self._config),
             hsm_status=_StatusOf(hsm),
             escrow_id=lambda: hsm.escrow_id,
-            catalog=EngineCatalog(),
+            catalog=catalog,
+            methods=methods,
+            shared=shared,
+            sanitized=sanitized(self._config),
         )
         assembled = assemble(given)
         self._pipeline = assembled.pipeline
-        self._opened = _Opened(ring=ring, hsm=hsm, barrier=barrier, assembled=assembled)
+        self._opened = _Opened(ring=ring, hsm=hsm, barrier=barrier, shared=shared, assembled=assembled)
         try:
             await self._open_seal(self._opened)
         except BaseException:
@@ -94,7 +102,13 @@ class Node:
             raise
         self._run_beside(self._follow_seal(assembled.lifecycle))
         if self._role == "housekeeper":
-            keeping = Housekeeping(assembled.lifecycle, assembled.tokens, sync=barrier.storage.sync)
+            keeping = Housekeeping(
+                assembled.lifecycle,
+                assembled.tokens,
+                sync=barrier.storage.sync,
+                leases=assembled.leases,
+                follow=assembled.mounts.refresh,
+            )
             self._run_beside(keeping.run())
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -154,6 +168,7 @@ class Node:
             log.warning("not everything could be written back", reason=exc.sentence)
         await opened.barrier.close()
         await opened.hsm.close()
+        opened.shared.close()
         opened.ring.close()
 
     def status_line(self) -> str:
@@ -210,3 +225,17 @@ def own_version() -> str:
         return version("mimir")
     except PackageNotFoundError:  # run from a source tree that is not installed
         return "0.0.0"
+
+
+def sanitized(config: Config) -> dict[str, Any]:
+    """The configuration as `sys/config/state/sanitized` shows it: no file of a secret, no address of the store."""
+    return {
+        "api_addr": config.server.api_addr,
+        "workers": config.server.workers,
+        "storage": {"type": "sqlite" if config.store.url.startswith("sqlite") else "postgresql"},
+        "seals": [{"type": "pkcs11", "disabled": False}],
+        "listeners": [
+            {"type": "unix" if row.unix_path else "tcp", "config": {"address": row.address}} for row in config.listener
+        ],
+        "hsm": {"mode": config.hsm.mode, "pool_size": config.hsm.pool_size},
+    }

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from appliance.wire import WireReply
-from core.requests import NO_CONTENT, AuthGrant, Response
+from core.requests import NO_CONTENT, AuthGrant, Response, WrapInfo
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _EMPTY = WireReply(204)
@@ -17,6 +17,8 @@ def reply(response: Response, *, request_id: str, mount_type: str) -> WireReply:
         return _EMPTY
     if response.raw is not None:
         return WireReply(response.status or 200, response.raw.body, response.raw.content_type)
+    if response.wrap is not None:
+        return WireReply(200, _full(response, request_id=request_id, mount_type=mount_type))
     if response.auth is None and response.lease is None and not response.warnings and not response.repeat_data:
         if response.data is None:
             return WireReply(response.status or 204)
@@ -44,12 +46,20 @@ def _full(response: Response, *, request_id: str, mount_type: str) -> bytes:
         "renewable": lease.renewable if lease else False,
         "lease_duration": lease.ttl if lease else 0,
         "data": response.data,
-        "wrap_info": None,
+        "wrap_info": wrap_block(response.wrap) if response.wrap else None,
         "warnings": response.warnings or None,
         "auth": auth_block(response.auth) if response.auth else None,
         "mount_type": mount_type,
     }
     return _encode(envelope) + b"\n"
+
+
+def wrap_block(wrap: WrapInfo) -> dict[str, Any]:
+    """Vault's `wrap_info` member; `wrapped_accessor` is there only for a wrapped login."""
+    block = msgspec.structs.asdict(wrap)
+    if not wrap.wrapped_accessor:
+        del block["wrapped_accessor"]
+    return block
 
 
 def auth_block(grant: AuthGrant) -> dict[str, Any]:

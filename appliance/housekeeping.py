@@ -1,44 +1,80 @@
 """What is done beside requests, once for the node: the housekeeper process runs this and serves nothing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from appliance.access.tokens import TokenStore
+from appliance.leases.store import LeaseStore
 from appliance.logging import code_path
 from appliance.pipeline.lifecycle import Lifecycle
 from core.errors import MimirError
 
 log = structlog.get_logger("mimir.housekeeping")
 
-_PERIOD = 5.0  # seconds; an expired token is refused at once anyway, this only removes its row
+_PERIOD = 1.0  # seconds between two looks while nothing is due
 _BATCH = 200
-_LOOK = 0.25  # seconds
+_LOOK = 0.25  # seconds between two looks at the seal
+
+Work = Callable[[], Awaitable[bool]]  # one batch; whether there is more to do at once
 
 
 class Housekeeping:
-    """Removes expired tokens with their trees, a batch at a time, while the appliance is unsealed."""
+    """Removes expired tokens with their trees, revokes expired leases, and works off jobs, while unsealed.
 
-    def __init__(self, lifecycle: Lifecycle, tokens: TokenStore, *, sync: Callable[[], object]) -> None:
+    Each kind of work goes on by itself, a batch at a time: a slow engine delays leases, not tokens. `sync` drops the
+    cached entries that any process changed; `follow` brings the mounted engines in step.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        tokens: TokenStore,
+        *,
+        sync: Callable[[], object],
+        leases: LeaseStore | None = None,
+        follow: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._lifecycle = lifecycle
-        self._tokens = tokens
         self._sync = sync
+        self._follow = follow
+        self._works: list[Work] = [_until_empty(tokens.revoke_expired, _BATCH)]
+        if leases is not None:
+            self._works += [_until_empty(leases.expire_due, _BATCH), leases.worker.work]
 
     async def run(self) -> None:
         """Until cancelled. An error is logged and the work tried again."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for work in self._works:
+                group.create_task(self._keep(work))
+
+    async def _keep(self, work: Work) -> None:
+        pause = 0.0
         while True:
-            try:
-                if self._lifecycle.ready and self._lifecycle.is_settled() and loop.time() >= due:
-                    self._sync()
-                    full = await self._tokens.revoke_expired(_BATCH) == _BATCH
-                    due = loop.time() + (0 if full else _PERIOD)
-            except MimirError as exc:
-                log.warning("housekeeping waits", reason=exc.sentence)
-                due = loop.time() + _PERIOD
-            except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
-                log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
-                due = loop.time() + _PERIOD
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(pause)  # also when there is more to do: other work gets its turn
+            pause = await self._once(work)
+
+    async def _once(self, work: Work) -> float:
+        """One batch, if the appliance is open; seconds to wait before the next one."""
+        if not (self._lifecycle.ready and self._lifecycle.is_settled()):
+            return _LOOK
+        try:
+            self._sync()
+            if self._follow is not None:
+                await self._follow()
+            return 0 if await work() else _PERIOD
+        except MimirError as exc:
+            log.warning("housekeeping waits", reason=exc.sentence)
+        except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
+            log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
+        return 5 * _PERIOD
+
+
+def _until_empty(clear: Callable[[int], Awaitable[int]], limit: int) -> Work:
+    """A batch that is not empty may have been the last one; the next look is cheap and tells."""
+
+    async def work() -> bool:
+        return await clear(limit) > 0
+
+    return work

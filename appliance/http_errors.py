@@ -18,6 +18,7 @@ from core.errors import (
     NotInitializedError,
     OperatorError,
     PermissionDeniedError,
+    QuotaExceededError,
     RequestTooLargeError,
     SealedError,
     UnsupportedMediaTypeError,
@@ -28,6 +29,7 @@ from core.errors import (
 _STATUS: dict[type[MimirError], int] = {
     CallerError: 400,
     PermissionDeniedError: 403,
+    QuotaExceededError: 429,
     PreflightDeniedError: 403,
     NotFoundError: 404,
     UnsupportedPathError: 404,
@@ -74,7 +76,13 @@ def sentence_of(error: BaseException, *, request_id: str) -> str:
 def error_reply(error: BaseException, *, request_id: str) -> WireReply:
     """`{"errors": [...]}` with the status that fits."""
     sentence = sentence_of(error, request_id=request_id)
-    return WireReply(status_of(error), _encode({"errors": [sentence] if sentence else []}) + b"\n")
+    headers: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, QuotaExceededError):
+        headers = (("Retry-After", str(error.retry_after)),)
+    body = {"errors": [sentence] if sentence else []}
+    if isinstance(error, PermissionDeniedError):  # for `mimir policy explain`
+        return WireReply(403, _encode({**body, "request_id": request_id}) + b"\n", headers=headers)
+    return WireReply(status_of(error), _encode(body) + b"\n", headers=headers)
 
 
 def log_fault(error: BaseException, *, request_id: str) -> None:

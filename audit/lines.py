@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -176,13 +177,21 @@ class LineFormat:
         return b'{"id":"%b"%b,"data":%b%b}' % (
             request.request_id.encode(),
             head,
-            _json(self._hash.data(request.data)),
+            _json(self._data(request.data, request.clear)),
             tail,
         )
 
+    def _data(self, data: dict[str, Any], clear: Sequence[str]) -> Any:
+        """Hashed, but for the members that the mount wants in clear."""
+        if not clear:
+            return self._hash.data(data)
+        return {name: value if name in clear else self._hash.data(value) for name, value in data.items()}
+
     def _around_data(self, request: AuditRequest) -> tuple[bytes, bytes]:
         """The members before and after `data`, remembered for what comes again and again."""
-        if request.headers or request.wrap_ttl or request.client_id or len(request.path) > _KNOWN_PATH:
+        if request.headers or request.secret_headers or request.wrap_ttl or request.client_id:
+            return self._encode_around(request)
+        if len(request.path) > _KNOWN_PATH:
             return self._encode_around(request)
         key = (
             request.client_token,
@@ -212,11 +221,20 @@ class LineFormat:
             request.mount_accessor,
             self._hash.recurring(request.client_token),
             self._accessor(request.client_token_accessor),
-            _Namespace(namespace.strip("/"), namespace) if namespace else _ROOT_NAMESPACE,
+            _Namespace(request.namespace_id, namespace) if namespace else _ROOT_NAMESPACE,
             request.path,
         )
-        tail = _RequestTail(request.remote_address, request.remote_port, request.wrap_ttl, request.headers)
+        headers = self._headers(request)
+        tail = _RequestTail(request.remote_address, request.remote_port, request.wrap_ttl, headers)
         return _members(head), _members(tail)
+
+    def _headers(self, request: AuditRequest) -> dict[str, list[str]] | None:
+        if not request.secret_headers:
+            return request.headers
+        hashed = {
+            name: [self._hash.recurring(value) for value in values] for name, values in request.secret_headers.items()
+        }
+        return {**(request.headers or {}), **hashed}
 
     def _response(self, response: AuditResponse) -> bytes:
         if response.auth is None and not (response.lease_id or response.warnings or response.wrap_info):
@@ -228,7 +246,7 @@ class LineFormat:
                 response.mount_type,
                 response.mount_accessor,
                 _LeasedSecret(response.lease_id) if response.lease_id else None,
-                self._hash.data(response.data) if response.data else None,
+                self._data(response.data, response.clear) if response.data else None,
                 response.warnings,
                 self._wrap_info(response.wrap_info) if response.wrap_info else None,
             )
@@ -245,7 +263,7 @@ class LineFormat:
         if not response.data:
             return mount + b"}"
         comma = b"," if len(mount) > 1 else b""
-        return b'%b%b"data":%b}' % (mount, comma, _json(self._hash.data(response.data)))
+        return b'%b%b"data":%b}' % (mount, comma, _json(self._data(response.data, response.clear)))
 
     def _wrap_info(self, wrap_info: dict[str, Any]) -> dict[str, Any]:
         hidden = dict(wrap_info)

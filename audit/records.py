@@ -1,5 +1,6 @@
 """What the pipeline tells the audit devices: plain values, secrets included; a device hashes them before it writes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,7 +38,10 @@ class AuditAuth(_Private, kw_only=True):
 
 
 class AuditRequest(_Private, kw_only=True):
-    """One request. Only headers that may be shown in clear belong into `headers`.
+    """One request.
+
+    Only headers that may be shown in clear belong into `headers`; those in `secret_headers` are written beside them as
+    keyed hashes.
 
     The parts that a request line and its response line share are formatted once and kept in `formatted`, so nothing
     may be changed between the two.
@@ -45,8 +49,9 @@ class AuditRequest(_Private, kw_only=True):
 
     request_id: str
     operation: str
-    path: str  # the full path, without "/v1/"
-    namespace: str = ""
+    path: str  # without "/v1/" and without the namespace
+    namespace: str = ""  # path: "team-a/"
+    namespace_id: str = "root"
     mount_point: str = ""
     mount_type: str = ""
     mount_accessor: str = ""
@@ -57,7 +62,9 @@ class AuditRequest(_Private, kw_only=True):
     remote_address: str = ""
     remote_port: int = 0
     headers: dict[str, list[str]] | None = None
+    secret_headers: dict[str, list[str]] | None = None
     wrap_ttl: int = 0  # seconds
+    clear: Sequence[str] = ()  # members of `data` that the mount wants to be logged as they are
     formatted: dict[int, tuple[AuditAuth | None, bytes]] = {}
 
 
@@ -72,3 +79,4 @@ class AuditResponse(_Private, kw_only=True):
     lease_id: str = ""
     wrap_info: dict[str, Any] | None = None
     warnings: list[str] | None = None
+    clear: Sequence[str] = ()

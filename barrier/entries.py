@@ -1,15 +1,14 @@
 """Rows of the table `entries`: sealed values by path."""
 
-from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import LargeBinary, TextClause, bindparam, delete, insert, select, text, update
+from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
 from sqlalchemy import cast as sql_cast
 
 from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
-from barrier.paths import list_start, name_below, path_after, prefix_end
+from barrier.paths import prefix_end
 from barrier.tables import entries
 from core.errors import CasMismatchError
 from core.protocols import Entry
@@ -27,32 +26,6 @@ _UPDATE = (
 )
 _DELETE = delete(entries).where(entries.c.path == bindparam("path_"))
 
-# One seek per name, not per row: from each path the walk goes on behind the folder that the path is in.
-_NAMES = """
-WITH RECURSIVE walk (path) AS (
-  SELECT (SELECT path FROM entries WHERE path >= :start {bound} ORDER BY path LIMIT 1)
-  UNION ALL
-  SELECT (SELECT path FROM entries
-          WHERE path >= CASE WHEN {slash} > 0
-                        THEN substr(walk.path, 1, CAST(:length AS integer) + {slash} - 1) || '0'
-                        ELSE walk.path || CAST(:next AS text) END {bound}
-          ORDER BY path LIMIT 1)
-  FROM walk WHERE walk.path IS NOT NULL
-)
-SELECT path FROM walk WHERE path IS NOT NULL {limit}
-"""
-_SLASH = {
-    "sqlite": "instr(substr(walk.path, CAST(:length AS integer) + 1), '/')",
-    "postgresql": "strpos(substr(walk.path, CAST(:length AS integer) + 1), '/')",
-}
-
-
-@cache
-def _names_statement(dialect: str, *, bounded: bool, limited: bool) -> TextClause:
-    bound = "AND path < :end" if bounded else ""
-    limit = "LIMIT :limit" if limited else ""
-    return text(_NAMES.format(slash=_SLASH[dialect], bound=bound, limit=limit))
-
 
 def _context(path: str, revision: int) -> bytes:
     return _DOMAIN + path.encode() + revision.to_bytes(8, "big")
@@ -65,18 +38,6 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
         return None
     revision, sealed = row
     return Entry(keyring.decrypt(bytes(sealed), _context(path, revision), f"entry {path!r}"), revision)
-
-
-async def load_names(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
-    """Names below `prefix`, in order, behind `after`."""
-    end = prefix_end(prefix)
-    values: dict[str, str | int] = {"start": list_start(prefix, after), "length": len(prefix), "next": path_after("")}
-    if end is not None:
-        values["end"] = end
-    if limit:
-        values["limit"] = limit
-    statement = _names_statement(connection.dialect.name, bounded=end is not None, limited=limit > 0)
-    return await in_slices(await scan(connection, statement, values), lambda row: name_below(prefix, row[0]))
 
 
 async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:

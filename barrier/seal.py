@@ -11,12 +11,14 @@ from barrier.changes import SEAL, ChangeRing
 from barrier.connection import Statements
 from barrier.database import Database, check_schema
 from barrier.initialize import NONE, BeforeCommit, FirstWrites, Initializer, InitRequest, InitResult
+from barrier.keyring import Keyring
 from barrier.keyring_store import load_keyring, load_usage, reserve_encryptions, rotate_keyring
 from barrier.ports import SealHsm
+from barrier.quorum import Quorum
 from barrier.seal_table import CLUSTER, PROGRESS, SealRecords, load_plain, remove
 from barrier.share_counts import ShareCounts
 from barrier.storage import SEALED, BarrierStorage
-from barrier.unseal import Quorum, UnsealProgress, load_progress, take_share
+from barrier.unseal import UnsealProgress, load_progress, take_share
 from core.clock import Clock
 from core.errors import HsmConfigError, InvalidRequestError, NotInitializedError, SealedError, StoreUnavailableError
 from core.secret import Secret
@@ -247,11 +249,13 @@ class Barrier:
 
         Raises InvalidRequestError for what is no share, and for a quorum that is wrong: then all must be given again.
         """
-        records = self._initialized()
+        self._initialized()
         if self.state is not SealState.UNSEALED:
-            quorum = await self._while_sealed(
-                self._database.write, lambda connection: take_share(connection, records, share)
-            )
+
+            async def take(connection: Statements) -> Quorum:
+                return await take_share(connection, await self._rows(connection), share)
+
+            quorum = await self._while_sealed(self._database.write, take)
             if quorum is Quorum.WRONG:
                 raise InvalidRequestError("these recovery keys do not fit together; the progress is reset, begin again")
             if quorum is Quorum.PROVEN:
@@ -284,15 +288,49 @@ class Barrier:
                 if self.state is not SealState.UNSEALED:
                     self._hsm.drop_keys()
 
+    # --- what a quorum of recovery keys may do while unsealed ------------------------------------------------------
+
+    async def write_seal(self, work: Callable[[Statements, SealRecords], Awaitable[T]]) -> T:
+        """One transaction over the rows of the table `seal`; when it changes the cluster, every process looks anew.
+
+        `work` may run again from the start. Raises SealedError.
+        """
+        self._unsealed()
+        is_changed = False
+
+        async def run(connection: Statements) -> T:
+            nonlocal is_changed
+            records = await self._rows(connection)
+            result = await work(connection, records)
+            is_changed = not records.is_of(await load_plain(connection, CLUSTER))
+            return result
+
+        return await self._database.write(run, committed=lambda: self._ring.bump_seal() if is_changed else None)
+
+    async def read_seal(self, work: Callable[[Statements, SealRecords], Awaitable[T]]) -> T:
+        """As `write_seal`, of what only reads."""
+        self._unsealed()
+
+        async def run(connection: Statements) -> T:
+            return await work(connection, await self._rows(connection))
+
+        return await self._database.read(run)
+
+    async def _rows(self, connection: Statements) -> SealRecords:
+        """As the store has them now: another machine may have changed the cluster."""
+        return await SealRecords.load_from(connection, self._hsm)
+
     # --- the keyring ----------------------------------------------------------------------------------------------
 
     async def rotate(self) -> int:
         """Add a term, under which every process writes from its next request on; older entries still open."""
-        records = self._unsealed()
+        self._unsealed()
         now = self._clock.now()
-        keyring = await self._database.write(
-            lambda connection: rotate_keyring(connection, records, now=now), committed=self._ring.bump_seal
-        )
+
+        async def rotate(connection: Statements) -> Keyring:
+            return await rotate_keyring(connection, await self._rows(connection), now=now)
+
+        keyring = await self._database.write(rotate, committed=self._ring.bump_seal)
         if self.state is SealState.UNSEALED:
             self.storage.unseal(keyring)
         return keyring.term
@@ -319,14 +357,22 @@ class Barrier:
         return records
 
     async def _reload_keyring(self) -> None:
-        records = self._unsealed()
-        keyring = await self._database.read(lambda connection: load_keyring(connection, records))
+        self._unsealed()
+
+        async def load(connection: Statements) -> Keyring:
+            return await load_keyring(connection, await self._rows(connection))
+
+        keyring = await self._database.read(load)
         if self.state is SealState.UNSEALED:
             self.storage.unseal(keyring)
 
     async def _reserve(self) -> None:
-        records = self._unsealed()
+        self._unsealed()
         now = self._clock.now()
-        keyring = await self._database.write(lambda connection: reserve_encryptions(connection, records, now=now))
+
+        async def reserve(connection: Statements) -> Keyring:
+            return await reserve_encryptions(connection, await self._rows(connection), now=now)
+
+        keyring = await self._database.write(reserve)
         if self.state is SealState.UNSEALED:
             self.storage.unseal(keyring)

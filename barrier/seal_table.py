@@ -17,12 +17,14 @@ from barrier.ports import SealHsm
 from barrier.share_counts import ShareCounts
 from barrier.tables import seal
 from core.errors import CiphertextError, IntegrityError, NotInitializedError
-from core.protocols import AeadInput, WrappedKey
+from core.protocols import AeadInput, KeyKind, KeyUsage, WrappedKey
 from core.secret import Secret
 
 M = TypeVar("M")
 
 CLUSTER, KEYRING, RECOVERY, PROGRESS, USAGE = "cluster", "keyring", "recovery", "unseal-progress", "usage"
+# what a quorum of recovery keys is about to do
+ATTEMPTS = GENERATE_ROOT, ROTATE_ROOT, ROTATE_RECOVERY = "generate-root", "rotate-root", "rotate-recovery"
 
 _LOAD = select(seal.c.value).where(seal.c.name == bindparam("name_"))
 _HEAD = select(seal.c.revision).where(seal.c.name == bindparam("name_"))
@@ -102,6 +104,27 @@ class SealRecords:
         if raw is None:
             raise NotInitializedError("Mimir is not initialized; run: mimir operator init")
         return cls(hsm, raw)
+
+    def is_of(self, cluster_raw: bytes | None) -> bool:
+        """Whether these are the records of that row `cluster`, byte for byte."""
+        return cluster_raw is not None and hashlib.sha256(cluster_raw).digest() == self._digest
+
+    async def replace_cluster(self, connection: Statements, cluster: Cluster) -> "SealRecords":
+        """Write another row `cluster`, and bind to it what was bound to this one; attempts under way are forgotten."""
+        kept = {name: await self.load(connection, name) for name in (KEYRING, RECOVERY)}
+        raw = msgspec.json.encode(cluster)
+        await store_plain(connection, CLUSTER, raw)
+        replaced = SealRecords(self._hsm, raw)
+        for name, value in kept.items():
+            if value is not None:
+                await replaced.store(connection, name, value)
+        for name in (PROGRESS, *ATTEMPTS):
+            await remove(connection, name)
+        return replaced
+
+    async def new_root_key(self) -> WrappedKey:
+        """A fresh key as `cluster.root_key` is one."""
+        return await self._hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
 
     def _associated_data(self, name: str) -> bytes:
         return b"mimir seal 1\0" + self._digest + name.encode()

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from weakref import WeakSet
 
-from barrier import entries, records
+from barrier import entries, names, records
 from barrier.cache import Evictable, LoadingCache
 from barrier.changes import SEQUENCE, ChangeRing
 from barrier.connection import Statements
 from barrier.database import Database
 from barrier.keyring import Keyring, UnknownTermError
-from barrier.transaction import BarrierTransaction, Records, record_name
+from barrier.transaction import BarrierTransaction, Names, Records, record_name
 from barrier.views import PrefixView
 from core.errors import SealedError
 from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView
@@ -136,7 +136,7 @@ class BarrierStorage:
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted; a folder ends in "/"."""
         return await self._scan(
-            lambda connection, _keyring: entries.load_names(connection, prefix, after=after, limit=limit)
+            lambda connection, _keyring: names.load_names(connection, names.ENTRIES, prefix, after=after, limit=limit)
         )
 
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
@@ -161,9 +161,31 @@ class BarrierStorage:
         """The record of that alias."""
         return await self._read(lambda connection, keyring: records.load_by_alias(connection, keyring, kind, alias))
 
-    async def child_records(self, kind: str, parent: str) -> Records:
-        """Every record with that parent."""
-        return await self._scan(lambda connection, keyring: records.load_children(connection, keyring, kind, parent))
+    async def child_records(self, kind: str, parent: str, *, after: str = "", limit: int = 0) -> Records:
+        """Records with that parent, by record_id, behind `after`."""
+        return await self._scan(
+            lambda connection, keyring: records.load_children(
+                connection, keyring, kind, parent, after=after, limit=limit
+            )
+        )
+
+    async def records_below(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> Records:
+        """Records whose path starts with `prefix`, by path, behind the path `after`; served by an index."""
+        return await self._scan(
+            lambda connection, keyring: records.load_below(connection, keyring, kind, prefix, after=after, limit=limit)
+        )
+
+    async def record_names(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """Names below `prefix` in the paths of records, sorted; a folder ends in "/"."""
+        return await self._scan(
+            lambda connection, _keyring: names.load_names(
+                connection, names.RECORDS, prefix, after=after, limit=limit, kind=kind
+            )
+        )
+
+    async def count_records(self, kind: str, prefix: str = "") -> int:
+        """How many records have a path that starts with `prefix`; with "" all of the kind."""
+        return await self._scan(lambda connection, _keyring: records.count(connection, kind, prefix))
 
     async def expired_records(self, kind: str, *, before: int, limit: int) -> Records:
         """Records with expires_at <= before, the oldest first; served by an index."""

@@ -52,4 +52,5 @@ records = Table(
     Column("revision", BigInteger, nullable=False),
     Column("term", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("path", ByteOrdered, nullable=False),
 )

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from barrier import entries, records
+from barrier import entries, names, records
 from barrier.connection import Statements
 from barrier.keyring import Keyring
 from barrier.paths import check_name
 from core.protocols import Entry, Record, Transaction
 
-Records = list[Record]  # in a class that has a method `list`, the annotation would name that
+# in a class that has a method `list`, the annotation would name that
+Records = list[Record]
+Names = list[str]
 
 
 def record_name(kind: str, record_id: str) -> str:
@@ -40,7 +42,7 @@ class BarrierTransaction:
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted."""
-        return await entries.load_names(self._live(), prefix, after=after, limit=limit)
+        return await names.load_names(self._live(), names.ENTRIES, prefix, after=after, limit=limit)
 
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         """Write; answers the new revision. Raises CasMismatchError."""
@@ -70,9 +72,21 @@ class BarrierTransaction:
         """The record of that alias."""
         return await records.load_by_alias(self._live(), self._keyring, kind, alias)
 
-    async def child_records(self, kind: str, parent: str) -> Records:
-        """Every record with that parent."""
-        return await records.load_children(self._live(), self._keyring, kind, parent)
+    async def child_records(self, kind: str, parent: str, *, after: str = "", limit: int = 0) -> Records:
+        """Records with that parent, by record_id, behind `after`."""
+        return await records.load_children(self._live(), self._keyring, kind, parent, after=after, limit=limit)
+
+    async def records_below(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> Records:
+        """Records whose path starts with `prefix`, by path, behind the path `after`."""
+        return await records.load_below(self._live(), self._keyring, kind, prefix, after=after, limit=limit)
+
+    async def record_names(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """Names below `prefix` in the paths of records, sorted."""
+        return await names.load_names(self._live(), names.RECORDS, prefix, after=after, limit=limit, kind=kind)
+
+    async def count_records(self, kind: str, prefix: str = "") -> int:
+        """How many records have a path that starts with `prefix`; with "" all of the kind."""
+        return await records.count(self._live(), kind, prefix)
 
     async def expired_records(self, kind: str, *, before: int, limit: int) -> Records:
         """Records with expires_at <= before, the oldest first."""
@@ -94,6 +108,12 @@ class BarrierTransaction:
         if removed:
             self._touched.append(record_name(kind, record_id))
         return removed
+
+    async def delete_records(self, kind: str, record_ids: Sequence[str]) -> int:
+        """Remove those that exist, in few statements; how many there were."""
+        removed = await records.remove_records(self._live(), kind, record_ids)
+        self._touched += (record_name(kind, record_id) for record_id in removed)
+        return len(removed)
 
 
 class PrefixTransaction:

@@ -4,24 +4,16 @@ The shares given so far are in the store, encrypted inside the HSM, so that any 
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 import msgspec
 
 from barrier.connection import Statements
-from barrier.recovery import RecoveryCheck, check_share, combine_shares, is_recovery_key
-from barrier.seal_table import PROGRESS, RECOVERY, SealRecords, decode, remove
-from core.errors import IntegrityError, InvalidRequestError
+from barrier.quorum import Quorum, is_quorum
+from barrier.recovery import check_share
+from barrier.seal_table import PROGRESS, SealRecords, decode, remove
+from core.errors import InvalidRequestError
 from core.ids import new_uuid
 from core.secret import Secret
-
-
-class Quorum(Enum):
-    """What a share led to."""
-
-    INCOMPLETE = "incomplete"
-    PROVEN = "proven"
-    WRONG = "wrong"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +58,4 @@ async def take_share(connection: Statements, records: SealRecords, share: Secret
         await records.store(connection, PROGRESS, Secret(msgspec.json.encode(_Given(given.nonce, shares))))
         return Quorum.INCOMPLETE
     await remove(connection, PROGRESS)
-    recovery_key = combine_shares([Secret(each) for each in shares], counts)
-    if recovery_key is None or not is_recovery_key(await _load_check(connection, records), recovery_key):
-        return Quorum.WRONG
-    return Quorum.PROVEN
-
-
-async def _load_check(connection: Statements, records: SealRecords) -> RecoveryCheck:
-    stored = await records.load(connection, RECOVERY)
-    if stored is None:
-        raise IntegrityError("seal/recovery is missing: the row was deleted; restore the database from a backup")
-    return decode(RecoveryCheck, stored.expose(), RECOVERY)
+    return Quorum.PROVEN if await is_quorum(connection, records, shares) else Quorum.WRONG

@@ -45,23 +45,23 @@ class Result:
 
 def measure(scenario: Scenario, servers: Sequence[Server], *, rounds: int, seconds: int) -> list[Result]:
     """Every round of one scenario, on each server in turn."""
-    bodies: dict[str, bytes | None] = {}
+    requests: dict[str, tuple[str, bytes | None]] = {}
     samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
     for server in servers:
         with Api(server.address, server.token) as api:
-            bodies[server.name] = scenarios.checked_body(scenario, api)
-        _load(scenario, server, bodies[server.name], WARM_UP)
+            requests[server.name] = scenarios.checked_request(scenario, api)
+        _load(scenario, server, *requests[server.name], WARM_UP)
     for number in range(rounds):
         for server in servers:
-            sample = _load(scenario, server, bodies[server.name], seconds)
+            sample = _load(scenario, server, *requests[server.name], seconds)
             samples[server.name].append(sample)
             progress(f"{scenario.name} {number + 1}/{rounds} {server.name}: {sample.rate:,.0f} requests/s")
     return [Result(scenario.name, s.name, scenario.items, samples[s.name], s.memory()) for s in servers]
 
 
-def _load(scenario: Scenario, server: Server, body: bytes | None, seconds: int) -> Sample:
+def _load(scenario: Scenario, server: Server, token: str, body: bytes | None, seconds: int) -> Sample:
     try:
-        return run_wrk(server.address, scenario.path, token=server.token, body=body, seconds=seconds)
+        return run_wrk(server.address, scenario.path, token=token, body=body, seconds=seconds)
     except LoadError as error:
         raise LoadError(f"{scenario.name} on {server.name}: {error}") from error
 

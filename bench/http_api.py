@@ -14,6 +14,7 @@ class Api:
     """A client on one keep-alive connection; not for use by several threads."""
 
     def __init__(self, address: str, token: str = "") -> None:
+        self.address = address
         self._connection = http.client.HTTPConnection(address, timeout=30)
         self.token = token
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.mounts import MountEntry
+from appliance.mount_table import MountEntry
 from appliance.pipeline.identity import Identities
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted

@@ -57,6 +57,10 @@ class Client:
         """PUT a body."""
         return self.request("PUT", path, body=body if body is not None else {})
 
+    def merge(self, path: str, body: JsonObject) -> Answer:
+        """PATCH a path with a JSON merge patch (RFC 7396)."""
+        return self.request("PATCH", path, body=body)
+
     def delete(self, path: str, query: dict[str, str] | None = None) -> Answer:
         """DELETE a path."""
         return self.request("DELETE", path, query=query)
@@ -80,16 +84,16 @@ class Client:
             timeout=self.timeout,
             method=method,
             target=self.endpoint.target(path, query or {}),
-            headers=self._headers(token, has_body=body is not None),
+            headers=self._headers(token, has_body=body is not None, is_patch=method == "PATCH"),
             body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
         )
         return self._answer(raw, path=path, token_sent=bool(token), partial=partial)
 
-    def _headers(self, token: str, *, has_body: bool) -> dict[str, str]:
+    def _headers(self, token: str, *, has_body: bool, is_patch: bool) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "mimir-cli", "X-Vault-Request": "true"}
         headers |= self.extra_headers
         if has_body:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/merge-patch+json" if is_patch else "application/json"
         if token:
             headers["X-Vault-Token"] = header_value(token, what="token")
         if self.namespace:

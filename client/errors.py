@@ -31,6 +31,10 @@ class RefusedError(CliError):
     """The appliance answered 3xx or 4xx."""
 
 
+class DeniedError(RefusedError):
+    """The appliance answered 403."""
+
+
 class NoAnswerError(CliError):
     """No connection, no HTTP, no JSON, or a broken answer: whether the request was carried out is not known."""
 

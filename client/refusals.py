@@ -1,6 +1,6 @@
 """An error answer, turned into a sentence that says what to do next."""
 
-from client.errors import CliError, RefusedError, UnavailableError
+from client.errors import CliError, DeniedError, RefusedError, UnavailableError
 from client.text import printable
 
 _NEXT_STEPS = {
@@ -24,7 +24,7 @@ def refusal(status: int, body: object, *, path: str, request_id: str, token_sent
         where = f" to {printable(location)}" if location else ""
         return RefusedError(f"{path}: the appliance redirects{where} (status {status}): set MIMIR_ADDR accordingly")
     if status == 403:
-        return RefusedError(_permission_denied(sentences, path=path, token_sent=token_sent) + tail)
+        return DeniedError(_permission_denied(sentences, path=path, token_sent=token_sent) + tail)
     said = "; ".join(sentences) or _NEXT_STEPS.get(status, f"status {status}")
     if status in {412, 429} or status >= 500:
         return UnavailableError(f"{path}: {said}{_remedy(status, sentences)}{tail}")

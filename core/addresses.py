@@ -39,6 +39,17 @@ def is_within(address: str, cidrs: tuple[str, ...]) -> bool:
     return any(found.version == network.version and found in network for network in _networks(cidrs))
 
 
+def is_subnet(cidr: str, cidrs: tuple[str, ...]) -> bool:
+    """Whether the network, in canonical form, lies in one of the networks."""
+    (inner,) = _networks((cidr,))
+    return any(_is_subnet(inner, outer) for outer in _networks(cidrs))
+
+
+def _is_subnet(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    same = inner.version == outer.version and inner.prefixlen >= outer.prefixlen
+    return same and inner.network_address in outer
+
+
 @lru_cache(maxsize=1024)
 def _networks(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(cidr) for cidr in cidrs)

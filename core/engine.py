@@ -129,6 +129,15 @@ class RenewingMethod(Protocol):
         ...
 
 
+@runtime_checkable
+class NamedRoles(Protocol):
+    """What a login method has whose roles or users can be named in a trial of policies."""
+
+    async def policies_of(self, name: str) -> tuple[str, ...] | None:
+        """The policies that a login by that role or user would have; None when there is none of that name."""
+        ...
+
+
 class EngineFactory(Protocol):
     """What the entry point names."""
 

@@ -227,7 +227,7 @@ class Record:
     expires_at: int | None = None  # epoch seconds
     parent: str = ""  # record_id of what takes this one with it
     alias: str = ""  # a second unique name: a token's accessor
-    path: str = ""  # where it stands in a tree, for searches by prefix: "root/database/creds/orders-api/x7Kq…"
+    path: str = ""  # where it alone stands in a tree, for searches by prefix: "root/database/creds/orders-api/x7Kq…"
     revision: int = 0
 
 
@@ -271,7 +271,10 @@ class CoreTransaction(Transaction, RecordReader, Protocol):
     """A transaction over entries and records."""
 
     async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
-        """Write (record.revision is ignored; `cas` as in `put`). Raises CasMismatchError, also for a taken alias."""
+        """Write (record.revision is ignored; `cas` as in `put`). Raises CasMismatchError.
+
+        Also for an alias or a path that another record of the kind has.
+        """
         ...
 
     async def delete_record(self, kind: str, record_id: str) -> bool:

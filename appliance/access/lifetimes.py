@@ -31,3 +31,8 @@ def granted_ttl(life: Lifetime, *, wanted: int, now: int) -> int:
         explicit_end = life.issue_time + life.explicit_max_ttl
         end = min(end, explicit_end) if end else explicit_end
     return min(ttl, end - now) if end else ttl
+
+
+def lesser(first: int, second: int) -> int:
+    """The lesser of two limits, where 0 stands for "none"."""
+    return min(first, second) if first and second else first or second

@@ -8,7 +8,9 @@ from core.ids import random_base62
 from core.secret import Secret
 
 TOKEN_PREFIX = "hvs."  # noqa: S105 - what service tokens begin with, not one
-MAX_TOKEN = 256  # characters
+BATCH_PREFIX = "hvb."
+MAX_TOKEN = 256  # characters of a service token
+MAX_BATCH_TOKEN = 4096  # characters: half of what a header may have
 _RANDOM = 24  # base62: 142 bits
 
 _BLOCK = 64  # bytes of a SHA-256 block

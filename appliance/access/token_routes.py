@@ -1,20 +1,29 @@
-"""`auth/token/`: Vault's endpoints for tokens."""
+"""`auth/token/`: Vault's endpoints for tokens.
 
-from collections.abc import Sequence
+Every operation on another token acts in the namespace of the request and below it; a token elsewhere is answered as if
+it did not exist.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from appliance.access.child_tokens import CreateBody, child_spec
-from appliance.access.policies import PolicyStore
-from appliance.access.request import AccessRequest, as_access_request
-from appliance.access.tokens import TokenEntry, TokenStore
+from appliance.access.request import as_access_request
+from appliance.access.token_answers import EntityOf, NamespacePath, TokenAnswers, no_entities, root_only
+from appliance.access.token_creation import PolicyNames, ResolveAlias, TokenCreation
+from appliance.access.token_entry import Terms, TokenEntry
+from appliance.access.token_role_routes import NamespaceAt, TokenRoleRoutes, root_at
+from appliance.access.token_roles import TokenRoles
+from appliance.access.token_tidy import TokenTidy
+from appliance.access.tokens import TokenStore
 from core.bodies import Duration
-from core.clock import Clock, rfc3339
-from core.durations import format_duration
-from core.engine import Engine, Method, Route
-from core.errors import InvalidRequestError, PermissionDeniedError
-from core.requests import NO_CONTENT, AuthGrant, Operation, Request, Response
+from core.clock import Clock
+from core.engine import Engine, Handler, Method, NoBody, Route
+from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
+from core.requests import NO_CONTENT, Login, Operation, Request, Response
+
+RenewLogin = Callable[[TokenEntry], Awaitable[Login | None]]  # None: no login method granted it
 
 
 class TokenBody(msgspec.Struct):
@@ -41,215 +50,239 @@ class RenewAccessorBody(AccessorBody):
     increment: Duration = Duration()
 
 
-def token_engine(clock: Clock, tokens: TokenStore, policies: PolicyStore) -> Engine:
-    """The engine mounted at auth/token/. Its handlers take an AccessRequest."""
-    return _TokenEngine(clock, tokens, policies)
+async def no_login(_entry: TokenEntry) -> Login | None:
+    """A RenewLogin for tokens that no login method granted."""
+    return None
+
+
+def token_engine(
+    clock: Clock,
+    tokens: TokenStore,
+    policies: PolicyNames,
+    roles: TokenRoles | None = None,
+    *,
+    namespace_path: NamespacePath = root_only,
+    namespace_at: NamespaceAt = root_at,
+    entity_of: EntityOf = no_entities,
+    resolve_alias: ResolveAlias | None = None,
+    renew_login: RenewLogin = no_login,
+) -> Engine:
+    """The engine mounted at auth/token/. Its handlers take an AccessRequest.
+
+    `entity_of` answers an entity by its id; `renew_login` what the login method says when a token it granted is to be
+    renewed, its durations clipped to the mount's limits.
+    """
+    answers = TokenAnswers(clock, namespace_path, entity_of)
+    roles = roles or TokenRoles(tokens.storage)
+    creation = TokenCreation(tokens, roles, answers, policies, entity_of=entity_of, resolve_alias=resolve_alias)
+    return _TokenEngine(
+        tokens,
+        answers,
+        roles,
+        namespace_path=namespace_path,
+        renew_login=renew_login,
+        routes=[*creation.routes(), *TokenRoleRoutes(roles, namespace_at).routes()],
+    )
 
 
 class _TokenEngine:
-    def __init__(self, clock: Clock, tokens: TokenStore, policies: PolicyStore) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        tokens: TokenStore,
+        answers: TokenAnswers,
+        roles: TokenRoles,
+        *,
+        namespace_path: NamespacePath,
+        renew_login: RenewLogin,
+        routes: Sequence[Route],
+    ) -> None:
         self._tokens = tokens
-        self._policies = policies
-        self.routes: Sequence[Route] = self._routes()
+        self._answers = answers
+        self._roles = roles
+        self._namespace_path = namespace_path
+        self._renew_login = renew_login
+        self._tidy = TokenTidy(tokens.storage, tokens)
+        self.routes: Sequence[Route] = [*routes, *self._own_routes()]
 
     async def close(self) -> None:
-        """Nothing is held here."""
+        """End a tidy run."""
+        await self._tidy.close()
 
-    def _routes(self) -> list[Route]:
+    def _own_routes(self) -> list[Route]:
+        look, renew = _reads(self._look, TokenBody), _writes(self._renew, RenewBody)
+        revoke, revoke_orphan = _writes(self._revoke, TokenBody), _writes(self._revoke_orphan, TokenBody)
+        look_self = _reads(self._look_self, NoBody)
         update, read = Operation.UPDATE, Operation.READ
-        look, look_self = self._look, self._look_self
         return [
-            Route(pattern="create", methods={update: Method(handler=self._create, body=CreateBody)}),
-            Route(pattern="create-orphan", methods={update: Method(handler=self._create_orphan, body=CreateBody)}),
+            Route(pattern="lookup", methods={update: look, read: look_self}, help="Look a token up."),
             Route(
-                pattern="lookup",
-                methods={
-                    update: Method(handler=look, body=TokenBody, mutates=False),
-                    read: Method(handler=look_self, mutates=False),
-                },
+                pattern="lookup-self", methods={update: look_self, read: look_self}, help="Look up the token in use."
             ),
-            Route(
-                pattern="lookup-self",
-                methods={
-                    update: Method(handler=look_self, mutates=False),
-                    read: Method(handler=look_self, mutates=False),
-                },
-            ),
-            Route(
-                pattern="lookup-accessor",
-                methods={update: Method(handler=self._look_accessor, body=AccessorBody, mutates=False)},
-            ),
-            Route(pattern="renew", methods={update: Method(handler=self._renew, body=RenewBody)}),
-            Route(pattern="renew-self", methods={update: Method(handler=self._renew_self, body=RenewBody)}),
-            Route(
-                pattern="renew-accessor",
-                methods={update: Method(handler=self._renew_accessor, body=RenewAccessorBody)},
-            ),
-            Route(pattern="revoke", methods={update: Method(handler=self._revoke, body=TokenBody)}),
-            Route(pattern="revoke-self", methods={update: Method(handler=self._revoke_self)}),
-            Route(
-                pattern="revoke-accessor", methods={update: Method(handler=self._revoke_accessor, body=AccessorBody)}
-            ),
-            Route(
-                pattern="revoke-orphan",
-                methods={update: Method(handler=self._revoke_orphan, body=TokenBody)},
-                sudo=True,
-            ),
+            _post("lookup-accessor", _reads(self._look_accessor, AccessorBody), "Look a token up by its accessor."),
+            _post("renew", renew, "Renew a token."),
+            _post("renew-self", _writes(self._renew_self, RenewBody), "Renew the token in use."),
+            _post("renew-accessor", _writes(self._renew_accessor, RenewAccessorBody), "Renew a token by its accessor."),
+            _post("revoke", revoke, "Revoke a token and all below it."),
+            _post("revoke-self", _writes(self._revoke_self, NoBody), "Revoke the token in use and all below it."),
+            _post("revoke-accessor", _writes(self._revoke_accessor, AccessorBody), "Revoke a token by its accessor."),
+            _post("revoke-orphan", revoke_orphan, "Revoke a token alone.", sudo=True),
+            # older clients put the token into the path
+            Route(pattern="lookup/{token}", methods={update: look, read: look}, help="Look a token up."),
+            _post("renew/{token}", renew, "Renew a token."),
+            _post("revoke/{token}", revoke, "Revoke a token and all below it."),
+            _post("revoke-orphan/{token}", revoke_orphan, "Revoke a token alone.", sudo=True),
             Route(
                 pattern="accessors",
-                methods={Operation.LIST: Method(handler=self._accessors, mutates=False)},
+                methods={Operation.LIST: _reads(self._accessors, NoBody)},
                 sudo=True,
+                help="The accessors of all tokens, in this namespace and below.",
             ),
+            _post("tidy", _writes(self._start_tidy, NoBody), "Clear away what lost tokens left behind."),
         ]
-
-    # --- create ---------------------------------------------------------------------------------------------------
-
-    async def _create(self, request: Request, body: CreateBody) -> Response:
-        return await self._create_common(as_access_request(request), body, orphan=body.no_parent)
-
-    async def _create_orphan(self, request: Request, body: CreateBody) -> Response:
-        return await self._create_common(as_access_request(request), body, orphan=True)
-
-    async def _create_common(self, request: AccessRequest, body: CreateBody, *, orphan: bool) -> Response:
-        path = (request.mount_path + request.path).rstrip("/")
-        is_sudo = request.acl.allows(path, "sudo")
-        spec = child_spec(body, request.entry, path=path, is_sudo=is_sudo, orphan=orphan)
-        token, entry = await self._tokens.create(spec, parent=request.entry, orphan=orphan)
-        warnings = [
-            f'Policy "{name}" does not exist' for name in entry.policies if await self._policies.get(name) is None
-        ]
-        return self._granted(token, entry, wanted=spec.ttl or spec.period, warnings=warnings)
 
     # --- look up --------------------------------------------------------------------------------------------------
 
     async def _look(self, request: Request, body: TokenBody) -> Response:
-        if not body.token:
+        token = _token(request, body)
+        if not token:
             return await self._look_self(request, None)
-        entry = await self._tokens.find(body.token)
+        entry = await self._find(request, token)
         if entry is None:
             raise PermissionDeniedError("bad token")
-        return Response(data=self._described(entry, token=body.token))
+        return await self._answers.described(entry, token=token)
 
     async def _look_self(self, request: Request, _body: Any) -> Response:
         asked = as_access_request(request)
         entry = asked.entry  # as it was admitted: after a last use the store has it no more
         if entry.num_uses:
             entry = msgspec.structs.replace(entry, num_uses=entry.num_uses - 1)
-        return Response(data=self._described(entry, token=asked.token))
+        return await self._answers.described(entry, token=asked.token)
 
-    async def _look_accessor(self, _request: Request, body: AccessorBody) -> Response:
-        return Response(data=self._described(await self._by_accessor(body.accessor), token=""))
+    async def _look_accessor(self, request: Request, body: AccessorBody) -> Response:
+        return await self._answers.described(await self._by_accessor(request, body.accessor), token="")
 
-    def _described(self, entry: TokenEntry, *, token: str) -> dict[str, Any]:
-        """A token's properties. Its parent is not among them."""
-        expires_at = entry.expires_at
-        data: dict[str, Any] = {
-            "id": token,
-            "accessor": entry.accessor,
-            "policies": list(entry.policies),
-            "path": entry.path,
-            "meta": entry.metadata,
-            "display_name": entry.display_name,
-            "num_uses": entry.num_uses,
-            "orphan": entry.orphan,
-            "creation_time": entry.issue_time,
-            "creation_ttl": entry.ttl,
-            "ttl": self._ttl_left(entry),
-            "explicit_max_ttl": entry.explicit_max_ttl,
-            "expire_time": None if expires_at is None else rfc3339(expires_at),
-            "issue_time": rfc3339(entry.issue_time),
-            "renewable": entry.renewable,
-            "entity_id": entry.entity_id,
-            "type": entry.type,
-        }
-        if entry.period:
-            data["period"] = entry.period
-        if entry.last_renewal:
-            data |= {"last_renewal": rfc3339(entry.last_renewal), "last_renewal_time": entry.last_renewal}
-        return data
+    async def _accessors(self, request: Request, _body: Any) -> Response:
+        within = as_access_request(request).within.path
+        keys = await self._tokens.accessors(lambda namespace: self._is_within(within, namespace))
+        if not keys:
+            raise NotFoundError("")
+        return Response(data={"keys": keys})
 
     # --- renew ----------------------------------------------------------------------------------------------------
 
-    async def _renew(self, _request: Request, body: RenewBody) -> Response:
-        if not body.token:
+    async def _renew(self, request: Request, body: RenewBody) -> Response:
+        token = _token(request, body)
+        if not token:
             raise InvalidRequestError("missing token ID")
-        entry = await self._tokens.find(body.token)
+        entry = await self._find(request, token)
         if entry is None:
             raise InvalidRequestError("token not found")
-        return await self._renewed(entry, token=body.token, increment=body.increment)
+        return await self._renewed(entry, token=token, increment=body.increment)
 
     async def _renew_self(self, request: Request, body: RenewBody) -> Response:
         asked = as_access_request(request)
         return await self._renewed(asked.entry, token=asked.token, increment=body.increment)
 
-    async def _renew_accessor(self, _request: Request, body: RenewAccessorBody) -> Response:
-        entry = await self._by_accessor(body.accessor)
+    async def _renew_accessor(self, request: Request, body: RenewAccessorBody) -> Response:
+        entry = await self._by_accessor(request, body.accessor)
         return await self._renewed(entry, token="", increment=body.increment)
 
     async def _renewed(self, entry: TokenEntry, *, token: str, increment: int) -> Response:
-        renewed = await self._tokens.renew(entry.record_id, increment=increment)
-        return self._granted(token, renewed, wanted=0 if entry.period else increment, warnings=[])
+        if entry.is_batch:
+            raise InvalidRequestError("batch tokens cannot be renewed")
+        terms = await self._terms(entry) if entry.renewable else None
+        renewed = await self._tokens.renew(entry.record_id, increment=increment, terms=terms)
+        return await self._answers.granted(token, renewed, wanted=0 if entry.period else increment, warnings=[])
+
+    async def _terms(self, entry: TokenEntry) -> Terms | None:
+        """What the token's role or login method says now; None when it has neither."""
+        if entry.role:
+            role = await self._roles.get(entry.role, namespace=entry.namespace)
+            if role is None:
+                raise InvalidRequestError(f'original token role "{entry.role}" could not be found, not renewing')
+            return Terms(period=role.token_period, explicit_max_ttl=role.token_explicit_max_ttl)
+        login = await self._renew_login(entry)
+        if login is None:
+            return None
+        if not login.renewable:
+            raise InvalidRequestError("lease is not renewable")
+        return Terms(ttl=login.ttl, max_ttl=login.max_ttl, period=login.period, explicit_max_ttl=login.explicit_max_ttl)
 
     # --- revoke ---------------------------------------------------------------------------------------------------
 
-    async def _revoke(self, _request: Request, body: TokenBody) -> Response:
-        if not body.token:
+    async def _revoke(self, request: Request, body: TokenBody) -> Response:
+        token = _token(request, body)
+        if not token:
             raise InvalidRequestError("missing token ID")
-        if entry := await self._tokens.find(body.token):
-            await self._tokens.revoke(entry.record_id)
+        if entry := await self._find(request, token):
+            await self._tokens.revoke(_stored(entry).record_id)
         return NO_CONTENT
 
     async def _revoke_self(self, request: Request, _body: Any) -> Response:
-        await self._tokens.revoke(as_access_request(request).entry.record_id)
+        await self._tokens.revoke(_stored(as_access_request(request).entry).record_id)
         return NO_CONTENT
 
-    async def _revoke_accessor(self, _request: Request, body: AccessorBody) -> Response:
-        await self._tokens.revoke((await self._by_accessor(body.accessor)).record_id)
+    async def _revoke_accessor(self, request: Request, body: AccessorBody) -> Response:
+        await self._tokens.revoke((await self._by_accessor(request, body.accessor)).record_id)
         return NO_CONTENT
 
-    async def _revoke_orphan(self, _request: Request, body: TokenBody) -> Response:
-        if not body.token:
+    async def _revoke_orphan(self, request: Request, body: TokenBody) -> Response:
+        token = _token(request, body)
+        if not token:
             raise InvalidRequestError("missing token ID")
-        entry = await self._tokens.find(body.token)
+        entry = await self._find(request, token)
         if entry is None:
             raise InvalidRequestError("token to revoke not found")
-        await self._tokens.revoke_orphan(entry.record_id)
+        await self._tokens.revoke_orphan(_stored(entry).record_id)
         return NO_CONTENT
 
-    async def _accessors(self, _request: Request, _body: Any) -> Response:
-        return Response(data={"keys": await self._tokens.accessors()})
+    async def _start_tidy(self, _request: Request, _body: Any) -> Response:
+        """In the whole store, whichever namespace asks: it only clears away what is refused anyway."""
+        if self._tidy.start():
+            said = "Tidy operation successfully started. What it finds is printed to the server's log."
+        else:
+            said = "Tidy operation already in progress."
+        return Response(warnings=[said], status=202)
 
     # --------------------------------------------------------------------------------------------------------------
 
-    async def _by_accessor(self, accessor: str) -> TokenEntry:
+    async def _find(self, request: Request, token: str) -> TokenEntry | None:
+        """The live token, if it is in the request's namespace or below."""
+        entry = await self._tokens.find(token)
+        within = as_access_request(request).within.path
+        return entry if entry is not None and self._is_within(within, entry.namespace) else None
+
+    async def _by_accessor(self, request: Request, accessor: str) -> TokenEntry:
         if not accessor:
             raise InvalidRequestError("missing accessor")
         entry = await self._tokens.find_accessor(accessor)
-        if entry is None:
+        if entry is None or not self._is_within(as_access_request(request).within.path, entry.namespace):
             raise InvalidRequestError("invalid accessor")
         return entry
 
-    def _ttl_left(self, entry: TokenEntry) -> int:
-        return 0 if entry.expires_at is None else max(0, entry.expires_at - int(self._clock.now()))
+    def _is_within(self, within: str, namespace: str) -> bool:
+        path = self._namespace_path(namespace)
+        return path is not None and path.startswith(within)
 
-    def _granted(self, token: str, entry: TokenEntry, *, wanted: int, warnings: list[str]) -> Response:
-        ttl = self._ttl_left(entry)
-        if wanted > ttl:
-            warnings.append(
-                f"TTL of {format_duration(wanted)} was more than is left to this token; it has {format_duration(ttl)}"
-            )
-        grant = AuthGrant(
-            client_token=token,
-            accessor=entry.accessor,
-            policies=list(entry.policies),
-            token_policies=list(entry.policies),
-            metadata=entry.metadata,
-            lease_duration=ttl,
-            renewable=entry.renewable,
-            entity_id=entry.entity_id,
-            token_type=entry.type,
-            orphan=entry.orphan,
-            num_uses=entry.num_uses,
-        )
-        return Response(auth=grant, warnings=warnings or None)
+
+def _token(request: Request, body: TokenBody) -> str:
+    """The token that is named, in the path or in the body."""
+    return request.params.get("token", "") or body.token
+
+
+def _stored(entry: TokenEntry) -> TokenEntry:
+    if entry.is_batch:
+        raise InvalidRequestError("batch tokens cannot be revoked")
+    return entry
+
+
+def _reads(handler: Handler, body: type[msgspec.Struct]) -> Method:
+    return Method(handler=handler, body=body, mutates=False)
+
+
+def _writes(handler: Handler, body: type[msgspec.Struct]) -> Method:
+    return Method(handler=handler, body=body)
+
+
+def _post(pattern: str, method: Method, summary: str, *, sudo: bool = False) -> Route:
+    return Route(pattern=pattern, methods={Operation.UPDATE: method}, sudo=sudo, help=summary)

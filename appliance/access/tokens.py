@@ -1,92 +1,38 @@
-"""Client tokens: created, found, renewed and revoked, each as one sealed record.
+"""Client tokens: created, found, used, renewed and revoked. Service tokens are one sealed record each.
 
 A record's id is the keyed hash of its token, its alias the keyed hash of its accessor: accessors revoke tokens, so they
-are not left readable in a database column either. Its parent is the parent's record id.
+are not left readable in a database column either. Its parent is the parent's record id, its path
+"<namespace id>/<what created it>/<record id>".
 
-A token is live when neither it nor any of its ancestors is revoked, expired or missing. So one write (the mark on a
-record) refuses its whole tree at once, in every worker, whatever happens to the process that goes on to delete it. The
-mark sets the expiry to now, so that an interrupted deletion is found and resumed by the housekeeper like any expiry.
+What makes a token live is in `token_lives`, how it ends in `token_trees`, what a batch token is in `batch_tokens`.
 """
 
-import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from appliance.access.lifetimes import SYSTEM_DEFAULT_TTL, SYSTEM_MAX_TTL, Lifetime, granted_ttl
-from appliance.access.token_hash import TokenHasher, is_possible, new_accessor, new_token
+from appliance.access.batch_tokens import BatchTokens, bootstrap_batch_key
+from appliance.access.lifetimes import SYSTEM_DEFAULT_TTL, SYSTEM_MAX_TTL, Lifetime, granted_ttl, lesser
+from appliance.access.token_entry import BATCH, KIND, Terms, TokenEntry, TokenSpec, as_record, decode
+from appliance.access.token_hash import BATCH_PREFIX, TokenHasher, is_possible, new_accessor, new_token
+from appliance.access.token_lives import Lives, TokenScopes
+from appliance.access.token_trees import Attachment, TokenTrees, transact_again
+from core.addresses import is_within
 from core.clock import Clock
 from core.errors import CasMismatchError, IntegrityError, InvalidRequestError, PermissionDeniedError, SealedError
-from core.protocols import CoreStorage, CoreTransaction, Record, RecordReader
+from core.protocols import CoreStorage, CoreTransaction
 from core.secret import Secret
+
+__all__ = ["KIND", "Attachment", "Terms", "TokenEntry", "TokenScopes", "TokenSpec", "TokenStore"]
 
 T = TypeVar("T")
 
-KIND = "token"
 MAX_DEPTH = 64  # of the tree: every use of a token looks at all its ancestors
 _SALT = "core/token-salt"
-_BATCH = 200  # records deleted by one transaction
-_INLINE = 1000  # descendants that a caller waits for; more are left to the housekeeper
-_ATTEMPTS = 10  # at a record that others write too
 _RECENT = 10_000
 _PAGE = 1000
-
-
-class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of a token, all but the token itself. Times are epoch seconds, durations seconds."""
-
-    record_id: str
-    accessor: str
-    policies: tuple[str, ...]  # sorted
-    path: str  # what created it: "auth/token/create"
-    issue_time: int
-    ttl: int = 0  # as created; 0: does not expire
-    expires_at: int | None = None
-    metadata: dict[str, str] | None = None
-    display_name: str = ""
-    parent: str = ""  # record id; "" for an orphan
-    depth: int = 0  # ancestors
-    explicit_max_ttl: int = 0
-    period: int = 0
-    num_uses: int = 0  # uses left; 0: without limit
-    renewable: bool = False
-    last_renewal: int = 0
-    revoked: bool = False  # refused, and waiting to be deleted with its tree
-    type: str = "service"
-    entity_id: str = ""
-    namespace: str = ""
-    role: str = ""
-    bound_cidrs: tuple[str, ...] = ()
-    format: int = 1
-
-    @property
-    def is_root(self) -> bool:
-        """Whether it may do everything."""
-        return "root" in self.policies
-
-    @property
-    def orphan(self) -> bool:
-        """Whether nothing but itself can end it."""
-        return not self.parent
-
-
-class TokenSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What to create; who may ask for it is decided before."""
-
-    policies: tuple[str, ...]
-    path: str
-    display_name: str = "token"
-    metadata: dict[str, str] | None = None
-    ttl: int = 0
-    explicit_max_ttl: int = 0
-    period: int = 0
-    num_uses: int = 0
-    renewable: bool = True
-    token_id: str = ""  # chosen by the caller; "" for a random one
-    entity_id: str = ""
-    role: str = ""
 
 
 class TokenStore:
@@ -97,20 +43,25 @@ class TokenStore:
         storage: CoreStorage,
         clock: Clock,
         *,
+        scopes: TokenScopes | None = None,
+        attachments: Sequence[Attachment] = (),
         default_ttl: int = SYSTEM_DEFAULT_TTL,
         max_ttl: int = SYSTEM_MAX_TTL,
     ) -> None:
-        self._storage = storage
+        self.storage = storage
         self._clock = clock
         self._default_ttl = default_ttl
         self._max_ttl = max_ttl
-        self._cache = storage.record_cache(KIND, _decode, capacity=10_000)
+        self._cache = storage.record_cache(KIND, decode, capacity=10_000)
+        self._lives = Lives(clock, self._cache, scopes)
+        self._batches = BatchTokens(storage)
         self._hasher: TokenHasher | None = None
         self._recent: dict[str, str] = {}  # record ids of tokens that were live a moment ago: saves the hash
+        self.trees = TokenTrees(storage, clock, attachments)
 
     async def open(self) -> None:
         """Load the key of the token hashes."""
-        entry = await self._storage.get(_SALT)
+        entry = await self.storage.get(_SALT)
         if entry is None:
             raise IntegrityError(f'the entry "{_SALT}" is missing: no token can be recognised')
         self._hasher = TokenHasher(Secret(entry.value))
@@ -119,6 +70,7 @@ class TokenStore:
         """Forget the key."""
         self._hasher = None
         self._recent.clear()
+        self._batches.close()
 
     # --- recognising ----------------------------------------------------------------------------------------------
 
@@ -126,11 +78,14 @@ class TokenStore:
         """The entry of a live token, if memory can tell; no I/O. None sends the caller to `authenticate`."""
         record_id = self._recent.get(token)
         if record_id is None:
+            if token.startswith(BATCH_PREFIX):
+                sealed = self._batches.peek(token)
+                return sealed if sealed is not None and self._lives.is_live_in_memory(sealed) else None
             if not is_possible(token):
                 return None
-            record_id = self._hashes.record_id(token)
+            record_id = self.hashes.record_id(token)
         entry = self._cache.peek(record_id)
-        if entry is None or entry.num_uses or not self._is_live_in_memory(entry):
+        if entry is None or entry.num_uses or not self._lives.is_live_in_memory(entry):
             return None
         if len(self._recent) >= _RECENT:
             self._recent.clear()
@@ -142,27 +97,7 @@ class TokenStore:
 
         0 for one with limited uses, and when memory does not hold all its ancestors.
         """
-        if entry.num_uses:
-            return 0.0
-        until = math.inf
-        link: TokenEntry | None = entry
-        while link is not None:
-            if link.expires_at is not None:
-                until = min(until, link.expires_at)
-            if not link.parent:
-                return until
-            link = self._cache.peek(link.parent)
-        return 0.0
-
-    def _is_live_in_memory(self, entry: TokenEntry) -> bool:
-        """Whether it and all its ancestors are in memory and current."""
-        now = self._clock.now()
-        link: TokenEntry | None = entry
-        while link is not None and _is_current(link, now):
-            if not link.parent:
-                return True
-            link = self._cache.peek(link.parent)
-        return False
+        return 0.0 if entry.num_uses else self._lives.until(entry)
 
     async def authenticate(self, token: str) -> TokenEntry:
         """The entry of a live token; takes one of its uses, and the last use revokes it.
@@ -176,181 +111,174 @@ class TokenStore:
 
     async def find(self, token: str) -> TokenEntry | None:
         """The entry of a live token, without using it."""
+        hashes = self.hashes
+        if token.startswith(BATCH_PREFIX):
+            return await self._live(await self._batches.find(token))
         if not is_possible(token):
             return None
-        return await self._live(await self._cache.get(self._hashes.record_id(token)))
+        return await self._live(await self._cache.get(hashes.record_id(token)))
 
     async def find_accessor(self, accessor: str) -> TokenEntry | None:
         """The entry of a live token by its accessor."""
         if not is_possible(accessor):
             return None
-        record = await self._storage.record_by_alias(KIND, self._hashes.alias(accessor))
-        return await self._live(_decode(record)) if record else None
+        record = await self.storage.record_by_alias(KIND, self.hashes.alias(accessor))
+        return await self._live(decode(record)) if record else None
 
-    async def accessors(self) -> list[str]:
-        """Those of all live tokens, but for tokens whose ancestors died within the last moments."""
+    async def accessors(self, within: Callable[[str], bool] = lambda _namespace: True) -> list[str]:
+        """Those of all live tokens whose namespace id is `within`.
+
+        But for tokens whose ancestors died within the last moments.
+        """
         now, found, after = self._clock.now(), [], ""
-        while page := await self._storage.list_records(KIND, after=after, limit=_PAGE):
-            entries = [_decode(record) for record in page]
-            found += [entry.accessor for entry in entries if _is_current(entry, now)]
+        while page := await self.storage.list_records(KIND, after=after, limit=_PAGE):
+            entries = [decode(record) for record in page]
+            current = (entry for entry in entries if self._lives.is_current(entry, now))
+            found += [entry.accessor for entry in current if within(entry.namespace)]
             after = page[-1].record_id
         return sorted(found)
 
     # --- making and changing --------------------------------------------------------------------------------------
 
     async def create(
-        self, spec: TokenSpec, *, parent: TokenEntry | None, orphan: bool = False
+        self,
+        spec: TokenSpec,
+        *,
+        parent: TokenEntry | None,
+        orphan: bool = False,
+        also: Callable[[CoreTransaction, TokenEntry], Awaitable[None]] | None = None,
     ) -> tuple[str, TokenEntry]:
         """A new token, durable when this returns. With `orphan` (and without `parent`) it has no parent.
 
         The transaction looks again whether the parent, or the creator of an orphan, is live. Raises
-        PermissionDeniedError when it is not.
+        PermissionDeniedError when it is not. `also` writes in the same transaction. A batch token is not stored, so
+        making one writes nothing.
         """
+        if spec.type == BATCH:
+            return await self._create_batch(spec, parent, orphan=orphan)
         token = spec.token_id or new_token()
         entry = self._new_entry(spec, token, None if orphan else parent)
 
         async def body(txn: CoreTransaction) -> None:
-            if parent is not None and not await self._is_live(txn, parent.record_id):
+            if parent is not None and await self._live_in(txn, parent.record_id) is None:
                 raise PermissionDeniedError("permission denied")
-            await txn.put_record(KIND, self._record(entry), cas=0)
+            await txn.put_record(KIND, as_record(entry, self.hashes), cas=0)
+            if also is not None:
+                await also(txn, entry)
 
         try:
-            await self._storage.transact(body)
+            await self.storage.transact(body)
         except CasMismatchError as exc:
             raise InvalidRequestError("cannot create a token with a duplicate ID") from exc
         return token, entry
 
-    async def renew(self, record_id: str, *, increment: int = 0) -> TokenEntry:
-        """Extend a live, renewable token by `increment` (or its first ttl, or its period) from now."""
+    async def consume(self, token: str, body: Callable[[CoreTransaction, TokenEntry], Awaitable[T]]) -> T:
+        """Use a token once and for all: run `body`, delete the token and what hangs on it, in one transaction.
+
+        Raises InvalidRequestError when the token is not live; of two callers at once one gets it.
+        """
+        record_id = self.hashes.record_id(token) if is_possible(token) else ""
+
+        async def use_up(txn: CoreTransaction) -> T:
+            record = await txn.get_record(KIND, record_id)
+            if record is None or not await self._lives.is_live_in(txn, entry := decode(record)):
+                raise InvalidRequestError("wrapping token is not valid or does not exist")
+            result = await body(txn, entry)
+            await self.trees.remove(txn, record)
+            return result
+
+        return await transact_again(self.storage, use_up)
+
+    async def renew(self, record_id: str, *, increment: int = 0, terms: Terms | None = None) -> TokenEntry:
+        """Extend a live, renewable token by `increment` (or its first ttl, or its period) from now.
+
+        `terms` are what its role or login method says now.
+        """
 
         async def body(txn: CoreTransaction) -> TokenEntry:
             record = await txn.get_record(KIND, record_id)
-            if record is None or not await self._is_live(txn, record_id):
+            if record is None or not await self._lives.is_live_in(txn, entry := decode(record)):
                 raise InvalidRequestError("token not found")
-            renewed = self._renewed(_decode(record), increment)
-            await txn.put_record(KIND, self._record(renewed), cas=record.revision)
+            renewed = self._renewed(entry, increment, terms)
+            await txn.put_record(KIND, as_record(renewed, self.hashes), cas=record.revision)
             return renewed
 
-        return await self._with_retries(body)
+        return await transact_again(self.storage, body)
 
     async def revoke(self, record_id: str) -> bool:
         """Refuse the token and all below it from now on, and delete them; whether there was such a token."""
-
-        async def mark(txn: CoreTransaction) -> bool | None:
-            record = await txn.get_record(KIND, record_id)
-            if record is None:
-                return None
-            if not await txn.child_records(KIND, record_id):
-                await txn.delete_record(KIND, record_id)
-                return False
-            await self._mark(txn, record)
-            return True
-
-        has_children = await self._with_retries(mark)
-        if has_children:
-            await self._delete_trees([record_id], limit=_INLINE)
-        return has_children is not None
+        return await self.trees.revoke(record_id)
 
     async def revoke_orphan(self, record_id: str) -> bool:
-        """Revoke the token alone; its children become orphans. A token that is not live is left as it is.
-
-        Otherwise children would come back to life whose tree is being revoked.
-        """
-
-        async def body(txn: CoreTransaction) -> bool:
-            if not await self._is_live(txn, record_id):
-                return False
-            for child in await txn.child_records(KIND, record_id):
-                orphan = msgspec.structs.replace(_decode(child), parent="")
-                await txn.put_record(KIND, self._record(orphan), cas=child.revision)
-            return await txn.delete_record(KIND, record_id)
-
-        return await self._with_retries(body)
+        """Revoke the token alone; its children become orphans. A token that is not live is left as it is."""
+        return await self.trees.revoke_orphan(record_id, self._lives.is_live_in)
 
     async def revoke_expired(self, limit: int = 100) -> int:
-        """Delete up to `limit` tokens whose time is over or whose revocation was interrupted, with their trees."""
-        now = int(self._clock.now())
-        expired = await self._storage.expired_records(KIND, before=now, limit=limit)
-        await self._delete_trees([record.record_id for record in expired])
-        return len(expired)
+        """Delete up to `limit` tokens whose time is over or whose revocation was interrupted, with their trees.
+
+        Answers `limit` when there may be more.
+        """
+        return await self.trees.revoke_expired(limit)
+
+    async def revoke_below(self, prefix: str, limit: int = 100) -> int:
+        """Revoke up to `limit` tokens by the start of their record path ("root/auth/approle/"); 0: none is left."""
+        return await self.trees.revoke_below(prefix, limit)
+
+    async def rotate_batch_key(self, *, end_all: bool = False) -> None:
+        """Seal batch tokens under a new key; with `end_all` those that exist are refused from now on."""
+        await self._batches.rotate(end_all=end_all)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
     @property
-    def _hashes(self) -> TokenHasher:
+    def hashes(self) -> TokenHasher:
+        """The hasher of this cluster. Raises SealedError between seal and unseal."""
         if self._hasher is None:
             raise SealedError("Vault is sealed")
         return self._hasher
 
     async def _live(self, entry: TokenEntry | None) -> TokenEntry | None:
-        now, link = self._clock.now(), entry
-        while link is not None and _is_current(link, now):
-            if not link.parent:
-                return entry
-            link = await self._cache.get(link.parent)
-        return None
+        return entry if entry is not None and await self._lives.is_live(entry) else None
 
-    async def _is_live(self, txn: RecordReader, record_id: str) -> bool:
-        """The same within a transaction, past the cache."""
-        now = self._clock.now()
-        while (record := await txn.get_record(KIND, record_id)) and _is_current(entry := _decode(record), now):
-            if not entry.parent:
-                return True
-            record_id = entry.parent
-        return False
+    async def _live_in(self, txn: CoreTransaction, record_id: str) -> TokenEntry | None:
+        record = await txn.get_record(KIND, record_id)
+        return decode(record) if record and await self._lives.is_live_in(txn, decode(record)) else None
 
     async def _use(self, entry: TokenEntry) -> TokenEntry:
         async def body(txn: CoreTransaction) -> TokenEntry:
             record = await txn.get_record(KIND, entry.record_id)
-            if record is None or not await self._is_live(txn, entry.record_id):
+            if record is None or not await self._lives.is_live_in(txn, before := decode(record)):
                 raise PermissionDeniedError("permission denied")
-            before = _decode(record)
             if before.num_uses == 1:
-                await self._mark(txn, record)
+                await self.trees.mark(txn, record)
             else:
                 used = msgspec.structs.replace(before, num_uses=before.num_uses - 1)
-                await txn.put_record(KIND, self._record(used), cas=record.revision)
+                await txn.put_record(KIND, as_record(used, self.hashes), cas=record.revision)
             return before
 
-        return await self._with_retries(body)
+        return await transact_again(self.storage, body)
 
-    async def _mark(self, txn: CoreTransaction, record: Record) -> None:
-        entry = msgspec.structs.replace(_decode(record), revoked=True, expires_at=int(self._clock.now()))
-        await txn.put_record(KIND, self._record(entry), cas=record.revision)
-
-    async def _delete_trees(self, tops: list[str], *, limit: int = 0) -> None:
-        """Delete refused records and all below them, deepest first, some at a time.
-
-        The tops go last: until then they are what an interrupted deletion is found by. Beyond `limit` records nothing
-        is deleted.
-        """
-        doomed = list(tops)
-        for parent in doomed:  # grows as it goes: breadth first
-            doomed += [child.record_id for child in await self._storage.child_records(KIND, parent)]
-            if limit and len(doomed) > limit:
-                return
-        doomed = list(dict.fromkeys(reversed(doomed)))  # an expired child of an expired parent came twice
-        for start in range(0, len(doomed), _BATCH):
-            await self._storage.transact(_deletion(doomed[start : start + _BATCH]))
-
-    async def _with_retries(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
-        """Again when somebody else wrote the record between our read and our write."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return await self._storage.transact(body)
-            except CasMismatchError:
-                continue
-        return await self._storage.transact(body)
+    async def _create_batch(
+        self, spec: TokenSpec, parent: TokenEntry | None, *, orphan: bool
+    ) -> tuple[str, TokenEntry]:
+        _check_batch(spec)
+        if parent is not None and await self._live(await self._cache.get(parent.record_id)) is None:
+            raise PermissionDeniedError("permission denied")
+        entry = self._new_entry(spec, "", None if orphan else parent)
+        return await self._batches.seal(entry), entry
 
     def _new_entry(self, spec: TokenSpec, token: str, parent: TokenEntry | None) -> TokenEntry:
         depth = parent.depth + 1 if parent else 0
         if depth > MAX_DEPTH:
             raise InvalidRequestError(f"tokens can be nested {MAX_DEPTH} deep; create an orphan token instead")
         now = int(self._clock.now())
+        is_batch = spec.type == BATCH
         ttl = self._first_ttl(spec, now)
+        if is_batch and parent and parent.expires_at is not None:
+            ttl = min(ttl, parent.expires_at - now)  # it cannot be renewed when its parent is
         return TokenEntry(
-            record_id=self._hashes.record_id(token),
-            accessor=new_accessor(),
+            record_id="" if is_batch else self.hashes.record_id(token),
+            accessor="" if is_batch else new_accessor(),
             policies=tuple(sorted(set(spec.policies))),
             path=spec.path,
             issue_time=now,
@@ -361,45 +289,53 @@ class TokenStore:
             parent=parent.record_id if parent else "",
             depth=depth,
             explicit_max_ttl=spec.explicit_max_ttl,
+            max_ttl=spec.max_ttl,
             period=spec.period,
             num_uses=spec.num_uses,
-            renewable=spec.renewable and ttl > 0,
+            renewable=spec.renewable and ttl > 0 and not is_batch,
+            type=spec.type,
             entity_id=spec.entity_id,
+            namespace=spec.namespace,
+            mount=spec.mount,
+            renewal=spec.renewal,
             role=spec.role,
+            bound_cidrs=spec.bound_cidrs if ttl else (),
         )
 
     def _first_ttl(self, spec: TokenSpec, now: int) -> int:
         """Only a root token may live for ever, if it asks for no end."""
         if "root" in spec.policies and not (spec.ttl or spec.period):
             return spec.explicit_max_ttl
-        life = self._lifetime(now, spec.period, spec.explicit_max_ttl)
+        life = Lifetime(
+            issue_time=now,
+            period=spec.period,
+            explicit_max_ttl=spec.explicit_max_ttl,
+            default_ttl=spec.default_ttl or self._default_ttl,
+            max_ttl=spec.max_ttl or self._max_ttl,
+        )
         return granted_ttl(life, wanted=spec.ttl, now=now)
 
-    def _renewed(self, entry: TokenEntry, increment: int) -> TokenEntry:
+    def _renewed(self, entry: TokenEntry, increment: int, terms: Terms | None) -> TokenEntry:
+        """The same token with a later end; no term makes that later than what it was created with allows."""
         now = int(self._clock.now())
         if not entry.renewable or entry.expires_at is None:
             raise InvalidRequestError("lease is not renewable")
-        life = self._lifetime(entry.issue_time, entry.period, entry.explicit_max_ttl)
-        ttl = granted_ttl(life, wanted=increment or entry.ttl, now=now)
+        said = terms or Terms(period=entry.period)
+        life = Lifetime(
+            issue_time=entry.issue_time,
+            period=said.period,
+            explicit_max_ttl=lesser(entry.explicit_max_ttl, said.explicit_max_ttl),
+            default_ttl=self._default_ttl,
+            max_ttl=lesser(entry.max_ttl, said.max_ttl) or self._max_ttl,
+        )
+        ttl = granted_ttl(life, wanted=increment or said.ttl or entry.ttl, now=now)
         if ttl <= 0:
             raise InvalidRequestError("past the max TTL, cannot renew")
         return msgspec.structs.replace(entry, expires_at=now + ttl, last_renewal=now)
 
-    def _lifetime(self, issue_time: int, period: int, explicit_max_ttl: int) -> Lifetime:
-        return Lifetime(
-            issue_time=issue_time,
-            period=period,
-            explicit_max_ttl=explicit_max_ttl,
-            default_ttl=self._default_ttl,
-            max_ttl=self._max_ttl,
-        )
-
-    def _record(self, entry: TokenEntry) -> Record:
-        return _as_record(entry, self._hashes)
-
 
 async def bootstrap_tokens(txn: CoreTransaction, clock: Clock) -> str:
-    """At initialisation: the key of the token hashes and the first root token, which is returned."""
+    """At initialisation: the keys of hashes and batch tokens, and the first root token, which is returned."""
     key = os.urandom(32)
     hashes = TokenHasher(Secret(key))
     token = new_token()
@@ -412,35 +348,22 @@ async def bootstrap_tokens(txn: CoreTransaction, clock: Clock) -> str:
         display_name="root",
     )
     await txn.put(_SALT, key, cas=0)
-    await txn.put_record(KIND, _as_record(entry, hashes), cas=0)
+    await bootstrap_batch_key(txn)
+    await txn.put_record(KIND, as_record(entry, hashes), cas=0)
     return token
 
 
-def _as_record(entry: TokenEntry, hashes: TokenHasher) -> Record:
-    return Record(
-        record_id=entry.record_id,
-        body=msgspec.json.encode(entry),
-        expires_at=entry.expires_at,
-        parent=entry.parent,
-        alias=hashes.alias(entry.accessor),
-    )
+def check_address(entry: TokenEntry, address: str) -> None:
+    """Refuse a token that is bound to networks `address` is not in."""
+    if entry.bound_cidrs and not is_within(address, entry.bound_cidrs):
+        raise PermissionDeniedError("permission denied")
 
 
-_decoder = msgspec.json.Decoder(TokenEntry)
-
-
-def _decode(record: Record) -> TokenEntry:
-    return _decoder.decode(record.body)
-
-
-def _is_current(entry: TokenEntry, now: float) -> bool:
-    """Whether the entry itself is neither revoked nor expired."""
-    return not entry.revoked and (entry.expires_at is None or entry.expires_at > now)
-
-
-def _deletion(record_ids: list[str]) -> Callable[[CoreTransaction], Awaitable[None]]:
-    async def body(txn: CoreTransaction) -> None:
-        for record_id in record_ids:
-            await txn.delete_record(KIND, record_id)
-
-    return body
+def _check_batch(spec: TokenSpec) -> None:
+    for field in ("explicit_max_ttl", "num_uses", "period"):
+        if getattr(spec, field):
+            raise InvalidRequestError(f'batch tokens cannot have "{field}" set')
+    if spec.token_id:
+        raise InvalidRequestError('batch tokens cannot have "id" set')
+    if "root" in spec.policies:
+        raise InvalidRequestError("batch tokens cannot be root tokens")

@@ -3,7 +3,8 @@
 Whether a request is admitted depends on what is stored (mounts, routes, token, policies, whether the object exists) and
 on the time (expiry of the token or an ancestor). While the change sequence stands still, nothing stored has changed in
 any process; so an answer is good until the next commit of anybody, until the first expiry, or until the seal. Whatever
-depends on more than token, operation and path (a client's address, the time of day, the body) must not be noted.
+depends on more than token, operation and path (a client's address, the time of day, the body) is not noted: the
+exchange says `is_conditional` then.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from appliance.access.acl import Acl
+from appliance.namespaces import Namespace
 from appliance.pipeline.exchange import Exchange
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
@@ -31,8 +33,10 @@ class Admitted(msgspec.Struct, frozen=True):
     params: Mapping[str, str]
     identity: Identity
     acl: Acl
+    namespace: Namespace
+    granting: tuple[str, ...]  # policies, for the audit record
     method: Method
-    until: float  # epoch seconds: the first expiry among the token and its ancestors
+    until: float  # epoch seconds: the first expiry among the token, its ancestors and the policies
 
 
 class Admissions:
@@ -59,6 +63,8 @@ class Admissions:
 
         Only what reads, at an engine: the appliance's own engines want to know more of each request.
         """
+        if exchange.is_conditional:
+            return
         asked, mounted = exchange.asked, exchange.mounted
         if sequence != self._sequence or method.mutates or asked.query or len(asked.path) > _LONGEST_PATH:
             return
@@ -69,7 +75,15 @@ class Admissions:
         if len(self._known) >= _CAPACITY:
             self._known.clear()
         self._known[asked.token, asked.path, asked.operation] = Admitted(
-            mounted, exchange.route, exchange.request.params, exchange.identity, exchange.acl, method, until
+            mounted,
+            exchange.route,
+            exchange.request.params,
+            exchange.identity,
+            exchange.acl,
+            exchange.namespace,
+            exchange.granting,
+            method,
+            until,
         )
 
     async def open(self) -> None:

@@ -1,22 +1,46 @@
-"""Puts the pipeline together from the barrier, the access store, the audit trail and the engines found here."""
+"""Puts the pipeline together from the barrier, the audit trail, the parts of access control and the engines found here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from appliance.access.cubbyhole import cubbyhole_attachment, cubbyhole_engine
+from appliance.access.lockouts import Lockouts
+from appliance.access.logins import Logins
 from appliance.access.policies import PolicyStore, bootstrap_policies
+from appliance.access.subjects import Subjects
+from appliance.access.token_roles import TokenRoles
 from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenStore, bootstrap_tokens
+from appliance.access.wrapping import Wrapping
+from appliance.identity.routes import identity_engine
+from appliance.identity.store import IdentityStore
+from appliance.leases.attachment import lease_attachment
+from appliance.leases.counts import LeaseCounts
+from appliance.leases.operations import LeaseOperations
+from appliance.leases.store import LeaseStore
+from appliance.links import Links
+from appliance.mount_moves import MountMoves
 from appliance.mounts import MountStore, bootstrap_mounts
+from appliance.namespace_store import NamespaceStore
+from appliance.node_shared import Shared
+from appliance.password_policies import PasswordPolicies
 from appliance.pipeline.admissions import Admissions
 from appliance.pipeline.catalog import EngineCatalog
+from appliance.pipeline.dependents import dependents
 from appliance.pipeline.identity import Identities
+from appliance.pipeline.in_flight import InFlightRequests
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import MountedEngines
+from appliance.pipeline.outcomes import Outcomes
 from appliance.pipeline.pipeline import Pipeline
-from appliance.system.engine import SystemParts, open_routes, system_engine, system_mount
+from appliance.settings import SystemSettings
+from appliance.system.engine import open_routes, system_engine, system_mount
 from appliance.system.hsm import HsmStatus
 from appliance.system.init import Bootstrap
 from appliance.system.node import NodeInfo
+from appliance.system.parts import SystemParts
+from appliance.system.versions import VersionHistory
 from audit.trail import AuditTrail
 from barrier.seal import Barrier
 from core.clock import Clock
@@ -24,6 +48,9 @@ from core.protocols import CoreStorage, CoreTransaction, KeyCustodian
 
 SYSTEM = system_mount("sys/", "system", description="system endpoints used for control, policy and debugging")
 TOKENS = system_mount("auth/token/", "token", description="token based credentials")
+IDENTITY = system_mount("identity/", "identity", description="identity store")
+CUBBYHOLE = system_mount("cubbyhole/", "cubbyhole", description="per-token private secret storage")
+BUILT_IN_TYPES = tuple(entry.type for entry in (SYSTEM, TOKENS, IDENTITY, CUBBYHOLE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +67,9 @@ class Assembly:
     hsm_status: HsmStatus
     escrow_id: Callable[[], str]
     catalog: EngineCatalog
+    methods: EngineCatalog
+    shared: Shared
+    sanitized: dict[str, Any]  # the configuration without secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +80,9 @@ class Assembled:
     lifecycle: Lifecycle
     tokens: TokenStore
     policies: PolicyStore
+    leases: LeaseStore
     mounts: MountedEngines
+    settings: SystemSettings
     store: MountStore
     bootstrap: Bootstrap
 
@@ -71,53 +103,107 @@ class _PolicyPart:
 
 def assemble(given: Assembly) -> Assembled:
     """Build everything, open nothing: the first request or `lifecycle.settle()` does."""
-    clock, storage, trail = given.clock, given.storage, given.trail
-    tokens = TokenStore(storage, clock)
-    policies = PolicyStore(storage)
-    store = MountStore(storage, clock, types=given.catalog)
-    mounts = MountedEngines(store, storage=storage, keys=given.keys, clock=clock, catalog=given.catalog)
-    identities = Identities()
-    admissions = Admissions(clock)
-    lifecycle = Lifecycle(given.barrier, (tokens, identities, admissions, _PolicyPart(policies), trail, mounts))
+    clock, storage, trail, shared = given.clock, given.storage, given.trail, given.shared
+    store = MountStore(storage, clock, types=given.catalog, methods=given.methods)
+    mounts = MountedEngines(
+        store, storage=storage, keys=given.keys, clock=clock, catalog=given.catalog, methods=given.methods
+    )
+
+    roles, lockouts, entities = TokenRoles(storage), Lockouts(storage, clock), IdentityStore(storage, clock)
+    links = Links(mounts, entities, roles, lockouts, storage, token_mount=TOKENS)
+    attachments = (lease_attachment(clock), cubbyhole_attachment)
+    tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
+    policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
+    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.namespace_path)
+    lease_operations = LeaseOperations(storage, leases, tokens)
+    wrapping = Wrapping(storage, clock, tokens, namespace_path=links.namespace_path)
+    settings, versions = SystemSettings(storage), VersionHistory(storage, clock, version=given.node.version)
+    settings.watch(shared.quotas.apply)
+    identities, admissions = Identities(), Admissions(clock)
+    lifecycle = Lifecycle(
+        given.barrier,
+        (tokens, identities, admissions, _PolicyPart(policies), trail, settings, versions, mounts),
+    )
+    running = InFlightRequests()
     parts = SystemParts(
         barrier=given.barrier,
+        storage=storage,
         lifecycle=lifecycle,
         store=store,
         mounts=mounts,
+        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links)),
+        namespaces=NamespaceStore(store, clock),
         tokens=tokens,
         policies=policies,
+        entities=entities,
+        subjects=Subjects(entities, policies),
+        links=links,
+        lease_operations=lease_operations,
+        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.namespace_path),
+        wrapping=wrapping,
+        lockouts=lockouts,
+        passwords=PasswordPolicies(storage),
+        settings=settings,
+        versions=versions,
+        shared=shared,
         trail=trail,
+        keys=given.keys,
         node=given.node,
         clock=clock,
         hsm_status=given.hsm_status,
         escrow_id=given.escrow_id,
+        in_flight=running.shown,
+        sanitized=given.sanitized,
     )
 
     async def bootstrap(txn: CoreTransaction) -> str:
         await bootstrap_mounts(txn)
-        await bootstrap_policies(txn)
+        await bootstrap_policies(txn, now=clock.now())
         return await bootstrap_tokens(txn, clock)
 
     open_paths = open_routes(parts, bootstrap)
     mounts.add_built_in(SYSTEM, lambda _context: system_engine(parts, open_paths))
-    mounts.add_built_in(TOKENS, lambda _context: token_engine(clock, tokens, policies))
+    mounts.add_built_in(
+        TOKENS,
+        lambda _context: token_engine(
+            clock,
+            tokens,
+            policies,
+            roles,
+            namespace_path=links.namespace_path,
+            namespace_at=links.namespace_at,
+            entity_of=entities.view,
+            resolve_alias=links.resolve_alias,
+            renew_login=links.renew_login,
+        ),
+    )
+    mounts.add_built_in(IDENTITY, lambda _context: identity_engine(entities, links.find_mount))
+    mounts.add_built_in(CUBBYHOLE, lambda _context: cubbyhole_engine(storage))
     pipeline = Pipeline(
         lifecycle=lifecycle,
         sync=given.sync,
         mounts=mounts,
+        settings=settings,
         tokens=tokens,
         policies=policies,
         trail=trail,
         open_routes=open_paths,
         identities=identities,
         admissions=admissions,
+        outcomes=Outcomes(Logins(tokens, entities), lockouts, leases, wrapping, shared.metrics),
+        entities=entities,
+        shared=shared,
+        running=running,
+        clock=clock,
     )
     return Assembled(
         pipeline=pipeline,
         lifecycle=lifecycle,
         tokens=tokens,
         policies=policies,
+        leases=leases,
         mounts=mounts,
+        settings=settings,
         store=store,
         bootstrap=bootstrap,
     )

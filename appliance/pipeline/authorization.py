@@ -6,12 +6,22 @@ from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
 from appliance.access.token_hash import without_tokens
+from appliance.access.verdicts import Refusal
 from appliance.pipeline.exchange import Exchange
 from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
+_ROOT = ("root",)
 _SLASHES = re.compile("//+")
+# what sys/ serves in namespaces below the root; the rest is the whole appliance's
+_IN_NAMESPACES = frozenset(
+    (
+        *("mounts", "auth", "remount", "namespaces", "policies", "policy", "capabilities", "capabilities-self"),
+        *("capabilities-accessor", "leases", "renew", "revoke", "revoke-prefix", "revoke-force", "wrapping"),
+        *("internal", "tools", "locked-users", "quotas"),
+    )
+)
 
 
 def find_route(exchange: Exchange) -> None:
@@ -30,14 +40,18 @@ async def check_allowed(exchange: Exchange, policies: PolicyStore) -> None:
     if identity is None:
         return
     await _settle_write(exchange)
-    names = identity.token.policies
-    acl = policies.peek_acl(names)
+    subject = identity.subject
+    acl = policies.peek_acl(subject)
     if acl is None:
-        acl = await policies.acl(names)
+        acl = await policies.acl(subject)
     exchange.acl = acl
-    if acl.is_root or exchange.request.operation is Operation.HELP:
+    if acl.is_root:
+        exchange.granting = _ROOT
         return
-    if not await _is_granted(exchange, acl, sudo=route is not None and route.sudo):
+    if exchange.request.operation is Operation.HELP:
+        return
+    exchange.refusal = await _refusal(exchange, acl, sudo=route is not None and route.sudo)
+    if exchange.refusal is not None:
         raise PermissionDeniedError("permission denied")
 
 
@@ -50,20 +64,31 @@ async def _settle_write(exchange: Exchange) -> None:
         request.operation = Operation.CREATE
 
 
-async def _is_granted(exchange: Exchange, acl: Acl, *, sudo: bool) -> bool:
+async def _refusal(exchange: Exchange, acl: Acl, *, sudo: bool) -> Refusal | None:
     """Routes read a path with a slash too many as the one without: then both spellings must be granted."""
     path = exchange.asked.path
-    if not await _is_granted_at(exchange, acl, path, sudo=sudo):
-        return False
+    refusal = await _refusal_at(exchange, acl, path, sudo=sudo)
+    if refusal is not None:
+        return refusal
     plain = plain_path(path)
-    return plain == path or await _is_granted_at(exchange, acl, plain, sudo=sudo)
+    return None if plain == path else await _refusal_at(exchange, acl, plain, sudo=sudo)
 
 
-async def _is_granted_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
+async def _refusal_at(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> Refusal | None:
     operation = exchange.request.operation
     if operation is Operation.UPDATE:
-        return await _may_update(exchange, acl, path, sudo=sudo)
-    return acl.allows(path, operation.word, sudo=sudo)
+        return await _refusal_of_update(exchange, acl, path, sudo=sudo)
+    return _ask(exchange, acl, path, operation.word, sudo=sudo)
+
+
+def _ask(exchange: Exchange, acl: Acl, path: str, capability: str, *, sudo: bool) -> Refusal | None:
+    verdict = acl.check(path, capability, sudo=sudo)
+    if verdict.is_conditional or exchange.asked.wrap_ttl:
+        exchange.is_conditional, facts = True, exchange.facts
+        exchange.granting = verdict.granting(facts)
+        return verdict.refusal(facts)
+    exchange.granting = verdict.policies
+    return None if verdict.granted else verdict.refusal(exchange.facts)
 
 
 def plain_path(path: str) -> str:
@@ -73,25 +98,29 @@ def plain_path(path: str) -> str:
     return path.rstrip("/")
 
 
-async def _may_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> bool:
+async def _refusal_of_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> Refusal | None:
     """`create` where nothing is stored yet, `update` elsewhere; who has both or neither needs no look."""
-    update = acl.allows(path, "update", sudo=sudo)
+    update = _ask(exchange, acl, path, "update", sudo=sudo)
     route = exchange.route
     if route is None or route.exists is None or Operation.CREATE in route.methods:  # settled already
         return update
-    if acl.allows(path, "create", sudo=sudo) == update:
+    create = _ask(exchange, acl, path, "create", sudo=sudo)
+    if (create is None) == (update is None):
         return update
-    return await route.exists(exchange.request) == update
+    return update if await route.exists(exchange.request) else create
 
 
 def check_served(exchange: Exchange) -> Method | None:
     """The method that serves the request; None for `?help=1`. Raises when there is none."""
     mounted, route, operation = exchange.mounted, exchange.route, exchange.request.operation
     if mounted is None:
-        raise UnsupportedPathError(
-            f'no handler for route "{without_tokens(exchange.asked.path)}". route entry not found.'
-        )
+        path = without_tokens(exchange.asked.path)
+        if exchange.has_no_namespace:
+            raise UnsupportedPathError("there is no such namespace")
+        raise UnsupportedPathError(f'no handler for route "{path}". route entry not found.')
     mounted.check_usable()
+    if not exchange.namespace.is_root:
+        _check_in_namespace(exchange)
     if operation is Operation.HELP and (route is not None or not exchange.request.path):
         return None
     if route is None:
@@ -100,6 +129,15 @@ def check_served(exchange: Exchange) -> Method | None:
     if method is None:
         raise UnsupportedOperationError("unsupported operation")
     return method
+
+
+def _check_in_namespace(exchange: Exchange) -> None:
+    """Raise when the namespace is being deleted, or the path is one of the whole appliance's."""
+    if exchange.namespace.tainted:
+        raise UnsupportedPathError("the namespace is being deleted")
+    request = exchange.request
+    if request.mount_path == "sys/" and request.path.partition("/")[0] not in _IN_NAMESPACES:
+        raise UnsupportedPathError("this path is served in the root namespace only")
 
 
 def tell_more(exchange: Exchange) -> None:
@@ -116,9 +154,13 @@ def tell_more(exchange: Exchange) -> None:
         query=request.query,
         data=request.data,
         caller=request.caller,
+        namespace=request.namespace,
         client_address=request.client_address,
         headers=request.headers,
         token=exchange.asked.token,
         entry=identity.token,
         acl=acl,
+        subject=identity.subject,
+        facts=exchange.facts,
+        within=exchange.namespace,
     )

@@ -1,18 +1,19 @@
-"""Which engines this installation can mount: the entry points of the group `mimir.engines`."""
+"""Which engines and login methods this installation can mount: the entry points of their groups."""
 
 from importlib.metadata import EntryPoint, entry_points
 
 from core.engine import EngineFactory
 from core.errors import ConfigError
 
-GROUP = "mimir.engines"
+ENGINES = "mimir.engines"
+AUTH_METHODS = "mimir.auth_methods"
 
 
 class EngineCatalog:
-    """Mount types by name. An engine's code is imported when it is first mounted, not before."""
+    """The mount types of one group by name. An engine's code is imported when it is first mounted, not before."""
 
-    def __init__(self, built_in: dict[str, EngineFactory] | None = None) -> None:
-        self._points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
+    def __init__(self, built_in: dict[str, EngineFactory] | None = None, *, group: str = ENGINES) -> None:
+        self._points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=group)}
         self._factories: dict[str, EngineFactory] = dict(built_in or {})
 
     def __contains__(self, name: object) -> bool:

@@ -6,7 +6,10 @@ from typing import Any
 import msgspec
 
 from appliance.access.acl import Acl
+from appliance.access.subject import Facts
 from appliance.access.token_hash import without_tokens
+from appliance.access.verdicts import Refusal
+from appliance.namespaces import ROOT, Namespace
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
@@ -24,12 +27,29 @@ class Exchange(msgspec.Struct):
     asked: Asked
     mounted: Mounted | None
     request: Request
+    namespace: Namespace = ROOT
     route: Route | None = None
     identity: Identity | None = None
     acl: Acl | None = None
+    granting: tuple[str, ...] = ()  # the policies that allow it
+    refusal: Refusal | None = None  # why the policies do not allow it
+    is_conditional: bool = False  # whether more than token, operation and path decided
+    has_no_namespace: bool = False  # the one that the header names does not exist
+    now: float = 0.0  # epoch seconds
     audit: AuditRequest | None = None
     who: AuditAuth | None = None
     is_recorded: bool = False  # the response, too
+
+    @property
+    def facts(self) -> Facts:
+        """What the conditions of policies look at."""
+        return Facts(
+            now=self.now,
+            address=self.wire.client_address,
+            headers=self.wire.headers,
+            data=self.request.data,
+            wrap_ttl=self.asked.wrap_ttl,
+        )
 
     @property
     def mount_type(self) -> str:
@@ -53,19 +73,29 @@ def audit_request(exchange: Exchange) -> AuditRequest:
     return AuditRequest(
         request_id=request.request_id,
         operation=request.operation.word,
-        path=without_tokens(exchange.asked.path),
-        mount_point=entry.path if entry else "",
+        path=without_tokens(exchange.asked.path[len(exchange.namespace.path) :]),
+        namespace=exchange.namespace.path,
+        namespace_id=exchange.namespace.id,
+        mount_point=entry.full_path if entry else "",
         mount_type=entry.type if entry else "",
         mount_accessor=entry.accessor if entry else "",
         client_token=exchange.asked.token,
         client_token_accessor=identity.token.accessor if identity else "",
         data=request.data or None,
         remote_address=request.client_address,
+        wrap_ttl=exchange.asked.wrap_ttl,
+        clear=entry.audit_non_hmac_request_keys if entry else (),
     )
 
 
 def split_request(
-    wire: WireRequest, asked: Asked, mounted: Mounted | None, *, request_id: str, data: dict[str, Any]
+    wire: WireRequest,
+    asked: Asked,
+    mounted: Mounted | None,
+    *,
+    request_id: str,
+    data: dict[str, Any],
+    namespace: Namespace = ROOT,
 ) -> Request:
     """The request as the engine at `mounted` sees it."""
     mount_path = mounted.entry.path if mounted else ""
@@ -73,9 +103,10 @@ def split_request(
         request_id=request_id,
         operation=asked.operation,
         mount_path=mount_path,
-        path=asked.path[len(mount_path) :],
+        path=asked.path[len(namespace.path) + len(mount_path) :],
         query=asked.query,
         data=data,
+        namespace=namespace.path,
         client_address=wire.client_address,
         headers=VeiledHeaders(wire.headers) if mounted and not mounted.is_built_in else wire.headers,
     )
@@ -85,13 +116,15 @@ def audit_response(exchange: Exchange, response: Response) -> AuditResponse:
     """The answer as the audit devices get it."""
     entry = exchange.mounted.entry if exchange.mounted else None
     return AuditResponse(
-        mount_point=entry.path if entry else "",
+        mount_point=entry.full_path if entry else "",
         mount_type=entry.type if entry else "",
         mount_accessor=entry.accessor if entry else "",
         data=response.data,
         auth=_granted(response.auth) if response.auth else None,
         lease_id=response.lease.lease_id if response.lease else "",
         warnings=response.warnings,
+        wrap_info=msgspec.structs.asdict(response.wrap) if response.wrap else None,
+        clear=entry.audit_non_hmac_response_keys if entry else (),
     )
 
 

@@ -1,5 +1,6 @@
 """Who is calling: what engines and audit records say about a token, made once for each token in use."""
 
+from appliance.access.subject import EntityView, Subject
 from appliance.access.tokens import TokenEntry
 from audit.records import AuditAuth
 from core.clock import rfc3339
@@ -9,31 +10,59 @@ _CAPACITY = 10_000
 
 
 class Identity:
-    """A valid token's caller and audit block."""
+    """A valid token's caller, access subject and audit block."""
 
-    __slots__ = ("audit", "caller", "token")
+    __slots__ = ("_audits", "_client_token", "caller", "entity", "subject", "token")
 
-    def __init__(self, token: TokenEntry, client_token: str) -> None:
+    def __init__(self, token: TokenEntry, client_token: str, entity: EntityView | None) -> None:
         self.token = token
+        self.entity = entity
+        self.subject = Subject(namespace=token.namespace, policies=token.policies, entity=entity)
+        policies = token.policies
+        if entity is not None and entity.policies:
+            policies = tuple(sorted({*policies, *entity.policies}))
         self.caller = Caller(
             accessor=token.accessor,
             display_name=token.display_name,
-            policies=token.policies,
+            policies=policies,
             entity_id=token.entity_id,
             metadata=token.metadata or {},
             is_root="root" in token.policies,
         )
-        self.audit = audit_auth(token, client_token, allowed=True)
+        self._client_token = client_token
+        self._audits: dict[tuple[str, ...], AuditAuth] = {}
+
+    def audit(self, granting: tuple[str, ...]) -> AuditAuth:
+        """The audit block of a request that these policies grant; one for each set, since devices keep its form."""
+        known = self._audits.get(granting)
+        if known is None:
+            known = self._audits[granting] = audit_auth(
+                self.token, self._client_token, self.entity, allowed=True, granting=granting
+            )
+        return known
+
+    def audit_refused(self) -> AuditAuth:
+        """The audit block of a request that is not allowed."""
+        return audit_auth(self.token, self._client_token, self.entity, allowed=False)
 
 
-def audit_auth(token: TokenEntry, client_token: str, *, allowed: bool) -> AuditAuth:
+def audit_auth(
+    token: TokenEntry,
+    client_token: str,
+    entity: EntityView | None,
+    *,
+    allowed: bool,
+    granting: tuple[str, ...] = (),
+) -> AuditAuth:
     """The audit block of a request by this token."""
+    inherited = entity.policies if entity is not None else ()
     return AuditAuth(
         client_token=client_token,
         accessor=token.accessor,
         display_name=token.display_name,
-        policies=token.policies,
+        policies=tuple(sorted({*token.policies, *inherited})) if inherited else token.policies,
         token_policies=token.policies,
+        identity_policies=inherited,
         metadata=token.metadata,
         entity_id=token.entity_id,
         token_type=token.type,
@@ -41,6 +70,7 @@ def audit_auth(token: TokenEntry, client_token: str, *, allowed: bool) -> AuditA
         token_issue_time=rfc3339(token.issue_time),
         num_uses=token.num_uses,
         allowed=allowed,
+        granting_policies=granting,
     )
 
 
@@ -48,17 +78,17 @@ class Identities:
     """The identities of the tokens in use. What is true of a token is asked of the token store, never of this."""
 
     def __init__(self) -> None:
-        self._by_record: dict[str, Identity] = {}
+        self._by_token: dict[str, Identity] = {}  # a batch token has no record
 
-    def of(self, token: TokenEntry, client_token: str) -> Identity:
-        """The identity of exactly this state of the token."""
-        known = self._by_record.get(token.record_id)
-        if known is not None and known.token is token:
+    def of(self, token: TokenEntry, client_token: str, entity: EntityView | None = None) -> Identity:
+        """The identity of exactly this state of the token and its entity."""
+        known = self._by_token.get(client_token)
+        if known is not None and known.token is token and known.entity is entity:
             return known
-        if len(self._by_record) >= _CAPACITY:
-            self._by_record.clear()
-        fresh = Identity(token, client_token)
-        self._by_record[token.record_id] = fresh
+        if len(self._by_token) >= _CAPACITY:
+            self._by_token.clear()
+        fresh = Identity(token, client_token, entity)
+        self._by_token[client_token] = fresh
         return fresh
 
     async def open(self) -> None:
@@ -66,4 +96,4 @@ class Identities:
 
     def close(self) -> None:
         """Forget all; at seal."""
-        self._by_record.clear()
+        self._by_token.clear()

@@ -1,17 +1,19 @@
 """The engines of this worker, one for each mount, kept in step with the mount table."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import structlog
 
-from appliance.mounts import MountEntry, MountStore, MountTable
+from appliance.mount_table import EMPTY_TABLE, MountEntry, MountTable
+from appliance.mounts import MountStore
+from appliance.namespaces import ROOT, Namespace
 from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.mount_view import MountView
 from appliance.router import RouteTable
 from core.clock import Clock
-from core.engine import Engine, EngineContext
-from core.errors import ConfigError, MimirError
+from core.engine import Engine, EngineContext, LeasingEngine, RenewingMethod
+from core.errors import ConfigError, MimirError, UnsupportedPathError
 from core.protocols import CoreStorage, KeyCustodian
 
 _log = structlog.get_logger("mimir.mounts")
@@ -39,7 +41,9 @@ class Mounted:
         return self.retired and self.users == 0
 
     def check_usable(self) -> None:
-        """Raise ConfigError when the engine could not be made on this node."""
+        """Raise when the engine could not be made on this node, or is being disabled or moved."""
+        if self.entry.tainted:
+            raise UnsupportedPathError(f"the mount {self.entry.path} is being disabled or moved")
         if self.fault:
             raise ConfigError(self.fault)
 
@@ -55,43 +59,78 @@ class MountedEngines:
         keys: KeyCustodian,
         clock: Clock,
         catalog: EngineCatalog,
+        methods: EngineCatalog,
     ) -> None:
         self._store = store
         self._storage = storage
         self._keys = keys
         self._clock = clock
         self._catalog = catalog
+        self._methods = methods
         self._built_in: list[tuple[MountEntry, BuiltIn]] = []
-        self._by_path: dict[str, Mounted] = {}
+        self._shared: dict[str, Mounted] = {}  # built in: the same in every namespace, by path
+        self._by_path: dict[str, Mounted] = {}  # by full path
         self._table: MountTable | None = None
         self._changing = asyncio.Lock()
 
     @property
-    def entries(self) -> Iterable[MountEntry]:
-        """Every mount, built in or not, by path."""
-        return [self._by_path[path].entry for path in sorted(self._by_path)]
+    def table(self) -> MountTable:
+        """Mounts and namespaces as this worker serves them."""
+        return self._table or EMPTY_TABLE
+
+    def entries(self, namespace: Namespace = ROOT) -> list[MountEntry]:
+        """Every mount of a namespace, built in or not, by path."""
+        return [mounted.entry for mounted in self.all(namespace)]
 
     def add_built_in(self, entry: MountEntry, make: BuiltIn) -> None:
         """A mount that is part of the appliance and stands in no table; before `open`."""
         self._built_in.append((entry, make))
 
-    def all(self) -> list[Mounted]:
-        """Every mount of this worker, by path."""
-        return [self._by_path[path] for path in sorted(self._by_path)]
+    def all(self, namespace: Namespace = ROOT) -> list[Mounted]:
+        """Every mount of a namespace, built in or not, by path."""
+        own = [mounted for mounted in self._by_path.values() if mounted.entry.namespace == namespace.id]
+        return sorted([*self._shared.values(), *own], key=lambda mounted: mounted.entry.path)
 
     def is_built_in(self, path: str) -> bool:
         """Whether the system itself stands there."""
         return any(entry.path == path for entry, _ in self._built_in)
 
-    def find(self, path: str) -> Mounted | None:
-        """The mount that `path` is at or below. No mount is below another, so the first one is the only one."""
-        end = path.find("/")
-        while end >= 0:
-            mounted = self._by_path.get(path[: end + 1])
-            if mounted is not None:
-                return mounted
-            end = path.find("/", end + 1)
-        return self._by_path.get(path + "/")
+    def find(self, path: str, namespace: Namespace = ROOT) -> Mounted | None:
+        """The mount that the full path `path`, which is in `namespace`, is at or below.
+
+        No mount is below another, so the first one is the only one.
+        """
+        inside = path[len(namespace.path) :]
+        return _first(self._shared, inside, 0) or _first(self._by_path, path, len(namespace.path))
+
+    def by_uuid(self, uuid: str) -> Mounted | None:
+        """The stored mount of that uuid."""
+        return next((mounted for mounted in self._by_path.values() if mounted.entry.uuid == uuid), None)
+
+    def is_live(self, namespace_id: str, mount_uuid: str) -> bool:
+        """Whether a token of that namespace, granted by that login mount ("": by none), may still be used."""
+        table = self._table
+        if table is None:
+            return False
+        namespace = table.namespaces_by_id.get(namespace_id)
+        if namespace is None or namespace.tainted:
+            return False
+        return not mount_uuid or mount_uuid in table.mount_uuids
+
+    def leasing(self, namespace_id: str, path: str) -> tuple[MountEntry, LeasingEngine] | None:
+        """The engine that granted the lease `path` ("database/creds/…") in that namespace, tainted or not."""
+        namespace = self.table.namespaces_by_id.get(namespace_id)
+        mounted = self.find(namespace.path + path, namespace) if namespace is not None else None
+        engine: object = mounted.engine if mounted is not None else None
+        if mounted is None or not isinstance(engine, LeasingEngine):
+            return None
+        return mounted.entry, engine
+
+    def renewing(self, mount_uuid: str) -> RenewingMethod | None:
+        """The login method of that mount, if it wants to be asked at renewals."""
+        mounted = self.by_uuid(mount_uuid)
+        engine: object = mounted.engine if mounted is not None else None
+        return engine if isinstance(engine, RenewingMethod) else None
 
     def is_current(self) -> bool:
         """Whether no worker has changed the table since the last `refresh`; no I/O."""
@@ -100,7 +139,7 @@ class MountedEngines:
     async def open(self) -> None:
         """Make every engine; after unsealing."""
         for entry, make in self._built_in:
-            self._by_path[entry.path] = Mounted(entry, make(self._context(entry)), is_built_in=True)
+            self._shared[entry.path] = Mounted(entry, make(self._context(entry)), is_built_in=True)
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -120,14 +159,15 @@ class MountedEngines:
 
     @staticmethod
     def _is_outdated(mounted: Mounted, table: MountTable) -> bool:
-        return not mounted.is_built_in and table.entries.get(mounted.entry.path) != mounted.entry
+        return table.entries.get(mounted.entry.full_path) != mounted.entry
 
     async def close(self) -> None:
         """Close every engine; before the keys go away."""
         async with self._changing:
             self._table = None
-            retired = list(self._by_path.values())
+            retired = [*self._by_path.values(), *self._shared.values()]
             self._by_path.clear()
+            self._shared.clear()
             for mounted in retired:
                 await _retire(mounted)
 
@@ -137,7 +177,8 @@ class MountedEngines:
 
     def _make(self, entry: MountEntry) -> Mounted:
         try:
-            return Mounted(entry, self._catalog.factory(entry.type)(self._context(entry)))
+            catalog = self._methods if entry.is_auth else self._catalog
+            return Mounted(entry, catalog.factory(entry.type)(self._context(entry)))
         except ConfigError as exc:
             fault = exc.sentence
         except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the other mounts must work
@@ -148,6 +189,16 @@ class MountedEngines:
     def _context(self, entry: MountEntry) -> EngineContext:
         view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row)
         return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock)
+
+
+def _first(mounts: dict[str, Mounted], path: str, start: int) -> Mounted | None:
+    end = path.find("/", start)
+    while end >= 0:
+        mounted = mounts.get(path[: end + 1])
+        if mounted is not None:
+            return mounted
+        end = path.find("/", end + 1)
+    return mounts.get(path + "/")
 
 
 async def _retire(mounted: Mounted) -> None:

@@ -1,11 +1,14 @@
 """What a request asks for, read from its method, path, query and headers. Nothing here needs the store."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from appliance.namespaces import parse_namespace_path
 from appliance.wire import WireRequest
+from core.durations import parse_duration
 from core.errors import InvalidRequestError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
@@ -36,9 +39,16 @@ class Asked(msgspec.Struct):
     """What the caller wants; nothing of it is checked against anything stored."""
 
     operation: Operation
-    path: str  # "transit/encrypt/orders"
+    path: str  # "transit/encrypt/orders"; with the namespace: "team-a/transit/encrypt/orders"
     query: Mapping[str, str]  # without the switches that changed the operation
     token: str  # "" when none was sent
+    namespace: str = ""  # what the header names: "team-a/"; the path may name more of it
+    wrap_ttl: int = 0  # seconds; 0: the answer is not to be wrapped
+
+    @property
+    def url_path(self) -> str:
+        """The path as it stood in the URL."""
+        return self.path[len(self.namespace) :]
 
 
 def parse_asked(wire: WireRequest) -> Asked:
@@ -50,9 +60,14 @@ def parse_asked(wire: WireRequest) -> Asked:
     query = _NO_QUERY
     if wire.query:
         query, operation = _parse_query(wire.query, operation)
-    check_namespace(wire.headers)
-    check_no_wrapping(wire.headers)
-    return Asked(operation, path, query, parse_token(wire.headers))
+    headers = wire.headers
+    asked = Asked(operation, path, query, parse_token(headers))
+    if namespace := headers.get("X-Vault-Namespace") or headers.get("X-Mimir-Namespace"):
+        asked.namespace = _parse_namespace(namespace)
+        asked.path = asked.namespace + path
+    if wrap_ttl := headers.get("X-Vault-Wrap-TTL"):
+        asked.wrap_ttl = _parse_wrap_ttl(wrap_ttl, headers)
+    return asked
 
 
 def _parse_path(path: str) -> str:
@@ -103,14 +118,16 @@ def parse_token(headers: Mapping[str, str]) -> str:
     return sent.pop() if sent else ""
 
 
-def check_namespace(headers: Mapping[str, str]) -> None:
-    """Only the root namespace exists. Raises UnsupportedPathError for any other."""
-    namespace = headers.get("X-Vault-Namespace")
-    if namespace and namespace.strip("/") not in {"", "root"}:
-        raise UnsupportedPathError("no such namespace; this server has the root namespace only")
+@lru_cache(maxsize=256)
+def _parse_namespace(text: str) -> str:
+    return parse_namespace_path(text)
 
 
-def check_no_wrapping(headers: Mapping[str, str]) -> None:
-    """Who asks for a wrapped response must not get an open one. Raises InvalidRequestError."""
-    if headers.get("X-Vault-Wrap-TTL", "0").strip("0sm"):
-        raise InvalidRequestError("this server does not wrap responses; send the request without X-Vault-Wrap-TTL")
+def _parse_wrap_ttl(text: str, headers: Mapping[str, str]) -> int:
+    """Seconds. Raises InvalidRequestError: who asks for a wrapped response must not get an open one."""
+    seconds = parse_duration(text, field="X-Vault-Wrap-TTL")
+    if seconds < 0:
+        raise InvalidRequestError("X-Vault-Wrap-TTL must not be negative")
+    if seconds and headers.get("X-Vault-Wrap-Format", "").lower() == "jwt":
+        raise InvalidRequestError("wrapping tokens are not made as JWT here; leave X-Vault-Wrap-Format out")
+    return seconds

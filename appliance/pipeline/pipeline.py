@@ -3,29 +3,47 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from time import perf_counter
 from typing import Any, TypeVar
 
 import msgspec
 
 from appliance import envelope
 from appliance.access.policies import PolicyStore
-from appliance.access.tokens import TokenEntry, TokenStore
+from appliance.access.refusals import Refused, refused_by
+from appliance.access.subject import EntityView
+from appliance.access.token_hash import without_tokens
+from appliance.access.tokens import TokenEntry, TokenStore, check_address
+from appliance.access.wrapping import is_own_unwrap
 from appliance.http_errors import error_reply, log_fault, sentence_of
+from appliance.identity.store import IdentityStore
+from appliance.metrics import Counter
+from appliance.node_shared import Shared
 from appliance.pipeline.admissions import Admissions, Admitted
 from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
 from appliance.pipeline.help import help_reply
-from appliance.pipeline.identity import Identities, audit_auth
+from appliance.pipeline.identity import Identities
+from appliance.pipeline.in_flight import InFlightRequests
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
+from appliance.pipeline.outcomes import Outcomes
 from appliance.pipeline.parsing import Asked, parse_asked
 from appliance.router import RouteTable
+from appliance.settings import SystemSettings
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from core.bodies import parse_body
+from core.clock import Clock
 from core.engine import Method, NoBody, Route
-from core.errors import AuditUnavailableError, PermissionDeniedError, SealedError, UnsupportedOperationError
+from core.errors import (
+    AuditUnavailableError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    SealedError,
+    UnsupportedOperationError,
+)
 from core.ids import new_uuid
 from core.requests import Response
 
@@ -48,6 +66,12 @@ class Pipeline:
         open_routes: RouteTable,
         identities: Identities,
         admissions: Admissions,
+        outcomes: Outcomes,
+        entities: IdentityStore,
+        settings: SystemSettings,
+        shared: Shared,
+        running: InFlightRequests,
+        clock: Clock,
     ) -> None:
         """`sync` drops the cached entries that any process changed, and answers the change sequence.
 
@@ -63,6 +87,14 @@ class Pipeline:
         self._open = {route.pattern: route for route in open_routes}
         self._identities = identities
         self._admissions = admissions
+        self._outcomes = outcomes
+        self._entities = entities
+        self._settings = settings
+        self._running_now = running.exchanges
+        self._quotas = shared.quotas
+        self._refusals = shared.refusals
+        self._metrics = shared.metrics
+        self._clock = clock
         self._running: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,16 +103,23 @@ class Pipeline:
     async def handle(self, wire: WireRequest) -> WireReply:
         """Answer one request. Only a cancellation is raised."""
         self.in_flight += 1
-        request_id = new_uuid()
+        metrics, begun = self._metrics, perf_counter()
+        metrics.began()
+        status, served = 0, _Served()
         try:
-            reply = await self._serve(wire, request_id)
+            reply = await self._serve(wire, served)
+            status = reply.status
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
-            log_fault(exc, request_id=request_id)
-            reply = error_reply(exc, request_id=request_id)
+            log_fault(exc, request_id=served.request_id)
+            reply = error_reply(exc, request_id=served.request_id)
+            status = reply.status
         finally:
+            metrics.ended(served.mount_type, status or 499, perf_counter() - begun)
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._idle.set()
+        if served.headers:
+            reply = msgspec.structs.replace(reply, headers=(*reply.headers, *served.headers))
         return reply if wire.method != "HEAD" else msgspec.structs.replace(reply, body=b"")
 
     async def drain(self) -> None:
@@ -94,9 +133,9 @@ class Pipeline:
 
     # --- the way, step by step ------------------------------------------------------------------------------------
 
-    async def _serve(self, wire: WireRequest, request_id: str) -> WireReply:
-        asked = parse_asked(wire)
-        open_route = self._open.get(asked.path)
+    async def _serve(self, wire: WireRequest, served: "_Served") -> WireReply:
+        asked, request_id = parse_asked(wire), served.request_id
+        open_route = self._open.get(asked.url_path if asked.namespace else asked.path)
         if open_route is not None:
             return await self._serve_open(open_route, wire, asked, request_id)
         if wire.method == "HEAD":
@@ -107,24 +146,75 @@ class Pipeline:
                 await self._follow_others()
             self._seen = seen
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
-        admitted = self._admissions.find(asked, seen)
-        mounted = admitted.mounted if admitted else self._mounts.find(asked.path)
-        exchange = Exchange(wire, asked, mounted, split_request(wire, asked, mounted, request_id=request_id, data=data))
+        admitted = self._admissions.find(asked, seen) if not asked.wrap_ttl else None
+        if admitted is not None:
+            known, namespace = admitted.mounted, admitted.namespace
+            request = split_request(wire, asked, known, request_id=request_id, data=data, namespace=namespace)
+            exchange = _filled(Exchange(wire, asked, known, request, namespace), admitted)
+            served.mount_type = known.entry.type
+            known.users += 1
+            self._running_now[id(exchange)] = exchange
+            try:
+                if self._quotas.active:
+                    served.headers = self._check_quota(exchange)
+                return await self._execute(exchange, admitted.method)
+            finally:
+                del self._running_now[id(exchange)]
+                if known.left():
+                    await self._mounts.leave(known)
+        exchange = self._new_exchange(wire, asked, request_id, data)
+        mounted = exchange.mounted
         if mounted is None:
             return await self._admit(exchange, seen)
+        served.mount_type = mounted.entry.type
+        if self._quotas.active:
+            served.headers = self._check_quota(exchange)
         mounted.users += 1
+        self._running_now[id(exchange)] = exchange
         try:
-            if admitted is not None:
-                return await self._execute(_filled(exchange, admitted), admitted.method)
             return await self._admit(exchange, seen)
         finally:
+            del self._running_now[id(exchange)]
             if mounted.left():
                 await self._mounts.leave(mounted)
+
+    def _new_exchange(self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any]) -> Exchange:
+        """The request with its namespace and its mount, as far as there are any."""
+        table = self._mounts.table
+        namespace = table.resolve(asked.path)
+        missing = asked.namespace not in table.namespaces
+        mounted = None if missing else self._mounts.find(asked.path, namespace)
+        request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
+        return Exchange(wire, asked, mounted, request, namespace, has_no_namespace=missing, now=self._clock.now())
+
+    def _check_quota(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
+        """Count the request; the headers of its answer. Raises QuotaExceededError for one too many."""
+        request = exchange.request
+        role = request.data.get("role") if exchange.mounted is not None and exchange.mounted.entry.is_auth else ""
+        try:
+            return self._quotas.check(
+                namespace=exchange.namespace.path,
+                mount=request.mount_path,
+                path=request.path,
+                role=role if isinstance(role, str) else "",
+                address=request.client_address,
+            )
+        except QuotaExceededError as exc:
+            self._metrics.count(Counter.RATE_LIMITED)
+            if self._quotas.audits:
+                self._record_request(exchange, refused=exc.sentence)
+            raise
 
     def _is_current(self) -> bool:
         """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
         lifecycle = self._lifecycle
-        return lifecycle.ready and lifecycle.is_settled() and self._mounts.is_current() and self._trail.current
+        return (
+            lifecycle.ready
+            and lifecycle.is_settled()
+            and self._mounts.is_current()
+            and self._trail.current
+            and self._settings.is_current()
+        )
 
     async def _follow_others(self) -> None:
         """Do what they did. Raises SealedError when that was to seal."""
@@ -135,6 +225,7 @@ class Pipeline:
             raise SealedError("")
         await self._mounts.refresh()
         await self._trail.sync()
+        await self._settings.refresh()
 
     async def _admit(self, exchange: Exchange, seen: int) -> WireReply:
         """Route, token, policy; then the engine. A refusal is recorded like an answer."""
@@ -154,6 +245,8 @@ class Pipeline:
         if not method.mutates:
             if exchange.identity is not None and self._sync() == seen:  # nothing changed while we looked
                 until = self._tokens.live_until(exchange.identity.token)
+                if exchange.acl is not None:
+                    until = min(until, exchange.acl.until)
                 self._admissions.note(exchange, method, sequence=seen, until=until)
             return await self._execute(exchange, method)
         mounted.users += 1  # one more: this may outlive its client, who counts as the other
@@ -163,19 +256,40 @@ class Pipeline:
         """The token, unless the route asks for none; False when the store must be asked."""
         if exchange.route is not None and exchange.route.unauthenticated:
             return True
+        if is_own_unwrap(exchange.request):
+            return True
         if not exchange.asked.token:
             raise PermissionDeniedError("permission denied")
         token = self._tokens.peek(exchange.asked.token)
-        if token is not None:
-            self._note_identity(exchange, token)
-        return token is not None
+        if token is None:
+            return False
+        entity = None
+        if token.entity_id:
+            entity = self._entities.peek(token.entity_id)
+            if entity is None:
+                return False
+        self._note_identity(exchange, token, entity)
+        return True
 
     async def _authenticate(self, exchange: Exchange) -> None:
-        self._note_identity(exchange, await self._tokens.authenticate(exchange.asked.token))
+        """As `_identify`, asking the store. A use of a token is taken before anything else is looked at."""
+        token = await self._tokens.authenticate(exchange.asked.token)
+        entity = None
+        if token.entity_id:
+            entity = await self._entities.view(token.entity_id)
+            if entity is None:
+                raise PermissionDeniedError("permission denied")
+        self._note_identity(exchange, token, entity)
 
-    def _note_identity(self, exchange: Exchange, token: TokenEntry) -> None:
-        client_token = exchange.asked.token
-        identity = self._identities.of(token, client_token)
+    def _note_identity(self, exchange: Exchange, token: TokenEntry, entity: EntityView | None) -> None:
+        """Raises PermissionDeniedError when the token is not for this namespace, this address or this entity."""
+        home = self._mounts.table.namespaces_by_id.get(token.namespace)
+        if home is None or not home.contains(exchange.namespace) or (entity is not None and entity.disabled):
+            raise PermissionDeniedError("permission denied")
+        if token.bound_cidrs:
+            exchange.is_conditional = True
+            check_address(token, exchange.wire.client_address)
+        identity = self._identities.of(token, exchange.asked.token, entity)
         exchange.identity = identity
         exchange.request.caller = identity.caller
 
@@ -187,7 +301,13 @@ class Pipeline:
             if method.mutates:
                 await self._flush()
             body = _NO_BODY if method.body is NoBody else parse_body(request.data, method.body)
-            response: Response = await method.handler(request, body)
+            response: Response
+            if exchange.route is not None and exchange.route.login_name is not None:
+                response = await self._outcomes.try_login(exchange, method.handler, body)
+            else:
+                response = await method.handler(request, body)
+            if response.login is not None or response.lease is not None or exchange.asked.wrap_ttl:
+                response = await self._outcomes.settle(exchange, response)
             reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
             self._record_response(exchange, response)
         except asyncio.CancelledError:
@@ -212,8 +332,30 @@ class Pipeline:
     async def _refuse(self, exchange: Exchange, error: Exception) -> WireReply:
         """Record and answer a request that did not get to an engine."""
         sentence = sentence_of(error, request_id=exchange.request.request_id)
+        if isinstance(error, PermissionDeniedError):
+            self._note_refusal(exchange)
         self._record_request(exchange, refused=sentence or "not found")
         return await self._answer_error(exchange, error)
+
+    def _note_refusal(self, exchange: Exchange) -> None:
+        """Keep for operators why the policies refused it."""
+        self._metrics.count(Counter.REFUSALS)
+        identity = exchange.identity
+        if identity is None:
+            return
+        refused = Refused(
+            request_id=exchange.request.request_id,
+            at=exchange.now,
+            path=without_tokens(exchange.asked.path[len(exchange.namespace.path) :]),
+            operation=exchange.request.operation.word,
+            namespace=exchange.namespace.path,
+            accessor=identity.token.accessor,
+            display_name=identity.token.display_name,
+            entity_id=identity.token.entity_id,
+            address=exchange.request.client_address,
+            policies=identity.caller.policies,
+        )
+        self._refusals.note(refused if exchange.refusal is None else refused_by(exchange.refusal, refused))
 
     async def _answer_error(self, exchange: Exchange, error: Exception) -> WireReply:
         request_id = exchange.request.request_id
@@ -264,9 +406,7 @@ class Pipeline:
             return
         identity = exchange.identity
         if identity is not None:
-            exchange.who = identity.audit
-            if refused:
-                exchange.who = audit_auth(identity.token, exchange.asked.token, allowed=False)
+            exchange.who = identity.audit_refused() if refused else identity.audit(exchange.granting)
         exchange.audit = audit_request(exchange)
         trail.record_request(exchange.audit, exchange.who, error=refused)
 
@@ -290,9 +430,21 @@ class Pipeline:
             await self._trail.flush()
 
 
+class _Served:
+    """What is known of a request for its answer's headers and the metrics, however it ends."""
+
+    __slots__ = ("headers", "mount_type", "request_id")
+
+    def __init__(self) -> None:
+        self.request_id = new_uuid()
+        self.mount_type = ""
+        self.headers: tuple[tuple[str, str], ...] = ()
+
+
 def _filled(exchange: Exchange, admitted: Admitted) -> Exchange:
     """With what admission found out for the request before."""
     exchange.route, exchange.identity, exchange.acl = admitted.route, admitted.identity, admitted.acl
+    exchange.granting = admitted.granting
     exchange.request.params = admitted.params
     exchange.request.caller = admitted.identity.caller
     return exchange

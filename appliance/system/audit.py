@@ -32,6 +32,7 @@ class AuditRoutes:
 
     def routes(self) -> list[Route]:
         """Below sys/."""
+        hashed = Method(handler=self.hash, body=HashBody, mutates=False, summary="The keyed hash of the input.")
         return [
             Route(
                 pattern="audit",
@@ -50,7 +51,7 @@ class AuditRoutes:
             ),
             Route(
                 pattern="audit-hash/{path...}",
-                methods={Operation.UPDATE: Method(handler=self.hash, body=HashBody, mutates=False)},
+                methods={Operation.UPDATE: hashed},
                 help="How the device writes a value that it keeps secret.",
             ),
         ]

@@ -2,14 +2,17 @@
 
 import msgspec
 
-from appliance.access.policies import PolicyStore
-from appliance.access.tokens import TokenStore
+from appliance.access.acl import Acl
+from appliance.access.request import as_access_request
+from appliance.access.subjects import Subjects
+from appliance.access.tokens import TokenEntry, TokenStore
 from core.bodies import StringList
 from core.engine import Handler, Method, Route
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, PermissionDeniedError
 from core.requests import Operation, Request, Response
 
 MAX_PATHS = 1000  # of one call
+NOTHING = Acl(())  # what a token may do whose entity is gone or disabled
 
 
 class PathsBody(msgspec.Struct):
@@ -34,9 +37,9 @@ class AccessorPathsBody(PathsBody):
 class CapabilityRoutes:
     """Asks the policies, changes nothing."""
 
-    def __init__(self, tokens: TokenStore, policies: PolicyStore) -> None:
+    def __init__(self, tokens: TokenStore, subjects: Subjects) -> None:
         self._tokens = tokens
-        self._policies = policies
+        self._subjects = subjects
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -48,33 +51,37 @@ class CapabilityRoutes:
 
     async def of_caller(self, request: Request, body: PathsBody) -> Response:
         """Of the token that asks."""
-        return await self._answer(request.caller.policies if request.caller else (), body)
+        return _answer(request, body, as_access_request(request).acl)
 
-    async def of_token(self, _request: Request, body: TokenPathsBody) -> Response:
+    async def of_token(self, request: Request, body: TokenPathsBody) -> Response:
         """Of another token."""
-        token = await self._tokens.find(body.token)
-        if token is None:
-            raise InvalidRequestError("invalid token")
-        return await self._answer(token.policies, body)
+        return await self._of(request, body, await self._tokens.find(body.token), "invalid token")
 
-    async def of_accessor(self, _request: Request, body: AccessorPathsBody) -> Response:
+    async def of_accessor(self, request: Request, body: AccessorPathsBody) -> Response:
         """Of the token with that accessor."""
-        token = await self._tokens.find_accessor(body.accessor)
-        if token is None:
-            raise InvalidRequestError("invalid accessor")
-        return await self._answer(token.policies, body)
+        return await self._of(request, body, await self._tokens.find_accessor(body.accessor), "invalid accessor")
 
-    async def _answer(self, policies: tuple[str, ...], body: PathsBody) -> Response:
-        paths = body.paths or body.path
-        if not paths:
-            raise InvalidRequestError("paths must be supplied")
-        if len(paths) > MAX_PATHS:
-            raise InvalidRequestError(f"at most {MAX_PATHS} paths can be asked about at once")
-        acl = await self._policies.acl(policies)
-        data = {path: acl.capabilities(path.removeprefix("/")) for path in paths}
-        if len(paths) == 1:
-            data["capabilities"] = data[paths[0]]
-        return Response(data=dict(data), repeat_data=True)
+    async def _of(self, request: Request, body: PathsBody, token: TokenEntry | None, absent: str) -> Response:
+        if token is None:
+            raise InvalidRequestError(absent)
+        try:
+            acl = await self._subjects.acl(token)
+        except PermissionDeniedError:
+            acl = NOTHING
+        return _answer(request, body, acl)
+
+
+def _answer(request: Request, body: PathsBody, acl: Acl) -> Response:
+    asked = as_access_request(request)
+    paths = body.paths or body.path
+    if not paths:
+        raise InvalidRequestError("paths must be supplied")
+    if len(paths) > MAX_PATHS:
+        raise InvalidRequestError(f"at most {MAX_PATHS} paths can be asked about at once")
+    data = {path: acl.capabilities(asked.within.path + path.removeprefix("/"), asked.facts) for path in paths}
+    if len(paths) == 1:
+        data["capabilities"] = data[paths[0]]
+    return Response(data=dict(data), repeat_data=True)
 
 
 def _route(pattern: str, handler: Handler, body: type[msgspec.Struct]) -> Route:

@@ -1,29 +1,34 @@
 """The sys/ engine, put together from its parts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from appliance.access.policies import PolicyStore
-from appliance.access.tokens import TokenStore
-from appliance.mounts import MountEntry, MountStore
-from appliance.pipeline.lifecycle import Lifecycle
-from appliance.pipeline.mounted import MountedEngines
+from appliance.access.root_tokens import create_root_token
+from appliance.mount_table import MountEntry
 from appliance.router import RouteTable
 from appliance.system.audit import AuditRoutes
 from appliance.system.capabilities import CapabilityRoutes
+from appliance.system.generate_root import GenerateRootRoutes
 from appliance.system.health import HealthRoutes
-from appliance.system.hsm import HsmRoutes, HsmStatus
+from appliance.system.hsm import HsmRoutes
 from appliance.system.init import Bootstrap, InitRoutes
 from appliance.system.keyring import KeyringRoutes
+from appliance.system.leases import LeaseRoutes
+from appliance.system.locked_users import LockedUserRoutes
 from appliance.system.mounts import MountRoutes
-from appliance.system.node import NodeInfo
+from appliance.system.namespaces import NamespaceRoutes
 from appliance.system.openapi import OpenApiRoutes
+from appliance.system.operations import OperationsParts, operations_routes
+from appliance.system.parts import SystemParts
 from appliance.system.policies import PolicyRoutes
+from appliance.system.policies_history import PolicyHistoryRoutes
+from appliance.system.policies_tools import PolicyToolRoutes
+from appliance.system.rekey import RekeyRoutes
+from appliance.system.remount import RemountRoutes
 from appliance.system.seal import SealRoutes
 from appliance.system.ui import UiRoutes
-from audit.trail import AuditTrail
-from barrier.seal import Barrier
-from core.clock import Clock
+from appliance.system.ui_access import grants_of_policies
+from appliance.system.wrapping import WrappingRoutes
+from barrier.ceremonies import RecoveryRotation, RootGeneration, RootKeyRotation
 from core.engine import Route
 
 
@@ -37,23 +42,6 @@ def system_mount(path: str, mount_type: str, *, description: str) -> MountEntry:
         path=path,
         description=description,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemParts:
-    """All that sys/ reaches."""
-
-    barrier: Barrier
-    lifecycle: Lifecycle
-    store: MountStore
-    mounts: MountedEngines
-    tokens: TokenStore
-    policies: PolicyStore
-    trail: AuditTrail
-    node: NodeInfo
-    clock: Clock
-    hsm_status: HsmStatus
-    escrow_id: Callable[[], str]
 
 
 class SystemEngine:
@@ -78,18 +66,77 @@ def open_routes(parts: SystemParts, bootstrap: Bootstrap) -> RouteTable:
 
 
 def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
-    """The authenticated rest, below sys/."""
-    mounts = MountRoutes(parts.store, parts.mounts, parts.node.version)
+    """The rest, below sys/."""
     return SystemEngine(
         [
-            *SealRoutes(parts.barrier, parts.lifecycle, parts.node).routes(),
-            *KeyringRoutes(parts.barrier).routes(),
-            *mounts.routes(),
-            *PolicyRoutes(parts.policies).routes(),
-            *CapabilityRoutes(parts.tokens, parts.policies).routes(),
-            *AuditRoutes(parts.trail).routes(),
-            *UiRoutes(parts.mounts, mounts, parts.tokens, parts.policies).routes(),
-            *HsmRoutes(parts.barrier, parts.hsm_status, parts.escrow_id).routes(),
+            *_seal_routes(parts),
+            *_mount_routes(parts),
+            *_access_routes(parts),
+            *_operation_routes(parts),
             *OpenApiRoutes(parts.mounts, open_paths, parts.node.version).routes(),
         ]
+    )
+
+
+def _seal_routes(parts: SystemParts) -> list[Route]:
+    barrier, clock = parts.barrier, parts.clock
+    return [
+        *SealRoutes(barrier, parts.lifecycle, parts.node).routes(),
+        *KeyringRoutes(barrier).routes(),
+        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens)).routes(),
+        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock)).routes(),
+        *HsmRoutes(barrier, parts.hsm_status, parts.escrow_id).routes(),
+        *AuditRoutes(parts.trail).routes(),
+    ]
+
+
+def _mount_routes(parts: SystemParts) -> list[Route]:
+    mounts = MountRoutes(parts.store, parts.mounts, parts.moves, parts.node.version)
+    return [
+        *mounts.routes(),
+        *RemountRoutes(parts.mounts, parts.moves).routes(),
+        *NamespaceRoutes(parts.namespaces, parts.mounts, parts.moves, parts.entities).routes(),
+        *UiRoutes(parts.mounts, mounts, parts.tokens, parts.subjects).routes(),
+    ]
+
+
+def _access_routes(parts: SystemParts) -> list[Route]:
+    policies, clock = parts.policies, parts.clock
+    links = parts.links
+    return [
+        *PolicyRoutes(policies, clock).routes(),
+        *PolicyHistoryRoutes(policies).routes(),
+        *PolicyToolRoutes(
+            policies,
+            clock,
+            parts.shared.refusals,
+            find_identity=links.find_identity,
+            mounts_of=links.mounts_of,
+        ).routes(),
+        *CapabilityRoutes(parts.tokens, parts.subjects).routes(),
+        *LeaseRoutes(parts.lease_operations, parts.lease_counts, clock).routes(),
+        *WrappingRoutes(parts.wrapping).routes(),
+        *LockedUserRoutes(parts.lockouts, links.namespaces_below).routes(),
+    ]
+
+
+def _operation_routes(parts: SystemParts) -> list[Route]:
+    return operations_routes(
+        OperationsParts(
+            settings=parts.settings,
+            passwords=parts.passwords,
+            versions=parts.versions,
+            metrics=parts.shared.metrics,
+            keys=parts.keys,
+            node=parts.node,
+            clock=parts.clock,
+            split=parts.links.split,
+            grants=grants_of_policies(parts.policies),
+            namespaces=parts.links.reachable,
+            tokens=parts.links.count_tokens,
+            entities=parts.links.count_entities,
+            in_flight=parts.in_flight,
+            sanitized=parts.sanitized,
+            extras=(parts.links.lease_families,),
+        )
     )

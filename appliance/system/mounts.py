@@ -1,20 +1,31 @@
-"""`sys/mounts`: enabling, listing, tuning and disabling engines."""
+"""`sys/mounts` and `sys/auth`: enabling, listing, tuning and disabling engines and login methods."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from appliance.mounts import DEFAULT_LEASE_TTL, MountEntry, MountStore
+from appliance.access.lockouts import parse_rules
+from appliance.access.request import as_access_request
+from appliance.mount_moves import MountMoves
+from appliance.mount_table import AUTH, DEFAULT_LEASE_TTL, MountEntry
+from appliance.mounts import MountStore
+from appliance.namespaces import Namespace
 from appliance.pipeline.mounted import MountedEngines
-from core.bodies import StringMap, parse_body
+from core.bodies import StringList, StringMap, parse_body
 from core.durations import parse_duration
-from core.engine import Handler, Method, Route
+from core.engine import Method, Route
 from core.errors import InvalidRequestError
 from core.requests import NO_CONTENT, Operation, Request, Response
 
-AUTH = "auth/"
 _VISIBILITIES = {"", "unauth", "hidden"}
+_TOKEN_TYPES = {"", "default-service", "default-batch", "service", "batch"}
+_LOCKOUT = {"lockout_threshold", "lockout_duration", "lockout_counter_reset", "lockout_disable"}
+_LISTS = (
+    "audit_non_hmac_request_keys",
+    "audit_non_hmac_response_keys",
+    "passthrough_request_headers",
+    "allowed_response_headers",
+)
 
 
 class MountConfig(msgspec.Struct):
@@ -24,6 +35,13 @@ class MountConfig(msgspec.Struct):
     max_lease_ttl: str | int | None = None
     force_no_cache: bool | None = None
     listing_visibility: str | None = None
+    token_type: str | None = None
+    audit_non_hmac_request_keys: StringList | None = None
+    audit_non_hmac_response_keys: StringList | None = None
+    passthrough_request_headers: StringList | None = None
+    allowed_response_headers: StringList | None = None
+    plugin_version: str | None = None
+    user_lockout_config: StringMap | None = None
 
 
 class EnableBody(msgspec.Struct):
@@ -47,58 +65,76 @@ class TuneBody(MountConfig):
 
 
 class MountRoutes:
-    """The mount table, as clients see it."""
+    """The mount table, as clients see it: engines at sys/mounts, login methods at sys/auth."""
 
-    def __init__(self, store: MountStore, mounts: MountedEngines, version: str) -> None:
+    def __init__(self, store: MountStore, mounts: MountedEngines, moves: MountMoves, version: str) -> None:
         self._store = store
         self._mounts = mounts
+        self._moves = moves
         self._version = version
 
     def routes(self) -> list[Route]:
         """Below sys/."""
         return [
-            _route("mounts", "The mounted engines.", read=self.list_engines),
-            _route("auth", "The login methods.", read=self.list_auth),
+            *self._routes_of("mounts", "", "The mounted engines.", "engine"),
+            *self._routes_of("auth", AUTH, "The login methods.", "login method"),
+        ]
+
+    def _routes_of(self, name: str, prefix: str, listing: str, kind: str) -> list[Route]:
+        """Both tables have the same operations; what is mounted below auth/ is named without it."""
+
+        async def list_all(request: Request, _body: object) -> Response:
+            return self._list(request, is_auth=bool(prefix))
+
+        async def read(request: Request, _body: object) -> Response:
+            return self._read(request, prefix)
+
+        async def enable(request: Request, body: EnableBody) -> Response:
+            return await self._enable(request, body, prefix)
+
+        async def disable(request: Request, _body: object) -> Response:
+            return await self._disable(request, prefix)
+
+        return [
             Route(
-                pattern="mounts/{path...}",
-                methods={
-                    Operation.READ: Method(handler=self.read, mutates=False, summary="The mount and its settings."),
-                    Operation.UPDATE: Method(handler=self.enable, body=EnableBody, summary="Mount an engine."),
-                    Operation.DELETE: Method(handler=self.disable, summary="Unmount it and delete all its data."),
-                },
-                help="One mount. Its tuning is below it, at tune.",
+                pattern=name,
+                methods={Operation.READ: Method(handler=list_all, mutates=False, summary=listing)},
+                help=listing,
             ),
-            _route("auth/{path...}", "One login method. Its tuning is below it, at tune.", read=self.read_auth),
+            Route(
+                pattern=name + "/{path...}",
+                methods={
+                    Operation.READ: Method(handler=read, mutates=False, summary="The mount and its settings."),
+                    Operation.UPDATE: Method(
+                        handler=enable, body=EnableBody, summary=f"Enable the {kind}; at tune, change its settings."
+                    ),
+                    Operation.DELETE: Method(
+                        handler=disable, summary="Disable it: its leases are revoked and its data is deleted."
+                    ),
+                },
+                help=f"One {kind}. Its tuning is below it, at tune.",
+                sudo=bool(prefix),
+            ),
         ]
 
     # --- looking --------------------------------------------------------------------------------------------------
 
-    async def list_engines(self, _request: Request, _body: object) -> Response:
-        """Every engine, the system's own too."""
-        return _listing(self.view(entry) for entry in self._mounts.entries if not entry.path.startswith(AUTH))
+    def _list(self, request: Request, *, is_auth: bool) -> Response:
+        within = as_access_request(request).within
+        shown = (self.view(entry) for entry in self._mounts.entries(within) if entry.is_auth is is_auth)
+        return Response(data=dict(shown), repeat_data=True)
 
-    async def list_auth(self, _request: Request, _body: object) -> Response:
-        """Every login method, by its path below auth/."""
-        return _listing(self.view(entry) for entry in self._mounts.entries if entry.path.startswith(AUTH))
-
-    async def read(self, request: Request, _body: object) -> Response:
-        """One mount, or with /tune behind its path its effective settings."""
+    def _read(self, request: Request, prefix: str) -> Response:
+        """One mount, or with /tune behind the path its effective settings."""
         path, tuned = _split_tune(request.params["path"])
-        entry = self._entry(path)
-        if entry is None or path.startswith(AUTH):
-            raise InvalidRequestError(f"No secret engine mount at {path}")
+        entry = self._entry(request, prefix + path)
+        if entry is None or entry.is_auth is not bool(prefix):
+            raise InvalidRequestError(_absent(path, prefix))
         return _settings(entry) if tuned else Response(data=self.view(entry)[1], repeat_data=True)
 
-    async def read_auth(self, request: Request, _body: object) -> Response:
-        """As `read`, below auth/."""
-        path, tuned = _split_tune(request.params["path"])
-        entry = self._entry(AUTH + path)
-        if entry is None:
-            raise InvalidRequestError(f"No auth engine at {path}")
-        return _settings(entry) if tuned else Response(data=self.view(entry)[1], repeat_data=True)
-
-    def _entry(self, path: str) -> MountEntry | None:
-        return next((entry for entry in self._mounts.entries if entry.path == path), None)
+    def _entry(self, request: Request, path: str) -> MountEntry | None:
+        within = as_access_request(request).within
+        return next((entry for entry in self._mounts.entries(within) if entry.path == path), None)
 
     def view(self, entry: MountEntry) -> tuple[str, dict[str, Any]]:
         """The path (login methods: below auth/), and the members that clients know."""
@@ -106,11 +142,8 @@ class MountRoutes:
             "default_lease_ttl": entry.default_lease_ttl,
             "max_lease_ttl": entry.max_lease_ttl,
             "force_no_cache": entry.force_no_cache,
+            **_optional_settings(entry),
         }
-        if entry.listing_visibility:
-            config["listing_visibility"] = entry.listing_visibility
-        if entry.path.startswith(AUTH):
-            config["token_type"] = "default-service"  # noqa: S105 - a kind, not a credential
         return entry.path.removeprefix(AUTH), {
             "type": entry.type,
             "description": entry.description,
@@ -121,37 +154,48 @@ class MountRoutes:
             "local": entry.local,
             "seal_wrap": entry.seal_wrap,
             "external_entropy_access": entry.external_entropy_access,
-            "plugin_version": "",
+            "plugin_version": entry.plugin_version,
             "running_plugin_version": f"v{self._version}+builtin.mimir",
             "running_sha256": "",
         }
 
     # --- changing -------------------------------------------------------------------------------------------------
 
-    async def enable(self, request: Request, body: EnableBody) -> Response:
+    async def _enable(self, request: Request, body: EnableBody, prefix: str) -> Response:
         """Mount, or with /tune behind the path change settings."""
         path, tuned = _split_tune(request.params["path"])
         if tuned:
-            return await self._tune(path, parse_body(request.data, TuneBody))
-        await self._store.enable(wanted_mount(path, body))
+            return await self._tune(request, prefix, path, parse_body(request.data, TuneBody))
+        within = as_access_request(request).within
+        await self._store.enable(wanted_mount(prefix + path, body, within))
         return NO_CONTENT
 
-    async def _tune(self, path: str, body: TuneBody) -> Response:
-        if not await self._store.change(path, lambda entry: tuned_entry(entry, body)):
-            if self._entry(path) is not None:
-                raise InvalidRequestError(f"{path} is the system's own and has nothing to tune")
-            raise InvalidRequestError(f"No secret engine mount at {path}")
+    async def _tune(self, request: Request, prefix: str, path: str, body: TuneBody) -> Response:
+        entry = self._entry(request, prefix + path)
+        if entry is None or entry.is_auth is not bool(prefix):
+            raise InvalidRequestError(_absent(path, prefix))
+        if self._mounts.is_built_in(entry.path):
+            raise InvalidRequestError(f"{entry.path} is the system's own and has nothing to tune")
+        if await self._store.change(entry.uuid, lambda now: tuned_entry(now, body)) is None:
+            raise InvalidRequestError(_absent(path, prefix))
         return NO_CONTENT
 
-    async def disable(self, request: Request, _body: object) -> Response:
-        """Unmount; that nothing was there is as good."""
+    async def _disable(self, request: Request, prefix: str) -> Response:
+        """Disable; that nothing was there is as good."""
         path, _ = _split_tune(request.params["path"])
-        if not await self._store.disable(path) and self._mounts.is_built_in(path):
-            raise InvalidRequestError(f"cannot unmount {path}: it is the system's own")
+        if self._mounts.is_built_in(prefix + path):
+            raise InvalidRequestError(f"cannot unmount {prefix + path}: it is the system's own")
+        entry = self._entry(request, prefix + path)
+        if entry is not None and entry.is_auth is bool(prefix):
+            await self._moves.disable(entry)
         return NO_CONTENT
 
 
-def wanted_mount(path: str, body: EnableBody) -> MountEntry:
+def _absent(path: str, prefix: str) -> str:
+    return f"No auth engine at {path}" if prefix else f"No secret engine mount at {path}"
+
+
+def wanted_mount(path: str, body: EnableBody, within: Namespace) -> MountEntry:
     """The mount as the client wants it. Raises InvalidRequestError."""
     mount_type = body.plugin_name if body.type == "plugin" else body.type
     options: dict[str, str] | None = body.options
@@ -166,6 +210,8 @@ def wanted_mount(path: str, body: EnableBody) -> MountEntry:
         accessor="",
         type=mount_type,
         path=path,
+        namespace=within.id,
+        namespace_path=within.path,
         description=body.description,
         options=options,
         local=body.local,
@@ -191,15 +237,39 @@ def _with_config(entry: MountEntry, config: MountConfig) -> MountEntry:
         value = getattr(config, field)
         if value is not None:
             changed[field] = 0 if value == "system" else parse_duration(value, field=field)
-    if config.force_no_cache is not None:
-        changed["force_no_cache"] = config.force_no_cache
+    for field in ("force_no_cache", "plugin_version", *_LISTS):
+        if (value := getattr(config, field)) is not None:
+            changed[field] = value
     if config.listing_visibility is not None:
         if config.listing_visibility not in _VISIBILITIES:
             raise InvalidRequestError('listing_visibility must be "unauth", "hidden" or empty')
         changed["listing_visibility"] = config.listing_visibility
+    if config.token_type is not None:
+        changed["token_type"] = _token_type(entry, config.token_type)
+    if config.user_lockout_config is not None:
+        changed["user_lockout_config"] = _lockout(entry, config.user_lockout_config)
     result = msgspec.structs.replace(entry, **changed)
     _check_ttls(result.default_lease_ttl, result.max_lease_ttl)
     return result
+
+
+def _token_type(entry: MountEntry, wanted: str) -> str:
+    if not entry.is_auth:
+        raise InvalidRequestError("token_type can only be set for login methods")
+    if wanted not in _TOKEN_TYPES:
+        raise InvalidRequestError(f"token_type must be one of {', '.join(sorted(_TOKEN_TYPES - {''}))}")
+    return wanted
+
+
+def _lockout(entry: MountEntry, config: dict[str, str]) -> dict[str, str]:
+    """Merged with what is set. Raises InvalidRequestError."""
+    if not entry.is_auth:
+        raise InvalidRequestError("user_lockout_config can only be set for login methods")
+    merged = {**(entry.user_lockout_config or {}), **config}
+    if unknown := sorted(merged.keys() - _LOCKOUT):
+        raise InvalidRequestError(f"user_lockout_config: {unknown[0][:40]} is not known")
+    parse_rules(merged)
+    return merged
 
 
 def _check_ttls(default: int, maximum: int) -> None:
@@ -217,6 +287,18 @@ def _split_tune(captured: str) -> tuple[str, bool]:
     return path + "/", False
 
 
+def _optional_settings(entry: MountEntry) -> dict[str, Any]:
+    """Those that are shown when they are set."""
+    shown: dict[str, Any] = {name: getattr(entry, name) for name in _LISTS if getattr(entry, name)}
+    if entry.listing_visibility:
+        shown["listing_visibility"] = entry.listing_visibility
+    if entry.user_lockout_config:
+        shown["user_lockout_config"] = entry.user_lockout_config
+    if entry.is_auth:
+        shown["token_type"] = entry.token_type or "default-service"
+    return shown
+
+
 def _settings(entry: MountEntry) -> Response:
     """What is in effect, with the defaults filled in."""
     data: dict[str, Any] = {
@@ -224,19 +306,8 @@ def _settings(entry: MountEntry) -> Response:
         "max_lease_ttl": entry.max_lease_ttl or DEFAULT_LEASE_TTL,
         "force_no_cache": entry.force_no_cache,
         "description": entry.description,
+        **_optional_settings(entry),
     }
     if entry.options:
         data["options"] = entry.options
-    if entry.listing_visibility:
-        data["listing_visibility"] = entry.listing_visibility
     return Response(data=data, repeat_data=True)
-
-
-def _listing(views: Iterable[tuple[str, dict[str, Any]]]) -> Response:
-    return Response(data=dict(views), repeat_data=True)
-
-
-def _route(pattern: str, text: str, *, read: Handler) -> Route:
-    return Route(
-        pattern=pattern, methods={Operation.READ: Method(handler=read, mutates=False, summary=text)}, help=text
-    )

@@ -20,14 +20,37 @@ _VERBS = {
     Operation.PATCH: "patch",
     Operation.DELETE: "delete",
 }
+_DURATION = r"^([0-9]{1,10}|([0-9]{1,6}(ns|us|ms|s|m|h|d))+)$"
 _LOOSE: dict[type, dict[str, Any]] = {
-    Base64Bytes: {"type": "string", "contentEncoding": "base64"},
-    Duration: {"type": ["integer", "string"], "description": 'seconds, or a duration like "1h30m"'},
-    StringList: {"type": ["array", "string"], "items": {"type": "string"}},
+    Base64Bytes: {"type": "string", "format": "byte", "contentEncoding": "base64"},
+    Duration: {
+        "type": ["integer", "string"],
+        "minimum": 0,
+        "pattern": _DURATION,
+        "description": 'seconds, or a duration like "1h30m"',
+    },
+    StringList: {
+        "type": ["array", "string"],
+        "items": {"type": "string"},
+        "description": "a list, or one string with commas between the items",
+    },
     StringMap: {"type": "object", "additionalProperties": {"type": "string"}},
 }
-_CAPTURE = re.compile(r"\{(\w+)(?:\.\.\.)?\}")
+_CAPTURE = re.compile(r"\{(\w+)(\.\.\.)?\}")
 _REFERENCES = "#/components/schemas/{name}"
+_ERRORS = {
+    "400": "The request is malformed, or contradicts what is stored.",
+    "403": "No token, an unknown one, or a policy that does not allow it.",
+    "404": "Nothing is stored there, or no engine serves the path.",
+    "405": "The path exists, this operation on it does not.",
+    "413": "The body is too large.",
+    "415": "The Content-Type does not fit the method.",
+    "429": "A rate-limit quota refuses; Retry-After says when to come back.",
+    "500": "A fault of the appliance; the sentence holds the request id.",
+    "503": "Sealed, or the store, the HSM or every audit device is out of reach.",
+}
+# What says more in its status than other paths do.
+_OWN_CODES = {"sys/health": {"default": {"description": "The state, as the code that the query asked for."}}}
 
 
 class OpenApiRoutes:
@@ -71,16 +94,32 @@ def openapi_document(served: Iterable[tuple[str, Route]], *, version: str) -> di
         "openapi": "3.1.0",
         "info": {
             "title": "Mimir HTTP API",
+            "description": "HashiCorp Vault's HTTP API, served with keys that live in an HSM. PUT is taken like POST.",
             "version": version,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/v1"}],
         "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Vault-Token"}},
-        },
+        "components": {"schemas": components, "responses": _error_responses(), "securitySchemes": _schemes()},
     }
+
+
+def _schemes() -> dict[str, Any]:
+    return {
+        "token": {"type": "apiKey", "in": "header", "name": "X-Vault-Token"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+
+
+def _error_responses() -> dict[str, Any]:
+    """One for each code; Vault's errors: sentences, or none."""
+    body = {
+        "type": "object",
+        "required": ["errors"],
+        "properties": {"errors": {"type": ["array", "null"], "items": {"type": "string"}}},
+    }
+    content = {"application/json": {"schema": body}}
+    return {f"Error{code}": {"description": text, "content": content} for code, text in _ERRORS.items()}
 
 
 def _loose(kind: type) -> dict[str, Any]:
@@ -93,16 +132,26 @@ def _bare(pattern: str) -> str:
 
 def _path_item(mount_path: str, route: Route, references: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
     item: dict[str, Any] = {"description": route.help or route.pattern}
-    names = _CAPTURE.findall(route.pattern)
-    if names:
-        item["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+    if route.sudo:
+        item["x-vault-sudo"] = True
+    if route.unauthenticated:
+        item["x-vault-unauthenticated"] = True
+    if route.exists is not None:
+        item["x-vault-createSupported"] = True
+    if captured := _CAPTURE.findall(route.pattern):
+        item["parameters"] = [_path_parameter(name, is_rest=bool(rest)) for name, rest in captured]
     for operation, method in route.methods.items():
         verb = _VERBS.get(operation)
         if verb is not None and verb not in item:
             item[verb] = _operation(mount_path, route, operation, method, references)
     return item
+
+
+def _path_parameter(name: str, *, is_rest: bool) -> dict[str, Any]:
+    schema = {"type": "string", "minLength": 1, "maxLength": 512}
+    if is_rest:
+        return {"name": name, "in": "path", "required": True, "schema": schema, "description": "May hold slashes."}
+    return {"name": name, "in": "path", "required": True, "schema": {**schema, "pattern": "^[^/]+$"}}
 
 
 def _operation(
@@ -115,16 +164,36 @@ def _operation(
     words = re.findall(r"\w+", mount_path + route.pattern)
     described: dict[str, Any] = {
         "operationId": "-".join([*words, operation.value]),
-        "summary": method.summary,
+        "summary": method.summary or route.help,
+        "description": route.help or method.summary,
         "tags": [mount_path.strip("/") or "system"],
-        "security": [] if route.unauthenticated else [{"token": []}],
-        "responses": {"200": {"description": "OK"}, "204": {"description": "nothing to say"}},
+        "security": [] if route.unauthenticated else [{"token": []}, {"bearer": []}],
+        "responses": _responses(mount_path + route.pattern, operation),
     }
     if method.body is not NoBody and operation in {Operation.UPDATE, Operation.PATCH}:
-        described["requestBody"] = {"content": {_media_type(operation): {"schema": references[method.body]}}}
-    if operation is Operation.LIST:
-        described["parameters"] = [{"name": "list", "in": "query", "required": True, "schema": {"const": "true"}}]
+        required = any(member.required for member in msgspec.structs.fields(method.body))
+        content = {_media_type(operation): {"schema": references[method.body]}}
+        described["requestBody"] = {"required": required, "content": content}
+    if operation is Operation.LIST or (operation is Operation.READ and Operation.LIST in route.methods):
+        is_needed = Operation.READ not in route.methods
+        described["parameters"] = [
+            {"name": "list", "in": "query", "required": is_needed, "schema": {"type": "string", "enum": ["true"]}}
+        ]
     return described
+
+
+def _responses(path: str, operation: Operation) -> dict[str, Any]:
+    answer = {"type": "object"}
+    given = {
+        "200": {
+            "description": "The answer; its members are in `data`.",
+            "content": {"application/json": {"schema": answer}, "text/plain": {"schema": {"type": "string"}}},
+        },
+        "204": {"description": "Done; there is nothing to say."},
+    }
+    codes = [code for code in _ERRORS if code != "415" or operation is Operation.PATCH]
+    errors = {code: {"$ref": f"#/components/responses/Error{code}"} for code in codes}
+    return {**given, **errors, **_OWN_CODES.get(path, {})}
 
 
 def _media_type(operation: Operation) -> str:

@@ -6,12 +6,12 @@ Clients of kv ask this before anything else, to learn the version. A refusal and
 from typing import Any
 
 from appliance.access.acl import Acl
-from appliance.access.policies import PolicyStore
-from appliance.access.tokens import TokenStore
+from appliance.access.subjects import Subjects
+from appliance.access.tokens import TokenStore, check_address
 from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.parsing import parse_token
 from appliance.system.errors import PreflightDeniedError
-from appliance.system.mounts import AUTH, MountRoutes
+from appliance.system.mounts import MountRoutes
 from core.engine import Handler, Method, Route
 from core.errors import PermissionDeniedError
 from core.requests import Operation, Request, Response
@@ -20,11 +20,11 @@ from core.requests import Operation, Request, Response
 class UiRoutes:
     """Both routes ask for the token themselves: the list is answered without one, too."""
 
-    def __init__(self, mounts: MountedEngines, views: MountRoutes, tokens: TokenStore, policies: PolicyStore) -> None:
+    def __init__(self, mounts: MountedEngines, views: MountRoutes, tokens: TokenStore, subjects: Subjects) -> None:
         self._mounts = mounts
         self._views = views
         self._tokens = tokens
-        self._policies = policies
+        self._subjects = subjects
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -37,18 +37,20 @@ class UiRoutes:
         """Without a token only what is tuned to be visible."""
         acl = await self._acl_of(request)
         data: dict[str, dict[str, Any]] = {"secret": {}, "auth": {}}
-        for entry in self._mounts.entries:
-            if entry.listing_visibility == "unauth" or (acl is not None and acl.reaches(entry.path)):
+        for entry in self._mounts.entries(self._mounts.table.resolve(request.namespace)):
+            if entry.listing_visibility == "unauth" or (
+                acl is not None and acl.reaches(request.namespace + entry.path)
+            ):
                 path, view = self._views.view(entry)
-                data["auth" if entry.path.startswith(AUTH) else "secret"][path] = view
+                data["auth" if entry.is_auth else "secret"][path] = view
         return Response(data=dict(data))
 
     async def read(self, request: Request, _body: object) -> Response:
         """The mount, when any capability on any path below it is granted."""
         path = request.params["path"].removeprefix("/")
-        mounted = self._mounts.find(path)
+        mounted = self._mounts.find(request.namespace + path, self._mounts.table.resolve(request.namespace))
         acl = await self._acl_of(request)
-        if acl is None or mounted is None or not acl.reaches(mounted.entry.path):
+        if acl is None or mounted is None or not acl.reaches(request.namespace + mounted.entry.path):
             raise PreflightDeniedError(
                 "preflight capability check returned 403, please ensure client's policies grant access to path"
                 f' "{path.removesuffix("/")}/"'
@@ -56,14 +58,18 @@ class UiRoutes:
         return Response(data={"path": mounted.entry.path, **self._views.view(mounted.entry)[1]})
 
     async def _acl_of(self, request: Request) -> Acl | None:
+        """What the caller may do; None for nobody, and for a token that is not for this namespace or address."""
         client_token = parse_token(request.headers)
         if not client_token:
             return None
         try:
             token = self._tokens.peek(client_token) or await self._tokens.authenticate(client_token)
+            check_address(token, request.client_address)
+            acl = await self._subjects.acl(token)
         except PermissionDeniedError:
             return None
-        return await self._policies.acl(token.policies)
+        home = self._mounts.table.namespaces_by_id.get(token.namespace)
+        return acl if home is not None and request.namespace.startswith(home.path) else None
 
 
 def _route(pattern: str, handler: Handler, text: str) -> Route:

@@ -23,6 +23,8 @@ operator = group(
         "unseal": "client.commands.operator:unseal",
         "rotate": "client.commands.operator:rotate",
         "key-status": "client.commands.operator:key_status",
+        "generate-root": "client.commands.operator_keys:generate_root",
+        "rekey": "client.commands.operator_keys:rekey",
         "escrow": "client.commands.escrow:escrow",
     },
     examples=("mimir operator init --recovery-shares 5 --recovery-threshold 3", "mimir operator escrow verify"),
@@ -99,9 +101,9 @@ down well with `mimir operator escrow verify`."""
 def init_text(answer: "Answer", *, threshold: int) -> str:
     """Every key on a line of its own, as `bao operator init` prints them, then what to do with them."""
     body = answer.body
-    lines = _numbered("Unseal Key", body.get("keys_base64"))
-    lines += _numbered("Recovery Key", body.get("recovery_keys_base64"))
-    escrow = _numbered("Escrow Share", body.get("escrow_shares"))
+    lines = numbered_keys("Unseal Key", body.get("keys_base64"))
+    lines += numbered_keys("Recovery Key", body.get("recovery_keys_base64"))
+    escrow = numbered_keys("Escrow Share", body.get("escrow_shares"))
     if lines and escrow:
         lines.append("")
     lines += escrow
@@ -118,7 +120,8 @@ def init_text(answer: "Answer", *, threshold: int) -> str:
     return "\n".join(lines)
 
 
-def _numbered(label: str, values: object) -> list[str]:
+def numbered_keys(label: str, values: object) -> list[str]:
+    """One on a line."""
     items = values if isinstance(values, list) else []
     return [f"{label} {number}: {printable(str(item))}" for number, item in enumerate(items, start=1)]
 

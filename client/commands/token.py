@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 token = group(
     "token",
     summary="Make, look up, renew and revoke tokens.",
-    lazy={name: f"client.commands.token:{name}" for name in ("create", "lookup", "renew", "revoke")},
+    lazy={name: f"client.commands.token:{name}" for name in ("create", "lookup", "renew", "revoke")}
+    | {name: f"client.commands.token_tools:{name}" for name in ("capabilities", "accessors", "tidy")}
+    | {"role": "client.commands.token_role:role"},
     examples=("mimir token create --policy orders-api --ttl 1h", "mimir token lookup", "mimir token revoke --self"),
 )
 
@@ -26,10 +28,15 @@ token = group(
     examples=(
         "mimir token create --policy orders-api --ttl 1h",
         "mimir token create --orphan --policy ops --display-name nightly --metadata team=core",
-        "mimir token create --policy orders-api --field token",
+        "mimir token create --type batch --policy orders-api --ttl 10m --bound-cidr 10.0.0.0/8",
+        "mimir token create --role orders-api --field token",
     ),
 )
 @click.option("--policy", multiple=True, metavar="NAME", help="Attach a policy; repeat for several.")
+@click.option("--role", metavar="NAME", help="Create it by the rules of a token role.")
+@click.option("--type", type=click.Choice(("service", "batch")), help="A batch token is not stored, and not revoked.")
+@click.option("--entity-alias", metavar="NAME", help="It speaks for the entity of this alias; with --role.")
+@click.option("--bound-cidr", multiple=True, metavar="NETWORK", help="Good from there alone; repeat for several.")
 @click.option("--ttl", metavar="TIME", help="How long it lives, as 30m or 24h.")
 @click.option("--explicit-max-ttl", metavar="TIME", help="Longest life that renewals can give it.")
 @click.option("--period", metavar="TIME", help="Each renewal gives it this long, without an end.")
@@ -41,9 +48,21 @@ token = group(
 @click.option("--no-default-policy", is_flag=True, help="Leave out the policy `default`.")
 @pass_session
 def create(
-    session: Session, /, policy: tuple[str, ...], metadata: tuple[str, ...], orphan: bool, **options: Any
+    session: Session,
+    /,
+    *,
+    policy: tuple[str, ...],
+    metadata: tuple[str, ...],
+    bound_cidr: tuple[str, ...],
+    role: str | None,
+    orphan: bool,
+    **options: Any,
 ) -> None:
     """Make a child of the token in use, or with --orphan a token of its own."""
+    if role and orphan:
+        raise click.UsageError("give --role or --orphan: whether its tokens are orphans is up to the role")
+    if options["entity_alias"] and not role:
+        raise click.UsageError("--entity-alias needs --role, which lists the aliases it may be given")
     body: JsonObject = {name: value for name, value in options.items() if value not in (None, False)}
     if options["renewable"] is False:
         body["renewable"] = False
@@ -51,7 +70,9 @@ def create(
         body["policies"] = list(policy)
     if metadata:
         body["meta"] = _metadata(metadata)
-    path = "auth/token/create-orphan" if orphan else "auth/token/create"
+    if bound_cidr:
+        body["bound_cidrs"] = list(bound_cidr)
+    path = "auth/token/create-orphan" if orphan else f"auth/token/create/{role}" if role else "auth/token/create"
     show(session, session.client().request("POST", path, body=body), secret_table)
 
 

@@ -66,6 +66,20 @@ async def read_through_cache(url: str, ring_path: str) -> None:
     await barrier.close()
 
 
+async def revoke_below(url: str, ring_path: str) -> None:
+    """For each prefix: delete the leases below it in one transaction."""
+    barrier = await open_barrier(url, ring_path)
+
+    async def revoke(transaction: CoreTransaction, prefix: str) -> int:
+        found = await transaction.records_below("lease", prefix)
+        return await transaction.delete_records("lease", [record.record_id for record in found])
+
+    say("ready")
+    while prefix := command():
+        say(f"deleted {await barrier.storage.transact(lambda transaction, prefix=prefix: revoke(transaction, prefix))}")
+    await barrier.close()
+
+
 async def die_before_publish(url: str, ring_path: str) -> None:
     """Commit, and be killed before any cache hears of it."""
     barrier = await open_barrier(url, ring_path)
@@ -113,7 +127,7 @@ def main() -> None:
     if role == "nursery":
         nursery(url, ring_path)
     else:
-        roles = {"race": race, "read": read_through_cache, "die": die_before_publish}
+        roles = {"race": race, "read": read_through_cache, "die": die_before_publish, "revoke": revoke_below}
         asyncio.run(roles[role](url, ring_path))
 
 

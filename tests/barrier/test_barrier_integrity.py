@@ -56,13 +56,15 @@ async def test_a_truncated_entry_is_refused(node: Node, barrier: Barrier, size: 
         "parent = ''",
         "parent = 'q'",
         "alias = 'other'",
+        "path = ''",
+        "path = 'root/other/r'",
         "revision = 9",
         "kind = 'token', record_id = 'x'",
         "kind = 'lease'",
     ],
 )
 async def test_an_edited_column_of_a_record_is_refused(node: Node, barrier: Barrier, change: str) -> None:
-    record = Record(record_id="r", body=b"body", expires_at=7, parent="p", alias="acc")
+    record = Record(record_id="r", body=b"body", expires_at=7, parent="p", alias="acc", path="root/db/r")
 
     async def body(transaction: CoreTransaction) -> None:
         await transaction.put_record("token", record)
@@ -75,3 +77,25 @@ async def test_an_edited_column_of_a_record_is_refused(node: Node, barrier: Barr
         await barrier.storage.get_record(kind, record_id)
     with pytest.raises(IntegrityError):
         await barrier.storage.list_records(kind)
+
+
+async def test_a_path_given_to_a_record_that_has_none_is_refused(node: Node, barrier: Barrier) -> None:
+    """A token's record of the first schema must not be moved below a mount by whoever can edit the database."""
+    await barrier.storage.transact(lambda transaction: transaction.put_record("token", Record(record_id="r", body=b"")))
+    await execute(node.url, "UPDATE records SET path = 'root/r'")
+    with pytest.raises(IntegrityError, match="token record 'r'"):
+        await barrier.storage.get_record("token", "r")
+    with pytest.raises(IntegrityError):
+        await barrier.storage.records_below("token", "root/")
+
+
+async def test_paths_swapped_between_records_are_refused(node: Node, barrier: Barrier) -> None:
+    async def body(transaction: CoreTransaction) -> None:
+        for name in ("a", "b"):
+            await transaction.put_record("lease", Record(record_id=name, body=b"", path=f"root/{name}"))
+
+    await barrier.storage.transact(body)
+    await execute(node.url, "UPDATE records SET path = 'root/c' WHERE record_id = 'a'")
+    await execute(node.url, "UPDATE records SET path = 'root/a' WHERE record_id = 'b'")
+    with pytest.raises(IntegrityError, match="lease record"):
+        await barrier.storage.records_below("lease", "root/")

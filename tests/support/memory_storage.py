@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,6 +11,15 @@ from core.errors import CasMismatchError, SealedError
 from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView, Transaction
 
 T = TypeVar("T")
+Records = list[Record]  # in a class that has a method `list`, the annotation would name that
+Names = list[str]
+
+
+def _folded(names: set[str], after: str, limit: int) -> list[str]:
+    """First segments, in order, behind `after`."""
+    folded = sorted({n[: n.index("/") + 1] if "/" in n else n for n in names}, key=str.encode)
+    folded = [n for n in folded if n.encode() > after.encode()]
+    return folded[:limit] if limit else folded
 
 
 class _State:
@@ -35,9 +44,7 @@ class _Reader:
         self._check()
         whole = self._prefix + prefix
         names = {p[len(whole) :] for p in self._state.entries if p.startswith(whole) and p != whole}
-        folded = sorted({n[: n.index("/") + 1] if "/" in n else n for n in names}, key=str.encode)
-        folded = [n for n in folded if n.encode() > after.encode()]
-        return folded[:limit] if limit else folded
+        return _folded(names, after, limit)
 
     async def get_record(self, kind: str, record_id: str) -> Record | None:
         self._check()
@@ -47,11 +54,30 @@ class _Reader:
         self._check()
         return next((r for (k, _), r in self._state.records.items() if k == kind and alias and r.alias == alias), None)
 
-    async def child_records(self, kind: str, parent: str) -> list[Record]:
+    async def child_records(self, kind: str, parent: str, *, after: str = "", limit: int = 0) -> Records:
         self._check()
-        return [r for (k, _), r in sorted(self._state.records.items()) if k == kind and r.parent == parent]
+        rows = [r for r in self._of_kind(kind) if r.parent == parent and r.record_id > after]
+        return rows[:limit] if limit else rows
 
-    async def expired_records(self, kind: str, *, before: int, limit: int) -> list[Record]:
+    async def records_below(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> Records:
+        self._check()
+        rows = [r for r in self._of_kind(kind) if r.path and r.path.startswith(prefix) and r.path > after]
+        rows.sort(key=lambda r: r.path)
+        return rows[:limit] if limit else rows
+
+    async def record_names(self, kind: str, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        self._check()
+        rows = await self.records_below(kind, prefix)
+        return _folded({r.path[len(prefix) :] for r in rows if r.path != prefix}, after, limit)
+
+    async def count_records(self, kind: str, prefix: str = "") -> int:
+        self._check()
+        return sum(r.path.startswith(prefix) for r in self._of_kind(kind))
+
+    def _of_kind(self, kind: str) -> Records:
+        return [r for (k, _), r in sorted(self._state.records.items()) if k == kind]
+
+    async def expired_records(self, kind: str, *, before: int, limit: int) -> Records:
         self._check()
         rows = [
             r
@@ -60,7 +86,7 @@ class _Reader:
         ]
         return sorted(rows, key=lambda r: (r.expires_at or 0, r.record_id))[:limit]
 
-    async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> list[Record]:
+    async def list_records(self, kind: str, *, after: str = "", limit: int = 0) -> Records:
         self._check()
         rows = [r for (k, i), r in sorted(self._state.records.items()) if k == kind and i > after]
         return rows[:limit] if limit else rows
@@ -91,14 +117,21 @@ class _Txn(_Reader):
     async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
         old = self._state.records.get((kind, record.record_id))
         revision = old.revision if old else 0
-        taken = await self.record_by_alias(kind, record.alias)
-        if (cas is not None and cas != revision) or (taken and taken.record_id != record.record_id):
+        taken = any(
+            (r.alias and r.alias == record.alias) or (r.path and r.path == record.path)
+            for (k, i), r in self._state.records.items()
+            if k == kind and i != record.record_id
+        )
+        if (cas is not None and cas != revision) or taken:
             raise CasMismatchError("check-and-set parameter did not match the current version")
         self._state.records[kind, record.record_id] = replace(record, revision=revision + 1)
         return revision + 1
 
     async def delete_record(self, kind: str, record_id: str) -> bool:
         return self._state.records.pop((kind, record_id), None) is not None
+
+    async def delete_records(self, kind: str, record_ids: Sequence[str]) -> int:
+        return sum([await self.delete_record(kind, record_id) for record_id in record_ids])
 
 
 class _Cache:

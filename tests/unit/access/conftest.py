@@ -21,10 +21,10 @@ class Access:
     async def root(self):
         return await self.tokens.authenticate(self.root_token)
 
-    async def child(self, parent=None, **changes):
+    async def child(self, parent=None, *, orphan=False, **changes):
         """(token, entry) below `parent`, by default the root token."""
         spec = TokenSpec(**{"policies": ("default",), "path": "auth/token/create"} | changes)
-        return await self.tokens.create(spec, parent=parent or await self.root())
+        return await self.tokens.create(spec, parent=parent or await self.root(), orphan=orphan)
 
     def worker(self):
         """What another process of the appliance has on the same store."""

@@ -6,9 +6,10 @@ import pytest
 from appliance.access.acl import Acl
 from appliance.access.request import AccessRequest
 from appliance.access.token_routes import token_engine
-from core.bodies import parse_body
+from appliance.access.tokens import TokenEntry, check_address
 from core.errors import InvalidRequestError, PermissionDeniedError
-from core.requests import NO_CONTENT, Operation, Request
+from core.requests import NO_CONTENT, Login, Operation, Request
+from tests.unit.access.token_calls import TokenCalls
 
 LOOKUP_FIELDS = {
     "id", "accessor", "policies", "path", "meta", "display_name", "num_uses", "orphan", "creation_time", "creation_ttl",
@@ -18,21 +19,7 @@ LOOKUP_FIELDS = {
 
 @pytest.fixture
 def call(access):
-    """call(token, path, body…) as the pipeline would: admitted by its token, the body parsed by the route."""
-    engine = token_engine(access.clock, access.tokens, access.policies)
-    routes = {route.pattern: route for route in engine.routes}
-
-    async def _call(token, path, operation=Operation.UPDATE, /, **data):
-        entry = await access.tokens.authenticate(token)
-        acl = await access.policies.acl(entry.policies)
-        request = AccessRequest(
-            request_id="r", operation=operation, mount_path="auth/token/", path=path, data=data,
-            token=token, entry=entry, acl=acl,
-        )  # fmt: skip
-        method = routes[path].methods[operation]
-        return await method.handler(request, parse_body(data, method.body))
-
-    return _call
+    return TokenCalls(access)
 
 
 async def test_creation_answers_vaults_auth(access, call):
@@ -207,10 +194,10 @@ async def test_accessors_are_listed(access, call):
 
 def test_which_routes_ask_for_sudo_and_which_write(access):
     routes = token_engine(access.clock, access.tokens, access.policies).routes
-    assert {route.pattern for route in routes if route.sudo} == {"revoke-orphan", "accessors"}
+    assert {route.pattern for route in routes if route.sudo} == {"revoke-orphan", "revoke-orphan/{token}", "accessors"}
     assert not any(route.unauthenticated for route in routes)
     quiet = {route.pattern for route in routes if not any(method.mutates for method in route.methods.values())}
-    assert quiet == {"lookup", "lookup-self", "lookup-accessor", "accessors"}
+    assert quiet == {"lookup", "lookup/{token}", "lookup-self", "lookup-accessor", "accessors", "roles"}
 
 
 async def test_a_plain_request_is_our_bug(access):
@@ -228,3 +215,153 @@ async def test_the_token_is_not_in_the_requests_repr(access):
         token=access.root_token, entry=entry, acl=Acl(()),
     )  # fmt: skip
     assert access.root_token not in repr(request)
+
+
+# --- the token in the path ----------------------------------------------------------------------------------------
+
+
+async def test_older_clients_put_the_token_into_the_path(access, call):
+    token, _ = await access.child(ttl=600)
+    for operation in (Operation.READ, Operation.UPDATE):
+        assert (await call(access.root_token, f"lookup/{token}", operation)).data["id"] == token
+    assert (await call(access.root_token, f"renew/{token}", increment=60)).auth.lease_duration == 60
+    assert await call(access.root_token, f"revoke/{token}") is NO_CONTENT
+    assert await access.tokens.find(token) is None
+    token, parent = await access.child()
+    child, _ = await access.child(parent)
+    assert await call(access.root_token, f"revoke-orphan/{token}") is NO_CONTENT
+    assert (await access.tokens.find(child)).orphan
+
+
+async def test_the_path_goes_before_the_body(access, call):
+    one, _ = await access.child()
+    other, _ = await access.child()
+    await call(access.root_token, f"revoke/{one}", token=other)
+    assert await access.tokens.find(one) is None
+    assert await access.tokens.find(other)
+
+
+async def test_an_unknown_token_in_the_path_is_a_bad_one(access, call):
+    for operation in (Operation.READ, Operation.UPDATE):
+        with pytest.raises(PermissionDeniedError, match=r"^bad token$"):
+            await call(access.root_token, "lookup/hvs.unknown", operation)
+
+
+# --- batch tokens -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def batch(access, call):
+    return (await call(access.root_token, "create", type="batch", ttl=600, policies="default,web")).auth
+
+
+async def test_a_batch_token_is_answered_as_vault_does(access, call, batch):
+    assert batch.client_token.startswith("hvb.")
+    assert (batch.token_type, batch.accessor, batch.renewable, batch.orphan) == ("batch", "", False, False)
+    access.clock.advance(10)
+    own = (await call(batch.client_token, "lookup-self", Operation.READ)).data
+    other = (await call(access.root_token, "lookup", token=batch.client_token)).data
+    assert own == other
+    assert set(own) == LOOKUP_FIELDS
+    assert (own["type"], own["accessor"], own["renewable"], own["num_uses"]) == ("batch", "", False, 0)
+    assert (own["creation_ttl"], own["ttl"], own["explicit_max_ttl"], own["orphan"]) == (600, 590, 0, False)
+    assert own["expire_time"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("path", "by_itself", "sentence"),
+    [
+        ("create", True, "batch tokens cannot create more tokens"),
+        ("create-orphan", True, "batch tokens cannot create more tokens"),
+        ("renew-self", True, "batch tokens cannot be renewed"),
+        ("renew", False, "batch tokens cannot be renewed"),
+        ("revoke-self", True, "batch tokens cannot be revoked"),
+        ("revoke", False, "batch tokens cannot be revoked"),
+        ("revoke-orphan", False, "batch tokens cannot be revoked"),
+    ],
+)
+async def test_what_batch_tokens_cannot(access, call, batch, path, by_itself, sentence):
+    data = {} if by_itself else {"token": batch.client_token}
+    with pytest.raises(InvalidRequestError, match=f"^{sentence}$"):
+        await call(batch.client_token if by_itself else access.root_token, path, **data)
+    assert await access.tokens.find(batch.client_token)
+
+
+async def test_an_empty_accessor_names_no_batch_token(access, call, batch):
+    for path in ("lookup-accessor", "renew-accessor", "revoke-accessor"):
+        with pytest.raises(InvalidRequestError, match=r"^missing accessor$"):
+            await call(access.root_token, path, accessor=batch.accessor)
+
+
+async def test_a_life_cut_to_the_parents_gets_a_warning(access, call):
+    parent, _ = await access.child(policies=("default",), ttl=60)
+    answer = await call(parent, "create", type="batch", ttl=600)
+    assert answer.auth.lease_duration == 60
+    assert "10m0s was more than is left" in answer.warnings[0]
+
+
+# --- renewal of logins --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("login", "asked", "granted"),
+    [
+        (None, 0, 600),
+        (Login(display_name="a"), 0, 600),
+        (Login(display_name="a", ttl=60), 0, 60),
+        (Login(display_name="a", ttl=60), 100, 100),
+        (Login(display_name="a", max_ttl=700), 5000, 600),
+        (Login(display_name="a", max_ttl=10_000), 5000, 900),
+        (Login(display_name="a", explicit_max_ttl=500), 5000, 400),
+        (Login(display_name="a", period=77), 5000, 77),
+    ],
+)
+async def test_a_login_is_renewed_as_its_method_says_now(access, login, asked, granted):
+    """Granted with 600 s and at most 1,000 s, renewed after 100 s; never beyond what it was granted with."""
+
+    async def renew_login(entry):
+        assert entry.renewal == {"role": "web"}
+        return login
+
+    token, _ = await access.child(ttl=600, max_ttl=1000, mount="", renewal={"role": "web"}, orphan=True)
+    access.clock.advance(100)
+    answer = await TokenCalls(access, renew_login=renew_login)(token, "renew-self", increment=asked)
+    assert answer.auth.lease_duration == granted
+
+
+async def test_a_login_that_its_method_does_not_renew_ends(access):
+    async def refusing(_entry):
+        raise InvalidRequestError("role is gone")
+
+    async def not_renewable(_entry):
+        return Login(display_name="a", renewable=False)
+
+    token, _ = await access.child(ttl=600)
+    for renew_login, sentence in ((refusing, "role is gone"), (not_renewable, "lease is not renewable")):
+        with pytest.raises(InvalidRequestError, match=sentence):
+            await TokenCalls(access, renew_login=renew_login)(token, "renew-self")
+
+
+# --- clocks and networks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [-7200, -1, 599])
+@pytest.mark.parametrize("kind", ["service", "batch"])
+async def test_a_clock_that_steps_makes_no_life_negative_or_longer(access, call, step, kind):
+    token, _ = await access.child(ttl=600, type=kind, orphan=True)
+    access.clock.advance(step)
+    data = (await call(token, "lookup-self", Operation.READ)).data
+    assert 0 <= data["ttl"] <= 600
+    assert data["creation_ttl"] == 600
+
+
+@pytest.mark.parametrize("address", ["", "192.0.2.1", "10.0.0.1x", "::1", "2001:db9::"])
+def test_a_bound_token_is_refused_elsewhere(address):
+    entry = TokenEntry(
+        record_id="", accessor="", policies=(), path="", issue_time=0, bound_cidrs=("10.0.0.0/8", "2001:db8::/32")
+    )
+    with pytest.raises(PermissionDeniedError, match=r"^permission denied$"):
+        check_address(entry, address)
+    for inside in ("10.255.0.1", "::ffff:10.0.0.1", "2001:db8::1"):
+        check_address(entry, inside)
+    check_address(msgspec.structs.replace(entry, bound_cidrs=()), address)

@@ -180,3 +180,20 @@ def test_namespace_and_headers_and_wrap_ttl() -> None:
     assert line["namespace"] == {"id": "team", "path": "team/"}
     assert line["headers"] == {"user-agent": ["hvac"]}
     assert line["wrap_ttl"] == 60
+
+
+def test_secret_headers_are_written_as_hashes_beside_the_others() -> None:
+    request = _request(headers={"user-agent": ["hvac"]}, secret_headers={"x-forwarded-for": ["10.9.8.7"]})
+    line = _format().request(NOW, request, None, "")
+    assert b"10.9.8.7" not in line
+    assert _read(line)["request"]["headers"] == {
+        "user-agent": ["hvac"],
+        "x-forwarded-for": [hasher.text("10.9.8.7")],
+    }
+
+
+def test_secret_headers_of_one_request_are_not_kept_for_the_next() -> None:
+    form = _format()
+    form.request(NOW, _request(), None, "")
+    form.request(NOW, _request(secret_headers={"x-a": ["1"]}), None, "")
+    assert "headers" not in _read(form.request(NOW, _request(), None, ""))["request"]

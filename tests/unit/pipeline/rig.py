@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from appliance.pipeline.assembly import Assembled, Assembly, assemble
-from appliance.pipeline.catalog import EngineCatalog
+from appliance.node_shared import Shared
+from appliance.pipeline.assembly import BUILT_IN_TYPES, Assembled, Assembly, assemble
+from appliance.pipeline.catalog import AUTH_METHODS, EngineCatalog
 from appliance.system.node import NodeInfo
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
@@ -156,6 +157,7 @@ class Rig:
     directory: Path
     shelves: list[ShelfEngine]
     url: str
+    shared: Shared
     root_token: str = ""
     init: dict[str, Any] = field(default_factory=dict)
     workers: Sequence[Rig] = ()
@@ -192,6 +194,7 @@ class Rig:
         await self.made.pipeline.drain()
         await self.made.lifecycle.close()
         await self.barrier.close()
+        self.shared.close()
 
 
 async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: SoftwareHsm | None = None) -> Rig:
@@ -208,6 +211,7 @@ async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: Soft
     async def hsm_status() -> dict[str, Any]:
         return {"state": "ready", "objects": 2}
 
+    shared = Shared.open(directory, mount_types=("shelf", *BUILT_IN_TYPES), serves=True)
     made = assemble(
         Assembly(
             barrier=barrier,
@@ -220,9 +224,12 @@ async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: Soft
             hsm_status=hsm_status,
             escrow_id=lambda: hsm.escrow_id,
             catalog=EngineCatalog({"shelf": shelf}),
+            methods=EngineCatalog(group=AUTH_METHODS),
+            shared=shared,
+            sanitized={},
         )
     )
-    return Rig(barrier, hsm, clock, made, trail, directory, shelves, url)
+    return Rig(barrier, hsm, clock, made, trail, directory, shelves, url, shared)
 
 
 MakeRig = Callable[[], Awaitable[Rig]]

@@ -1,0 +1,1 @@
+"""Identity: who stands behind tokens (entities, aliases, groups), and the policies that follow from it."""

@@ -1,0 +1,21 @@
+"""Transactions that run again when somebody else wrote the same row between our read and our write."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from core.errors import CasMismatchError
+from core.protocols import CoreStorage, CoreTransaction
+
+T = TypeVar("T")
+
+_ATTEMPTS = 10
+
+
+async def transact_with_retries(storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+    """Commit `body`, again from the start after a CasMismatchError. Raises the tenth one."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await storage.transact(body)
+        except CasMismatchError:
+            continue
+    return await storage.transact(body)

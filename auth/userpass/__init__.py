@@ -1,0 +1,1 @@
+"""Userpass: people log in with a name and a password."""
