@@ -114,6 +114,14 @@ def check_taken_or_refused(text):
     assert len(sentence) < 2000
 
 
+@pytest.mark.parametrize("where", ["", "conditions"])
+def test_a_stored_limit_that_is_not_known_is_not_passed_over(where):
+    body = {"path": "a", "capabilities": ["read"], "conditions": {"require_reason": True}}
+    (body[where] if where else body)["approvals"] = 2
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(json.dumps(body), type=PathRule)
+
+
 _fragments = st.sampled_from(
     [
         *(
@@ -158,7 +166,11 @@ _fragments = st.sampled_from(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(_fragments, max_size=25).map(" ".join) | st.text(max_size=80))
+@given(
+    st.lists(_fragments, max_size=25).map(" ".join)
+    | st.text(max_size=80)
+    | st.binary(max_size=80).map(lambda octets: octets.decode(errors="surrogateescape"))
+)
 def test_any_text_is_taken_or_refused(text):
     check_taken_or_refused(text)
     check_taken_or_refused("{" + text)
