@@ -15,7 +15,7 @@ from core.errors import InvalidRequestError
 NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _word = st.text("abcxyz019_-", min_size=1, max_size=6)
-_scalar = st.booleans() | st.integers(-(2**63), 2**63 - 1) | _word | st.sampled_from(["foo*", "*", ""])
+_scalar = st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | _word | st.sampled_from(["foo*", "*", ""])
 _parameters = st.none() | st.dictionaries(_word, st.lists(_scalar, max_size=3), max_size=3)
 _windows = st.builds(
     lambda days, span, zone: TimeWindow(days=tuple(sorted(days)), start=span[0], end=span[1], timezone=zone),
