@@ -52,6 +52,12 @@ class Exchange(msgspec.Struct):
         )
 
     @property
+    def shown_path(self) -> str:
+        """The path within its namespace, without tokens; a header that names no namespace is not repeated."""
+        path = self.asked.url_path if self.has_no_namespace else self.asked.path[len(self.namespace.path) :]
+        return without_tokens(path)
+
+    @property
     def mount_type(self) -> str:
         """The type of the engine that serves it."""
         return self.mounted.entry.type if self.mounted else ""
@@ -73,7 +79,7 @@ def audit_request(exchange: Exchange) -> AuditRequest:
     return AuditRequest(
         request_id=request.request_id,
         operation=request.operation.word,
-        path=without_tokens(exchange.asked.path[len(exchange.namespace.path) :]),
+        path=exchange.shown_path,
         namespace=exchange.namespace.path,
         namespace_id=exchange.namespace.id,
         mount_point=entry.full_path if entry else "",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from appliance.mount_table import EMPTY_TABLE, MountEntry, MountTable
@@ -151,7 +152,9 @@ class MountedEngines:
             gone = [path for path, mounted in self._by_path.items() if self._is_outdated(mounted, table)]
             retired = [self._by_path.pop(path) for path in gone]
             for path, entry in table.entries.items():
-                if path not in self._by_path:
+                if path in self._by_path:
+                    self._by_path[path].entry = entry
+                else:
                     self._by_path[path] = self._make(entry)
             for mounted in retired:
                 await _retire(mounted)
@@ -159,7 +162,9 @@ class MountedEngines:
 
     @staticmethod
     def _is_outdated(mounted: Mounted, table: MountTable) -> bool:
-        return table.entries.get(mounted.entry.full_path) != mounted.entry
+        """Whether the engine must be made anew; being tainted is nothing to the engine."""
+        entry = table.entries.get(mounted.entry.full_path)
+        return entry is None or msgspec.structs.replace(entry, tainted=mounted.entry.tainted) != mounted.entry
 
     async def close(self) -> None:
         """Close every engine; before the keys go away."""

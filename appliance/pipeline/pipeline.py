@@ -12,7 +12,6 @@ from appliance import envelope
 from appliance.access.policies import PolicyStore
 from appliance.access.refusals import Refused, refused_by
 from appliance.access.subject import EntityView
-from appliance.access.token_hash import without_tokens
 from appliance.access.tokens import TokenEntry, TokenStore, check_address
 from appliance.access.wrapping import is_own_unwrap
 from appliance.http_errors import error_reply, log_fault, sentence_of
@@ -346,7 +345,7 @@ class Pipeline:
         refused = Refused(
             request_id=exchange.request.request_id,
             at=exchange.now,
-            path=without_tokens(exchange.asked.path[len(exchange.namespace.path) :]),
+            path=exchange.shown_path,
             operation=exchange.request.operation.word,
             namespace=exchange.namespace.path,
             accessor=identity.token.accessor,

@@ -166,6 +166,8 @@ class MountRoutes:
         path, tuned = _split_tune(request.params["path"])
         if tuned:
             return await self._tune(request, prefix, path, parse_body(request.data, TuneBody))
+        if not prefix and path.startswith(AUTH):
+            raise InvalidRequestError("paths below auth/ are for login methods; enable one at sys/auth/")
         within = as_access_request(request).within
         await self._store.enable(wanted_mount(prefix + path, body, within))
         return NO_CONTENT

@@ -55,7 +55,8 @@ async def test_absent_mount_is_400(rig: Rig, path: str, sentence: str) -> None:
 async def test_mount_path_that_is_refused(rig: Rig, path: str) -> None:
     reply = await rig.call("POST", f"sys/mounts/{path}", {"type": "shelf"})
     assert reply.status in {400, 405}
-    assert len((await rig.call("GET", "sys/mounts")).json["data"]) == 2
+    mounted = (await rig.call("GET", "sys/mounts")).json["data"]
+    assert set(mounted) == {"cubbyhole/", "identity/", "shelf/", "sys/"}
 
 
 async def test_mount_above_another_is_refused(rig: Rig) -> None:
@@ -175,10 +176,9 @@ async def test_view_of_a_gone_mount_refuses_writes(rig: Rig) -> None:
 
 async def test_policy_comes_back_byte_for_byte(rig: Rig) -> None:
     assert (await rig.call("PUT", "sys/policies/acl/App", {"policy": POLICY})).status == 204
-    new = (await rig.call("GET", "sys/policies/acl/app")).json["data"]
-    assert (new["name"], new["policy"], new["version"]) == ("app", POLICY, 1)
+    assert (await rig.call("GET", "sys/policies/acl/app")).json["data"].items() >= {"name": "app", "policy": POLICY}.items()
     old = (await rig.call("GET", "sys/policy/app")).json
-    assert (old["data"]["name"], old["data"]["rules"]) == ("app", POLICY)
+    assert old["data"] == {"name": "app", "rules": POLICY}
     assert old["rules"] == POLICY
     assert (await rig.call("PUT", "sys/policy/old", {"rules": POLICY})).status == 204
     coded = base64.b64encode(POLICY.encode()).decode()
