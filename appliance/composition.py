@@ -108,6 +108,7 @@ class Node:
                 sync=barrier.storage.sync,
                 leases=assembled.leases,
                 follow=assembled.mounts.refresh,
+                tidy=assembled.links.tidy_lockouts,
             )
             self._run_beside(keeping.run())
 

@@ -14,6 +14,7 @@ from core.errors import MimirError
 log = structlog.get_logger("mimir.housekeeping")
 
 _PERIOD = 1.0  # seconds between two looks while nothing is due
+_TIDY_PERIOD = 60.0  # seconds
 _BATCH = 200
 _LOOK = 0.25  # seconds between two looks at the seal
 
@@ -24,7 +25,7 @@ class Housekeeping:
     """Removes expired tokens with their trees, revokes expired leases, and works off jobs, while unsealed.
 
     Each kind of work goes on by itself, a batch at a time: a slow engine delays leases, not tokens. `sync` drops the
-    cached entries that any process changed; `follow` brings the mounted engines in step.
+    cached entries that any process changed; `follow` brings the mounted engines in step. `tidy` is done every minute.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Housekeeping:
         sync: Callable[[], object],
         leases: LeaseStore | None = None,
         follow: Callable[[], Awaitable[None]] | None = None,
+        tidy: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._lifecycle = lifecycle
         self._sync = sync
@@ -42,6 +44,8 @@ class Housekeeping:
         self._works: list[Work] = [_until_empty(tokens.revoke_expired, _BATCH)]
         if leases is not None:
             self._works += [_until_empty(leases.expire_due, _BATCH), leases.worker.work]
+        if tidy is not None:
+            self._works.append(_now_and_then(tidy))
 
     async def run(self) -> None:
         """Until cancelled. An error is logged and the work tried again."""
@@ -76,5 +80,20 @@ def _until_empty(clear: Callable[[int], Awaitable[int]], limit: int) -> Work:
 
     async def work() -> bool:
         return await clear(limit) > 0
+
+    return work
+
+
+def _now_and_then(tidy: Callable[[], Awaitable[None]]) -> Work:
+    """At most once a minute."""
+    due = 0.0
+
+    async def work() -> bool:
+        nonlocal due
+        now = asyncio.get_running_loop().time()
+        if now >= due:
+            due = now + _TIDY_PERIOD
+            await tidy()
+        return False
 
     return work

@@ -141,6 +141,11 @@ class Links:
         leases = await self._storage.count_records("lease")
         return [gauge_family("leases", "Leases that are stored.", [((), leases)])]
 
+    async def tidy_lockouts(self) -> None:
+        """Forget failed logins that no longer count, in every namespace."""
+        for namespace_id in list(self._mounts.table.namespaces_by_id):
+            await self._lockouts.tidy(namespace_id)
+
     async def forget_logins(self, entry: MountEntry) -> None:
         """Delete what a login mount that is being disabled left: its aliases and its failed logins."""
         await self._entities.forget_mount(entry.namespace, entry.accessor)

@@ -47,7 +47,7 @@ def data_prefix(namespace_id: str) -> str:
 
 
 def parse_namespace_path(text: str) -> str:
-    """ "team-a/payments/" from however it was written with slashes; "" for the root.
+    """The path as it is stored ("team-a/payments/") from however it was written with slashes; "" for the root.
 
     Raises InvalidRequestError for what cannot be one.
     """

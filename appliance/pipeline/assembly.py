@@ -84,6 +84,7 @@ class Assembled:
     mounts: MountedEngines
     settings: SystemSettings
     store: MountStore
+    links: Links
     bootstrap: Bootstrap
 
 
@@ -205,5 +206,6 @@ def assemble(given: Assembly) -> Assembled:
         mounts=mounts,
         settings=settings,
         store=store,
+        links=links,
         bootstrap=bootstrap,
     )

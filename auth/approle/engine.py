@@ -198,6 +198,11 @@ class AppRoleEngine:
             raise InvalidRequestError(f'role "{name}" does not exist during renewal')
         return _login(role, None)
 
+    async def policies_of(self, name: str) -> tuple[str, ...] | None:
+        """Those of a role's logins; None when there is no such role."""
+        role = await self.store.role(name)
+        return None if role is None else _login(role, None).policies
+
 
 def _check_role_address(role: Role, address: str) -> None:
     if role.secret_id_bound_cidrs and not is_within(address, role.secret_id_bound_cidrs):

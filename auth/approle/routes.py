@@ -60,6 +60,10 @@ class AppRoleRoutes:
         """As RenewingMethod: a role that is gone renews nothing; its changed TTLs count from now on."""
         return await self._engine.renewed(renewal)
 
+    async def policies_of(self, name: str) -> tuple[str, ...] | None:
+        """As NamedRoles: the policies of a role's tokens."""
+        return await self._engine.policies_of(name.lower())
+
     def _role_routes(self) -> list[Route]:
         read, update, create_ = Operation.READ, Operation.UPDATE, Operation.CREATE
         put = Method(handler=self._put, body=RoleBody, summary="Make or change a role")

@@ -134,6 +134,11 @@ class UserpassEngine:
             raise InvalidRequestError("policies have changed, not renewing")
         return _login(user)
 
+    async def policies_of(self, name: str) -> tuple[str, ...] | None:
+        """Those of a user's logins; None when there is no such user."""
+        user = await self.user(name)
+        return None if user is None else _login(user).policies
+
 
 async def _load_user(_view: StorageView, _path: str, entry: Entry) -> User:
     return _decode(entry.value)

@@ -46,6 +46,10 @@ class UserpassRoutes:
         """As RenewingMethod: a user that is gone, or has other policies now, renews nothing."""
         return await self._engine.renewed(renewal)
 
+    async def policies_of(self, name: str) -> tuple[str, ...] | None:
+        """As NamedRoles: the policies of a user's tokens."""
+        return await self._engine.policies_of(name.lower())
+
     def _routes(self) -> list[Route]:
         update = Operation.UPDATE
         put = Method(handler=self._put, body=UserBody, summary="Make or change a user")
