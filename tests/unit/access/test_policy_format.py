@@ -89,6 +89,31 @@ def test_the_layout(given, wanted):
     assert format_policy("", wanted) == wanted
 
 
+def test_blocks_and_maps_inside_a_path_block():
+    text = (
+        'path "a" { capabilities = ["read"]\n time_window { days=["mon-fri"]\n hours = "08:00-18:00" }\n'
+        'denied_parameters = { "x" = [], y : ["1", 2] } # why\n}'
+    )
+    wanted = """\
+path "a" {
+  capabilities = ["read"]
+
+  time_window {
+    days = ["mon-fri"]
+    hours = "08:00-18:00"
+  }
+
+  denied_parameters = {
+    "x" = []
+    y = ["1", 2]
+  } # why
+}
+"""
+    assert format_policy("", text) == wanted
+    assert format_policy("", wanted) == wanted
+    assert meaning(wanted)[0].conditions is not None
+
+
 def test_a_long_list_stands_one_item_a_line():
     names = [f'"parameter-{i}"' for i in range(12)]
     text = f'path "a" {{\n capabilities = ["update"]\n required_parameters = [{", ".join(names)}]\n}}'
@@ -164,6 +189,9 @@ class _Writer:
         text += self.filler() + f"capabilities{self.blank()}={self.blank()}{self.listed(capabilities)}" + self.end()
         if required:
             text += self.filler() + f"required_parameters = {self.listed(required)}" + self.end()
+        if self._draw(st.booleans()):
+            text += self.filler() + f"time_window{self.blank()}{{" + self.end() + 'hours = "08:00-18:00"' + self.end()
+            text += self.filler() + "}" + self.end()
         return text + self.filler() + "}" + self.end()
 
 
