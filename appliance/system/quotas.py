@@ -17,6 +17,7 @@ MAX_QUOTAS = 1000
 MAX_PATH = 512
 MAX_EXEMPT = 200
 MAX_RATE = 1_000_000_000
+MAX_INTERVAL = 7 * 86_400  # seconds; so that nobody locks operators out of sys/ for good
 
 # "team-a/secret/data/x" to ("team-a/", "secret/", "data/x"); None when nothing is mounted there
 Split = Callable[[str], tuple[str, str, str] | None]
@@ -134,8 +135,9 @@ class QuotaRoutes:
             raise InvalidRequestError("the name of a quota is printable and has at most 128 characters")
         if not math.isfinite(body.rate):
             raise InvalidRequestError("rate must be a number")
-        if body.interval is not None and body.interval < 1:
-            raise InvalidRequestError("interval must be at least one second")
+        interval = 1 if body.interval is None else body.interval
+        if not 1 <= interval <= MAX_INTERVAL or body.block_interval > MAX_INTERVAL:
+            raise InvalidRequestError("interval must be at least one second, and both intervals at most seven days")
         path = body.path.removeprefix("/")
         namespace, mount, rest = self._place(path)
         if body.inheritable and mount:
@@ -150,7 +152,7 @@ class QuotaRoutes:
             rest=rest,
             role=body.role,
             rate=body.rate,
-            interval=1 if body.interval is None else body.interval,
+            interval=interval,
             block_interval=body.block_interval,
             inheritable=body.inheritable if body.inheritable is not None else not path,
         )

@@ -160,6 +160,8 @@ def test_an_ipv6_client_is_its_network() -> None:
         {"rate": float("inf")},
         {"rate": 1, "interval": 0},
         {"rate": 1, "interval": "-1s"},
+        {"rate": 1, "interval": "8d"},
+        {"rate": 1, "block_interval": "8d"},
         {"rate": 1, "path": "nowhere/"},
         {"rate": 1, "path": "secret/../sys"},
         {"rate": 1, "path": "secret/*/x"},
