@@ -3,6 +3,10 @@
 Disabled until `sys/config/cors` names origins: then `active` is False and nothing of it costs a request anything.
 """
 
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
 from appliance.settings import Cors, Settings
 from appliance.wire import WireReply, WireRequest
 
@@ -24,6 +28,7 @@ _METHODS = ("DELETE", "GET", "OPTIONS", "POST", "PUT", "PATCH", "LIST", "SCAN")
 _MAX_AGE = "300"  # seconds
 _REFUSED = b'{"errors":["origin not allowed"]}\n'
 
+Handle = Callable[[WireRequest], Awaitable[WireReply]]
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -38,6 +43,20 @@ class CrossOrigin:
         """For `SystemSettings.watch`."""
         self._cors = settings.cors
         self.active = bool(settings.cors.allowed_origins)
+
+    def around(self, handle: Handle) -> Handle:
+        """`handle` with these rules before it, and their headers on what it answers."""
+
+        async def handle_with_rules(request: WireRequest) -> WireReply:
+            if not self.active:
+                return await handle(request)
+            answered = self.answer(request)
+            if answered is not None:
+                return answered
+            reply, extra = await handle(request), self.headers(request)
+            return msgspec.structs.replace(reply, headers=(*reply.headers, *extra)) if extra else reply
+
+        return handle_with_rules
 
     def answer(self, request: WireRequest) -> WireReply | None:
         """What is answered before the pipeline: a preflight, and a page that may not call. None: go on."""

@@ -1,8 +1,8 @@
 """A memory-mapped file that the processes of a node count in: one lane for each, which it alone writes and all read.
 
 So nothing on a request's way takes a lock or makes a system call. Which lanes are taken is said by locks that the
-kernel drops when a process dies: its successor goes on with the numbers that stand there. The file is sparse, so lanes
-that nobody uses cost nothing.
+kernel drops when a process dies: its successor goes on with the numbers that stand there. Lanes that nobody took are
+holes in the file and cost nothing.
 
 Layout, in native 64-bit words: how many lanes were ever taken, 511 words of nothing, then the lanes.
 """
@@ -49,7 +49,11 @@ class Lanes:
             raise ConfigError(f"{os.fspath(path)} cannot be mapped: {exc.strerror}") from exc
         lanes = cls(descriptor, page, lane_words=lane_words, own=None)
         if not reader:
-            lanes._take()
+            try:
+                lanes._take()
+            except BaseException:
+                lanes.close()
+                raise
         return lanes
 
     def _take(self) -> None:
@@ -59,6 +63,12 @@ class Lanes:
                 break
         else:
             raise ConfigError(f"more than {LANES} processes of one node count in the same file; run fewer workers")
+        try:
+            # what is written must have its room: a full file system would end the process with SIGBUS later
+            os.posix_fallocate(self._descriptor, 0, _HEAD * 8)
+            os.posix_fallocate(self._descriptor, self._start(self._lane) * 8, self._lane_words * 8)
+        except OSError as exc:
+            raise ConfigError(f"there is no room for the counters of this process: {exc.strerror}") from exc
         with self.alone():
             self.words[0] = max(self.words[0], self._lane + 1)
 

@@ -173,6 +173,8 @@ class Quotas:
         self._counts = counts
         self._table = _Table({})
         self._config = QuotaConfig()
+        self._exempt: frozenset[str] = frozenset()
+        self._exempt_below: tuple[str, ...] = ()
         self.active = False
 
     def close(self) -> None:
@@ -183,7 +185,9 @@ class Quotas:
     def apply(self, settings: Settings) -> None:
         """For `SystemSettings.watch`."""
         self._table = _Table(settings.quotas)
-        self._config = settings.quota_config
+        self._config = config = settings.quota_config
+        self._exempt = frozenset(config.exempt_paths)
+        self._exempt_below = tuple(path[:-1] for path in config.exempt_paths if path.endswith("*"))
         self.active = bool(settings.quotas) and self._counts is not None
 
     @property
@@ -198,7 +202,8 @@ class Quotas:
 
         `path` is below the mount, `mount` and `path` are without the namespace. `role` is that of a login.
         """
-        if self._counts is None or self._is_exempt(mount + path):
+        below = mount + path
+        if self._counts is None or below in self._exempt or below.startswith(self._exempt_below):
             return ()
         quota = self._table.find(namespace, mount, path, role)
         if quota is None:
@@ -215,12 +220,6 @@ class Quotas:
         if self._config.response_headers and isinstance(error, RateLimitedError):
             headers += error.standing.headers(time.time())
         return headers
-
-    def _is_exempt(self, path: str) -> bool:
-        return any(
-            path.startswith(exempt[:-1]) if exempt.endswith("*") else path == exempt
-            for exempt in self._config.exempt_paths
-        )
 
 
 class _Table:

@@ -25,10 +25,10 @@ class Api:
         self._connection.close()
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """The decoded body of a 200 or 204. `path` is below /v1/."""
+        """The decoded body of a 200, 202 or 204. `path` is below /v1/."""
         payload = None if body is None else json.dumps(body).encode()
         status, answer = self._exchange(method, f"/v1/{path}", payload)
-        if status not in {200, 204}:
+        if status not in {200, 202, 204}:
             raise ApiError(f"{method} {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
         return json.loads(answer) if answer else {}
 

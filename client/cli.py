@@ -35,6 +35,8 @@ cli = group(
         "identity": "client.commands.identity:identity",
         "wrap": "client.commands.unwrap:wrap",
         "unwrap": "client.commands.unwrap:unwrap",
+        "password-policy": "client.commands.password_policy:password_policy",
+        "quota": "client.commands.quota:quota",
         "secrets": "client.commands.secrets:secrets",
         "namespace": "client.commands.namespace:namespace",
         "audit": "client.commands.audit:audit",

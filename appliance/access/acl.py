@@ -148,6 +148,8 @@ class Acl:
         A listing of "a/" is also one of "a", which is tried first as Vault does. Unlike Vault, a `deny` that is more
         specific for "a/" (say "a/*") is not passed over then.
         """
+        if ".." in path and ".." in path.split("/"):
+            return None  # whoever reads it as a step up would be elsewhere than where the pattern matched
         path = path.lstrip("/")
         exact = self._exact.get(path)
         if exact is not None or not listing or not path.endswith("/"):

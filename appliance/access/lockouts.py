@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -46,8 +47,12 @@ DEFAULT_RULES = LockoutRules()
 
 def parse_rules(config: Mapping[str, str] | None) -> LockoutRules:
     """The rules in a mount's `user_lockout_config`. Raises InvalidRequestError."""
-    if not config:
-        return DEFAULT_RULES
+    return _parsed(frozenset(config.items())) if config else DEFAULT_RULES
+
+
+@lru_cache(maxsize=1024)
+def _parsed(items: frozenset[tuple[str, str]]) -> LockoutRules:
+    config = dict(items)
     threshold = config.get("lockout_threshold") or "5"
     if not re.fullmatch(r"[1-9]\d{0,6}", threshold, re.ASCII):
         raise InvalidRequestError("lockout_threshold must be a whole number, 1 to 9999999")

@@ -1,6 +1,6 @@
 """What a login method found out becomes a token: entity, policies, lifetime and type, by Vault's rules."""
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -79,7 +79,7 @@ class Logins:
 
         Raises InvalidRequestError for what no login may bring, PermissionDeniedError for a disabled entity.
         """
-        spec = login_spec(login, mount=mount, namespace=namespace, path=path)
+        spec = login_spec(login, mount=mount, namespace=namespace, path=path)  # refuses before anything is written
         entity = None
         if login.alias is not None:
             entity = await self._identities.resolve_login(
@@ -134,7 +134,8 @@ def clipped_login(login: Login, mount: LoginMount) -> Login:
     return msgspec.structs.replace(login, ttl=ttl, max_ttl=max_ttl, period=min(login.period, max_ttl))
 
 
-def login_policies(names: Iterable[str], *, without_default: bool) -> tuple[str, ...]:
+@lru_cache(maxsize=1024)
+def login_policies(names: tuple[str, ...], *, without_default: bool) -> tuple[str, ...]:
     """Sorted, in lower case, with "default" unless it is not wanted. Raises InvalidRequestError for "root"."""
     found = {name.strip().lower() for name in names} - {""}
     if "root" in found:
@@ -154,6 +155,7 @@ def resolved_type(of_login: str, of_mount: str) -> str:
     return BATCH if of_mount == "default-batch" else SERVICE
 
 
+@lru_cache(maxsize=1024)
 def display_name(mount_path: str, name: str) -> str:
     """`userpass-bob`; what is no name is left out."""
     source = mount_path.removeprefix(_AUTH).strip("/").replace("/", "-")
@@ -175,7 +177,7 @@ def _granted(token: str, entry: TokenEntry, entity: EntityView | None) -> AuthGr
     return AuthGrant(
         client_token=token,
         accessor=entry.accessor,
-        policies=sorted({*own, *of_entity}),
+        policies=sorted({*own, *of_entity}) if of_entity else list(own),
         token_policies=own,
         identity_policies=of_entity,
         metadata=entry.metadata,

@@ -142,6 +142,13 @@ class PolicyStore:
             return present
         return found
 
+    async def latest(self, name: str, *, namespace: str = ROOT_NAMESPACE) -> int:
+        """The number of the newest version; 0 when there never was one."""
+        name = policy_name(name)
+        present = await self.record(name, namespace=namespace)
+        kept = await latest_version(self._storage, namespace, name)
+        return max(kept, present.policy.version if present else 0)
+
     async def _unwritten(self, name: str, namespace: str) -> PolicyVersion | None:
         """What is in force from before versions were kept; its next write takes it into the history."""
         entry = await self._storage.get(_path(namespace, name))

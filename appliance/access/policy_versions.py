@@ -53,9 +53,9 @@ def _path(namespace: str, name: str, version: int) -> str:
     return f"{_folder(namespace, name)}{version:010d}"
 
 
-async def latest_version(txn: Transaction, namespace: str, name: str) -> int:
+async def latest_version(store: Transaction | StorageView, namespace: str, name: str) -> int:
     """The highest number that was given; 0 when there is no history."""
-    names = await txn.list(_folder(namespace, name))
+    names = await store.list(_folder(namespace, name))
     return int(names[-1]) if names else 0
 
 

@@ -8,7 +8,7 @@ CAPABILITIES = frozenset({"create", "read", "update", "patch", "delete", "list",
 DAY_MINUTES = 24 * 60
 
 
-class TimeWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TimeWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Some hours of some days, by the wall clock of a timezone; `start` belongs to it, `end` does not.
 
     One that ends before it starts goes over midnight, and belongs to the day on which it starts.
@@ -20,7 +20,7 @@ class TimeWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     timezone: str = "UTC"
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Mimir's own conditions of a path block: all that are given must hold for the block to grant anything."""
 
     source_cidrs: tuple[str, ...] = ()  # canonical; one of them holds the client's address
@@ -29,8 +29,11 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     require_reason: bool = False  # the request says why it is made, in a header
 
 
-class PathRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One `path` block. `path` is as written, without a leading slash; `line` is 0 in JSON policies."""
+class PathRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One `path` block. `path` is as written, without a leading slash; `line` is 0 in JSON policies.
+
+    What a later version stored and this one does not know is not passed over, since it may limit what is granted.
+    """
 
     path: str
     capabilities: tuple[str, ...]  # sorted; only "deny" where it was among them

@@ -15,6 +15,7 @@ _RANDOM = 24  # base62: 142 bits
 
 _BLOCK = 64  # bytes of a SHA-256 block
 _IN_TEXT = re.compile(r"hv[bs]\.[A-Za-z0-9_-]+")
+_NAMED_IN_PATH = re.compile(r"((?:^|/)auth/token/(?:lookup|renew|revoke|revoke-orphan)/)[^/]+")
 
 
 def new_token() -> str:
@@ -68,4 +69,6 @@ def is_possible(token: str) -> bool:
 
 def without_tokens(path: str) -> str:
     """The path as it may be shown: old clients put a token into it ("auth/token/lookup/hvs.…")."""
+    if "auth/token/" in path:
+        path = _NAMED_IN_PATH.sub(r"\1(token)", path)  # one of a chosen id does not look like a token
     return _IN_TEXT.sub("(token)", path) if "hv" in path else path

@@ -50,6 +50,12 @@ class RenewAccessorBody(AccessorBody):
     increment: Duration = Duration()
 
 
+class RotateBody(msgspec.Struct):
+    """`end_all`: batch tokens that exist are refused from now on, which is the one way to revoke them."""
+
+    end_all: bool = False
+
+
 async def no_login(_entry: TokenEntry) -> Login | None:
     """A RenewLogin for tokens that no login method granted."""
     return None
@@ -136,6 +142,12 @@ class _TokenEngine:
                 methods={Operation.LIST: _reads(self._accessors, NoBody)},
                 sudo=True,
                 help="The accessors of all tokens, in this namespace and below.",
+            ),
+            _post(
+                "batch-key/rotate",
+                _writes(self._rotate_batch_key, RotateBody),
+                "Seal batch tokens under a new key; with end_all those that exist are refused.",
+                sudo=True,
             ),
             _post("tidy", _writes(self._start_tidy, NoBody), "Clear away what lost tokens left behind."),
         ]
@@ -234,6 +246,12 @@ class _TokenEngine:
         if entry is None:
             raise InvalidRequestError("token to revoke not found")
         await self._tokens.revoke_orphan(_stored(entry).record_id)
+        return NO_CONTENT
+
+    async def _rotate_batch_key(self, request: Request, body: RotateBody) -> Response:
+        if not as_access_request(request).within.is_root:
+            raise InvalidRequestError("the key of batch tokens is of all namespaces: rotate it in the root namespace")
+        await self._tokens.rotate_batch_key(end_all=body.end_all)
         return NO_CONTENT
 
     async def _start_tidy(self, _request: Request, _body: Any) -> Response:

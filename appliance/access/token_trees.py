@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from appliance.access.token_entry import KIND, TokenEntry, decode, rewritten
+from appliance.access.token_lives import Lives
 from core.clock import Clock
 from core.errors import CasMismatchError
 from core.protocols import CoreStorage, CoreTransaction, Record
@@ -41,9 +42,10 @@ class _Budget:
 class TokenTrees:
     """Revocation and expiry of stored tokens."""
 
-    def __init__(self, storage: CoreStorage, clock: Clock, attachments: Sequence[Attachment]) -> None:
+    def __init__(self, storage: CoreStorage, clock: Clock, lives: Lives, attachments: Sequence[Attachment]) -> None:
         self._storage = storage
         self._clock = clock
+        self._lives = lives
         self._attachments = tuple(attachments)
 
     async def revoke(self, record_id: str) -> bool:
@@ -58,9 +60,7 @@ class TokenTrees:
             await self._fell(record_id, _Budget(_INLINE))
         return gone is not None
 
-    async def revoke_orphan(
-        self, record_id: str, is_live: Callable[[CoreTransaction, TokenEntry], Awaitable[bool]]
-    ) -> bool:
+    async def revoke_orphan(self, record_id: str) -> bool:
         """Revoke the token alone; its children become orphans. Whether it was live; another one is left as it is.
 
         Otherwise children would come back to life whose tree is being revoked.
@@ -68,7 +68,7 @@ class TokenTrees:
 
         async def body(txn: CoreTransaction) -> bool | None:
             record = await txn.get_record(KIND, record_id)
-            if record is None or not await is_live(txn, decode(record)):
+            if record is None or not await self._lives.is_live_in(txn, decode(record)):
                 return None
             await self.mark(txn, record, spares=True)
             return True
@@ -165,7 +165,10 @@ class TokenTrees:
         async def body(txn: CoreTransaction) -> tuple[bool, list[str], int]:
             children = await txn.child_records(KIND, node, limit=_BATCH)
             record = await txn.get_record(KIND, node)
-            if record is not None and decode(record).spares:
+            entry = None if record is None else decode(record)
+            if entry is not None and await self._lives.is_live_in(txn, entry):
+                return True, [], 0  # somebody else finished, and it was made anew under the same chosen id
+            if entry is not None and entry.spares:
                 for child in children:
                     orphan = msgspec.structs.replace(decode(child), parent="")
                     await txn.put_record(KIND, rewritten(child, orphan), cas=child.revision)

@@ -57,7 +57,7 @@ class TokenStore:
         self._batches = BatchTokens(storage)
         self._hasher: TokenHasher | None = None
         self._recent: dict[str, str] = {}  # record ids of tokens that were live a moment ago: saves the hash
-        self.trees = TokenTrees(storage, clock, attachments)
+        self.trees = TokenTrees(storage, clock, self._lives, attachments)
 
     async def open(self) -> None:
         """Load the key of the token hashes."""
@@ -211,7 +211,7 @@ class TokenStore:
 
     async def revoke_orphan(self, record_id: str) -> bool:
         """Revoke the token alone; its children become orphans. A token that is not live is left as it is."""
-        return await self.trees.revoke_orphan(record_id, self._lives.is_live_in)
+        return await self.trees.revoke_orphan(record_id)
 
     async def revoke_expired(self, limit: int = 100) -> int:
         """Delete up to `limit` tokens whose time is over or whose revocation was interrupted, with their trees.

@@ -160,7 +160,7 @@ class JobTable:
     async def all(self) -> list[LeaseJob]:
         """Every job, those of the last day too, the oldest first."""
         found = [await self.find(name) for name in await self._storage.list(ROWS)]
-        return sorted((job for job in found if job is not None), key=lambda job: (job.started, job.job_id))
+        return sorted((job for job in found if job is not None), key=lambda job: job.generation)
 
     async def _forget_old(self, now: int) -> None:
         for job in await self.all():

@@ -16,6 +16,7 @@ from appliance.leases import irrevocable
 from appliance.leases.backoff import is_given_up, pause_after
 from appliance.leases.engines import EngineFinder
 from appliance.leases.entries import KIND, LeaseEntry, LeaseState, decode_lease, marked
+from appliance.leases.rests import Rests
 from core.clock import Clock
 from core.errors import MimirError, OperatorError
 from core.protocols import CoreStorage, CoreTransaction, Record
@@ -35,6 +36,7 @@ class Failure:
 
     sentence: str
     passing: bool  # it may succeed without anybody doing anything about the lease
+    asked: bool = True  # whether the engine was
 
 
 Outcome = tuple[LeaseEntry, Failure | None]
@@ -55,6 +57,7 @@ class Revoker:
         self._clock = clock
         self._engines = engines
         self._jitter = jitter
+        self._rests = Rests()
 
     async def claim(self, records: Iterable[Record]) -> list[LeaseEntry]:
         """Mark leases as refused and leave them to the caller for a while; those that nobody else was faster at."""
@@ -74,13 +77,17 @@ class Revoker:
 
         return await self._storage.transact(body) if seen else []
 
-    async def attempt(self, entries: Sequence[LeaseEntry]) -> list[Outcome]:
-        """Ask the engines, some at a time; every lease has an outcome."""
+    async def attempt(self, entries: Sequence[LeaseEntry], *, urgent: bool = False) -> list[Outcome]:
+        """Ask the engines, some at a time; every lease has an outcome. With `urgent` a resting engine is asked, too."""
         places = asyncio.Semaphore(CONCURRENCY)
 
         async def one(entry: LeaseEntry) -> Outcome:
             async with places:
-                return entry, await self._ask(entry)
+                if not urgent and self._rests.is_resting(entry.mount, self._clock.now()):
+                    return entry, Failure("its engine could not reach its target just now", passing=True, asked=False)
+                failure = await self._ask(entry)
+                self._rests.note(entry.mount, self._clock.now(), away=failure is not None and failure.passing)
+                return entry, failure
 
         return list(await asyncio.gather(*(one(entry) for entry in entries)))
 
@@ -115,9 +122,9 @@ class Revoker:
         if record is None:
             return
         entry = decode_lease(record)
-        attempts = entry.attempts + 1
+        attempts = entry.attempts + failure.asked
         given_up = entry.state is LeaseState.IRREVOCABLE or is_given_up(attempts, passing=failure.passing)
-        pause = pause_after(attempts, jitter=self._jitter())
+        pause = pause_after(max(attempts, 1), jitter=self._jitter())
         failed = msgspec.structs.replace(
             entry,
             state=LeaseState.IRREVOCABLE if given_up else LeaseState.REVOKING,
@@ -137,7 +144,7 @@ class Revoker:
                 "lease not revoked, but forgotten" if force else "lease not revoked yet",
                 lease_id=entry.lease_id,
                 namespace=entry.namespace,
-                attempts=entry.attempts + 1,
+                attempts=entry.attempts + failure.asked,
                 reason=failure.sentence,
             )
         return len(failures)

@@ -246,7 +246,7 @@ class LeaseStore:
         entry = await self._mark(record.record_id, delay=CLAIM if wait else 0)
         if entry is None or not wait:
             return entry is not None
-        outcomes = await self._revoker.attempt([entry])
+        outcomes = await self._revoker.attempt([entry], urgent=True)
 
         async def body(txn: CoreTransaction) -> None:
             await self._revoker.settle(txn, outcomes, force=force)

@@ -39,7 +39,12 @@ class PluginRoutes:
             Route(
                 pattern="plugins/catalog/{type}", methods={Operation.LIST: of_type}, help="Secret, auth or database."
             ),
-            Route(pattern="plugins/catalog/{type}/{name}", methods={Operation.READ: one}, help="One engine or method."),
+            Route(
+                pattern="plugins/catalog/{type}/{name}",
+                methods={Operation.READ: one},
+                help="One engine or method.",
+                sudo=True,
+            ),
         ]
 
     async def every(self, _request: Request, _body: object) -> Response:

@@ -182,7 +182,7 @@ class PolicyRoutes:
         """Epoch seconds; None: never."""
         if expiration and ttl:
             raise InvalidRequestError("give expiration or ttl, not both")
-        return self._clock.now() + ttl if ttl else parse_time(expiration, field="expiration")
+        return _within_range(self._clock.now() + ttl, "ttl") if ttl else parse_time(expiration, field="expiration")
 
     async def delete(self, request: Request, _body: object) -> Response:
         """Absent is as good."""
@@ -235,10 +235,7 @@ def plain_text(text: str) -> str:
 def parse_time(value: str | int, *, field: str) -> float | None:
     """Epoch seconds from a number, or from RFC 3339 with its offset; None from nothing."""
     if isinstance(value, int) or value.isdecimal():
-        seconds = float(value)
-        if seconds >= 253402300800:  # the year 10000, which RFC 3339 cannot write
-            raise InvalidRequestError(f"{field} is too far away")
-        return seconds or None
+        return _within_range(float(value), field) or None
     if not value:
         return None
     try:
@@ -247,4 +244,10 @@ def parse_time(value: str | int, *, field: str) -> float | None:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
         raise InvalidRequestError(f'{field} must be a time like "2026-11-22T13:00:00Z", with its offset from UTC')
-    return parsed.timestamp()
+    return _within_range(parsed.timestamp(), field)
+
+
+def _within_range(seconds: float, field: str) -> float:
+    if not 0 <= seconds < 253402300800:  # the year 10000, which RFC 3339 cannot write
+        raise InvalidRequestError(f"{field} is too far away")
+    return seconds

@@ -29,7 +29,8 @@ from core.engine import Handler, Method, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import Operation, Request, Response
 
-Identity = EntityView | tuple[str, ...]  # an entity, or the policies of a role
+# an entity, or the policies of a role, or both: an entity with what its logins would give its tokens
+Identity = EntityView | tuple[str, ...] | Subject
 FindIdentity = Callable[[str, str], Awaitable[Identity | None]]  # namespace id, name
 MountsOf = Callable[[Namespace], Sequence[MountView]]
 
@@ -137,6 +138,8 @@ class PolicyToolRoutes:
         if body.policies:
             return "policies", _subject_of(within, [name.lower() for name in body.policies])
         found = await self._find_identity(within.id, body.identity)
+        if isinstance(found, Subject):
+            return ("role" if found.entity is None else "entity"), found
         if isinstance(found, EntityView):
             return "entity", Subject(namespace=within.id, policies=("default",), entity=found)
         if found is not None:

@@ -1,7 +1,7 @@
 """`sys/quotas`: rate limits and what holds for all of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -20,6 +20,23 @@ MAX_RATE = 1_000_000_000
 
 # "team-a/secret/data/x" to ("team-a/", "secret/", "data/x"); None when nothing is mounted there
 Split = Callable[[str], tuple[str, str, str] | None]
+
+
+def splitter(namespaces: Callable[[], Iterable[str]], mounts: Callable[[str], Iterable[str]]) -> Split:
+    """From the paths of all namespaces, and those of the mounts of one: "team-a/" to "secret/", "auth/approle/"."""
+
+    def split(path: str) -> tuple[str, str, str] | None:
+        whole = path if path.endswith(("/", "*")) else path + "/"
+        namespace = max((known for known in namespaces() if whole.startswith(known)), key=len, default="")
+        below = whole[len(namespace) :]
+        if not below:
+            return namespace, "", ""
+        for mount in mounts(namespace):
+            if below.startswith(mount):
+                return namespace, mount, path[len(namespace) + len(mount) :]
+        return None
+
+    return split
 
 
 class RateLimitBody(msgspec.Struct):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from auth.approle import store as rows
 from auth.approle.roles import Role, RoleBody, changed_role, new_role
 from auth.approle.secret_ids import MAX_SECRET_ID, SecretId, SecretIdBody, new_secret_id
-from auth.approle.store import NOBODY, RoleStore
+from auth.approle.store import RoleStore
 from auth.token_fields import check_within_mount
 from core.addresses import is_within
 from core.clock import Clock
@@ -148,26 +148,26 @@ class AppRoleEngine:
     async def login(self, role_id: str, secret_id: str, *, address: str) -> Login:
         """Who logs in. Raises LoginFailedError, the same for an unknown role and a wrong or expired secret id.
 
-        For an unknown role the same steps are taken as for a known one: hash the secret id and look for it.
+        Both cost two hashes and one look into the store for what is not there: the role, or the secret id of a role
+        that is in memory.
         """
         if max(len(role_id), len(secret_id)) > MAX_SECRET_ID:
             raise _failed()  # nothing stored is so long: not worth a hash
         hashes = await self.store.hashes()
+        digest = hashes.secret_id(secret_id)
         role = await self.store.role_by_id(hashes.role_id(role_id))
-        found: SecretId | None = None
-        if role is None or role.bind_secret_id:
-            if not secret_id:
-                raise InvalidRequestError("missing secret_id")
-            found = await self._verified(role, hashes.secret_id(secret_id), address)
+        if not secret_id and (role is None or role.bind_secret_id):
+            raise InvalidRequestError("missing secret_id")
         if role is None:
             raise _failed()
+        found = await self._verified(role, digest, address) if role.bind_secret_id else None
         _check_role_address(role, address)
         return _login(role, found)
 
-    async def _verified(self, role: Role | None, digest: str, address: str) -> SecretId:
+    async def _verified(self, role: Role, digest: str, address: str) -> SecretId:
         """The secret id, with one use taken if they are limited."""
-        found = await self.store.secret_id(NOBODY if role is None else role.uid, digest)
-        if found is None or role is None or not found.is_current(self._clock.now()):
+        found = await self.store.secret_id(role.uid, digest)
+        if found is None or not found.is_current(self._clock.now()):
             raise _failed()
         found.check_address(address)
         if found.num_uses:
@@ -212,7 +212,7 @@ def _login(role: Role, secret: SecretId | None) -> Login:
         alias=LoginAlias(name=role.role_id, metadata=name),
         metadata=name if secret is None else secret.metadata | name,
         renewal=name,
-        bound_cidrs=() if secret is None else secret.token_bound_cidrs,
+        bound_cidrs=() if secret is None else secret.narrower_cidrs(role),
     )
 
 

@@ -56,9 +56,14 @@ class Role(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         }
 
 
+def is_role_name(name: str) -> bool:
+    """Whether a role can be called that."""
+    return _NAME.fullmatch(name) is not None
+
+
 def role_name(name: str) -> str:
     """The name as it is stored. Raises InvalidRequestError."""
-    if not _NAME.fullmatch(name):
+    if not is_role_name(name):
         raise InvalidRequestError(
             "a role's name is 1 to 256 letters, digits, blanks and _ - . ; it begins and ends with a letter or digit"
         )

@@ -6,7 +6,7 @@ import msgspec
 
 from auth.approle.engine import AppRoleEngine
 from auth.approle.role_fields import field_routes
-from auth.approle.roles import Role, RoleBody, changed_role, role_name
+from auth.approle.roles import Role, RoleBody, changed_role, is_role_name, role_name
 from auth.approle.secret_ids import SecretId, SecretIdBody
 from auth.listing import keys_response, page
 from core.engine import Engine, EngineContext, Method, NoBody, Route
@@ -140,7 +140,8 @@ class AppRoleRoutes:
         return keys_response(await self._engine.store.names(**page(request)))
 
     async def _exists(self, request: Request) -> bool:
-        return await self._engine.store.role(role_name(request.params["name"])) is not None
+        name = request.params["name"]
+        return is_role_name(name) and await self._engine.store.role(name.lower()) is not None
 
     async def _put(self, request: Request, body: RoleBody) -> Response:
         warnings = await self._engine.put_role(role_name(request.params["name"]), body)

@@ -57,6 +57,11 @@ class SecretId(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 f'source address "{address}" unauthorized through CIDR restrictions on the secret ID'
             )
 
+    def narrower_cidrs(self, role: Role) -> tuple[str, ...]:
+        """Where its tokens may be used from; () leaves it to the role, also when the role was narrowed since."""
+        own = self.token_bound_cidrs
+        return own if is_subset(own, role.token.bound_cidrs) else ()
+
     def shown(self) -> dict[str, Any]:
         """As clients read it."""
         return {

@@ -23,7 +23,7 @@ from core.protocols import Entry, StorageView, Transaction
 KEY = "key"
 ROLES = "role/"
 EXPIRIES = "expiry/"
-NOBODY = "00000000-0000-0000-0000-000000000000"  # uid of no role
+_ACCESSOR = 36  # characters of a UUID
 _NO_ROLES = IdHashes(bytes(KEY_LENGTH))  # while there is none
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -65,7 +65,7 @@ class RoleStore:
 
     async def by_accessor(self, uid: str, accessor: str) -> tuple[SecretId, str] | None:
         """What is stored of the secret id with that accessor, and its hash."""
-        if "/" in accessor or not accessor.isprintable() or len(accessor) > len(NOBODY):
+        if "/" in accessor or not accessor.isprintable() or len(accessor) > _ACCESSOR:
             return None
         entry = await self._storage.get(accessor_path(uid, accessor)) if accessor else None
         if entry is None:

@@ -8,7 +8,7 @@ import msgspec
 from auth.listing import keys_response, page
 from auth.userpass.engine import UserpassEngine
 from auth.userpass.passwords import HashingThreads, Passwords
-from auth.userpass.users import UserBody, check_no_hash, user_name
+from auth.userpass.users import UserBody, check_no_hash, is_user_name, user_name
 from core.engine import Engine, EngineContext, Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Login, Operation, Request, Response
@@ -89,7 +89,8 @@ class UserpassRoutes:
         return keys_response(await self._engine.names(**page(request)))
 
     async def _exists(self, request: Request) -> bool:
-        return await self._engine.user(user_name(request.params["name"])) is not None
+        name = request.params["name"]
+        return is_user_name(name) and await self._engine.user(name.lower()) is not None
 
     async def _put(self, request: Request, body: UserBody) -> Response:
         warnings = await self._engine.put_user(user_name(request.params["name"]), body)

@@ -25,6 +25,7 @@ operator = group(
         "key-status": "client.commands.operator:key_status",
         "generate-root": "client.commands.operator_keys:generate_root",
         "rekey": "client.commands.operator_keys:rekey",
+        "host-info": "client.commands.host_info:host_info",
         "escrow": "client.commands.escrow:escrow",
     },
     examples=("mimir operator init --recovery-shares 5 --recovery-threshold 3", "mimir operator escrow verify"),

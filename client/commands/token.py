@@ -18,7 +18,7 @@ token = group(
     summary="Make, look up, renew and revoke tokens.",
     lazy={name: f"client.commands.token:{name}" for name in ("create", "lookup", "renew", "revoke")}
     | {name: f"client.commands.token_tools:{name}" for name in ("capabilities", "accessors", "tidy")}
-    | {"role": "client.commands.token_role:role"},
+    | {"rotate-batch-key": "client.commands.token_tools:rotate_batch_key", "role": "client.commands.token_role:role"},
     examples=("mimir token create --policy orders-api --ttl 1h", "mimir token lookup", "mimir token revoke --self"),
 )
 

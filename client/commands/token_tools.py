@@ -1,4 +1,4 @@
-"""`mimir token capabilities|accessors|tidy`: what tokens may do, which there are, and clearing up after lost ones."""
+"""`mimir token capabilities|accessors|tidy|rotate-batch-key`: looking at all tokens, and seeing to them."""
 
 from typing import TYPE_CHECKING
 
@@ -56,3 +56,16 @@ def tidy(session: Session) -> None:
     """Clear away what lost tokens left behind; runs in the background."""
     answer = session.client().request("POST", "auth/token/tidy", body={})
     show(session, answer, lambda _: "Success! What it finds is in the appliance's log.")
+
+
+@command("rotate-batch-key", examples=("mimir token rotate-batch-key", "mimir token rotate-batch-key --end-all"))
+@click.option("--end-all", is_flag=True, help="Refuse every batch token that exists.")
+@pass_session
+def rotate_batch_key(session: Session, end_all: bool) -> None:
+    """Seal batch tokens under a new key from now on.
+
+    A single batch token cannot be revoked: --end-all is the answer to a stolen one.
+    """
+    answer = session.client().request("POST", "auth/token/batch-key/rotate", body={"end_all": end_all})
+    done = "Success! Batch tokens have a new key"
+    show(session, answer, lambda _: f"{done}, and those from before are refused." if end_all else f"{done}.")

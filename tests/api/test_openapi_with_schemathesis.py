@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 
 from tests.support.appliance import Appliance
 
-EXAMPLES = 6  # of each operation and mode: about half a minute in all
+EXAMPLES = 3  # of each operation and mode: about 20 seconds in all on an idle machine
 
 # What would end the walk, or reach out of the appliance.
 LEFT_OUT = {
@@ -93,7 +93,9 @@ def test_no_operation_fails_or_answers_what_is_not_documented(appliance: Applian
         if (operation.method.upper(), operation.path) in LEFT_OUT:
             continue
         walked += 1
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+        # wrong paths and queries have tests of their own, and drawing them costs most of the time
+        has_body = bool(list(operation.body))
+        for mode in (GenerationMode.POSITIVE, *([GenerationMode.NEGATIVE] if has_body else [])):
             problems += walk(operation, appliance, mode)
     assert problems == []
     assert walked > 40

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barrier.seal import Barrier
-from core.protocols import CoreTransaction
+from core.protocols import CoreTransaction, Record
 from tests.barrier.nodes import Node, initialize
 
 PATHS = st.sets(st.text("ab/.0é", min_size=1, max_size=6), max_size=12)
@@ -29,6 +29,18 @@ async def test_list_agrees_with_a_model(barrier: Barrier) -> None:
         asyncio.run_coroutine_threadsafe(agree(barrier, paths, prefix, after, limit), loop).result()
 
     strategy = given(PATHS, st.sampled_from(["", "a/", "b/", "a/b/", "é/"]), AFTER, st.integers(0, 3))
+    profile = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    await asyncio.to_thread(profile(strategy(run)))
+
+
+async def test_records_agree_with_the_model(barrier: Barrier) -> None:
+    """Their paths are listed as those of entries; records of another kind stand beside them."""
+    loop = asyncio.get_running_loop()
+
+    def run(paths: set[str], prefix: str, after: str, limit: int) -> None:
+        asyncio.run_coroutine_threadsafe(records_agree(barrier, paths, prefix, after, limit), loop).result()
+
+    strategy = given(PATHS, st.sampled_from(["", "a/", "b/", "a/b/", "é/", "a"]), AFTER, st.integers(0, 3))
     profile = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     await asyncio.to_thread(profile(strategy(run)))
 
@@ -68,5 +80,26 @@ async def agree(barrier: Barrier, paths: set[str], prefix: str, after: str, limi
         inside = {path for path in paths if path.startswith(prefix)}
         assert await transaction.delete_prefix(prefix) == len(inside)
         assert await transaction.list("") == model(paths - inside, "", "", 0)
+
+    await barrier.storage.transact(body)
+
+
+async def records_agree(barrier: Barrier, paths: set[str], prefix: str, after: str, limit: int) -> None:
+    async def body(transaction: CoreTransaction) -> None:
+        for kind in ("lease", "token"):
+            present = await transaction.list_records(kind)
+            await transaction.delete_records(kind, [record.record_id for record in present])
+        await transaction.put_record("token", Record(record_id="x", body=b"", path="a/other"))
+        await transaction.put_record("lease", Record(record_id="-", body=b""))
+        for path in paths:
+            await transaction.put_record("lease", Record(record_id=f"id {path}", body=b"", path=path))
+        assert await transaction.record_names("lease", prefix, after=after, limit=limit) == model(
+            paths, prefix, after, limit
+        )
+        inside = sorted((path for path in paths if path.startswith(prefix)), key=str.encode)
+        assert await transaction.count_records("lease", prefix) == len(inside) + (prefix == "")
+        page = [path for path in inside if path.encode() > after.encode()]
+        found = await transaction.records_below("lease", prefix, after=after, limit=limit)
+        assert [record.path for record in found] == (page[:limit] if limit else page)
 
     await barrier.storage.transact(body)

@@ -276,6 +276,14 @@ def test_no_rule_reaches_out_of_its_namespace(pattern):
         assert outside == "" or not inside.reaches(outside)
 
 
+@pytest.mark.parametrize("at", ["team-a/../secret/a", "team-a/x/..", "..", "team-a/../team-b/x", "/../a"])
+def test_a_step_up_in_the_path_is_never_allowed(at):
+    everything = Acl([("team-a/", policy(path("*", "read"))), ("", policy(path("*", "read")))])
+    assert not everything.allows(at, "read")
+    assert everything.capabilities(at) == ["deny"]
+    assert everything.allows("team-a/a..b", "read")
+
+
 def test_what_a_rule_means_inside_its_namespace():
     inside = Acl([("team-a/", policy(path("*", "read") + path("/b/+/c", "update") + path("d", "delete")))])
     assert inside.allows("team-a/secret/a", "read")

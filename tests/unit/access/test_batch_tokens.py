@@ -77,6 +77,28 @@ async def test_two_of_the_same_are_different(access):
     assert (await batch(access))[0] != (await batch(access))[0]
 
 
+TEXTS = st.text(max_size=20)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    policies=st.lists(st.sampled_from(["a", "b", "default"]), unique=True).map(lambda names: tuple(sorted(names))),
+    path=TEXTS,
+    display_name=TEXTS,
+    metadata=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=3),
+    ttl=st.integers(1, 768 * HOUR),
+    entity_id=TEXTS,
+    namespace=st.sampled_from(["root", "abc123"]),
+    mount=TEXTS,
+    role=TEXTS,
+    bound_cidrs=st.lists(st.sampled_from(["10.0.0.0/8", "::/0"]), unique=True).map(tuple),
+)
+async def test_what_is_sealed_comes_out_again(access, **given_):
+    token, entry = await batch(access, **given_)
+    assert await access.tokens.find(token) == entry
+    assert {name: getattr(entry, name) for name in given_} == given_
+
+
 # --- how they end -------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from appliance.access.policy_versions import NOBODY
+from appliance.system.policies_history import unified
 from core.clock import rfc3339
 from core.errors import CasMismatchError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from tests.unit.access.policy_desk import TEAM_A, make_desk
@@ -272,3 +273,19 @@ async def test_rolling_back(desk):
             await desk.write(f"{P1}/rollback", **wrong)
     with pytest.raises(CasMismatchError):
         await desk.write(f"{P1}/rollback", version=1, cas=1)
+
+
+def test_a_diff_that_would_take_minutes_is_refused():
+    """Lines that are just rare enough not to be left out cost the product of their counts."""
+    text = "".join(f"# {i % 110}\n" for i in range(40_000))
+    with pytest.raises(InvalidRequestError, match="too many lines"):
+        unified(text, text[1:], ("a", "b"))
+
+
+def test_a_diff_of_two_thousand_rules_is_shown():
+    text = "".join(
+        f'# team {i}\npath "secret/data/team-{i}/*" {{\n  capabilities = ["read"]\n}}\n\n' for i in range(2000)
+    )
+    changed = text.replace("team-700/", "team-seven/").replace("# team 1\n", "")
+    shown = unified(text, changed, ("a", "b"))
+    assert '-path "secret/data/team-700/*" {\n+path "secret/data/team-seven/*" {\n' in shown

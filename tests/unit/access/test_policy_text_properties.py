@@ -15,7 +15,7 @@ from core.errors import InvalidRequestError
 NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _word = st.text("abcxyz019_-", min_size=1, max_size=6)
-_scalar = st.booleans() | st.integers(-(2**63), 2**63 - 1) | _word | st.sampled_from(["foo*", "*", ""])
+_scalar = st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | _word | st.sampled_from(["foo*", "*", ""])
 _parameters = st.none() | st.dictionaries(_word, st.lists(_scalar, max_size=3), max_size=3)
 _windows = st.builds(
     lambda days, span, zone: TimeWindow(days=tuple(sorted(days)), start=span[0], end=span[1], timezone=zone),
@@ -114,6 +114,14 @@ def check_taken_or_refused(text):
     assert len(sentence) < 2000
 
 
+@pytest.mark.parametrize("where", ["", "conditions"])
+def test_a_stored_limit_that_is_not_known_is_not_passed_over(where):
+    body = {"path": "a", "capabilities": ["read"], "conditions": {"require_reason": True}}
+    (body[where] if where else body)["approvals"] = 2
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(json.dumps(body), type=PathRule)
+
+
 _fragments = st.sampled_from(
     [
         *(
@@ -158,7 +166,11 @@ _fragments = st.sampled_from(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(_fragments, max_size=25).map(" ".join) | st.text(max_size=80))
+@given(
+    st.lists(_fragments, max_size=25).map(" ".join)
+    | st.text(max_size=80)
+    | st.binary(max_size=80).map(lambda octets: octets.decode(errors="surrogateescape"))
+)
 def test_any_text_is_taken_or_refused(text):
     check_taken_or_refused(text)
     check_taken_or_refused("{" + text)

@@ -93,6 +93,14 @@ async def test_an_entity_has_its_own_policies_and_default(desk):
     assert (await trial(desk, "auth/token/lookup-self", identity="web"))["allowed"] is True
 
 
+async def test_an_entity_may_come_with_what_its_logins_give(desk):
+    entity = EntityView(id="e", name="anna", policies=("office",))
+    desk.identities["root", "anna"] = Subject(namespace="root", policies=("orders-api",), entity=entity)
+    tried = await trial(desk, "database/creds/orders-api", identity="anna")
+    assert tried["allowed"] is True
+    assert tried["identity"] == {"kind": "entity", "name": "anna", "policies": ["office", "orders-api"]}
+
+
 async def test_an_identity_goes_before_a_policy_of_its_name(desk):
     desk.identities["root", "orders-api"] = ("office",)
     tried = await trial(desk, "database/creds/orders-api")

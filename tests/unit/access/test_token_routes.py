@@ -5,8 +5,10 @@ import pytest
 
 from appliance.access.acl import Acl
 from appliance.access.request import AccessRequest
+from appliance.access.token_hash import without_tokens
 from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenEntry, check_address
+from appliance.namespaces import Namespace
 from core.errors import InvalidRequestError, PermissionDeniedError
 from core.requests import NO_CONTENT, Login, Operation, Request
 from tests.unit.access.token_calls import TokenCalls
@@ -194,7 +196,10 @@ async def test_accessors_are_listed(access, call):
 
 def test_which_routes_ask_for_sudo_and_which_write(access):
     routes = token_engine(access.clock, access.tokens, access.policies).routes
-    assert {route.pattern for route in routes if route.sudo} == {"revoke-orphan", "revoke-orphan/{token}", "accessors"}
+    assert {route.pattern for route in routes if route.sudo} == {
+        "revoke-orphan", "revoke-orphan/{token}", "accessors", "batch-key/rotate",
+    }  # fmt: skip
+
     assert not any(route.unauthenticated for route in routes)
     quiet = {route.pattern for route in routes if not any(method.mutates for method in route.methods.values())}
     assert quiet == {"lookup", "lookup/{token}", "lookup-self", "lookup-accessor", "accessors", "roles"}
@@ -300,6 +305,16 @@ async def test_a_life_cut_to_the_parents_gets_a_warning(access, call):
     assert "10m0s was more than is left" in answer.warnings[0]
 
 
+async def test_the_key_of_batch_tokens_is_rotated_in_the_root_namespace_alone(access, call, batch):
+    await call(access.root_token, "batch-key/rotate")
+    assert await access.tokens.find(batch.client_token)
+    with pytest.raises(InvalidRequestError, match="rotate it in the root namespace"):
+        await call(access.root_token, "batch-key/rotate", within=Namespace(id="abc123", path="team-a/"), end_all=True)
+    assert await access.tokens.find(batch.client_token)
+    await call(access.root_token, "batch-key/rotate", end_all=True)
+    assert await access.tokens.find(batch.client_token) is None
+
+
 # --- renewal of logins --------------------------------------------------------------------------------------------
 
 
@@ -365,3 +380,28 @@ def test_a_bound_token_is_refused_elsewhere(address):
     for inside in ("10.255.0.1", "::ffff:10.0.0.1", "2001:db8::1"):
         check_address(entry, inside)
     check_address(msgspec.structs.replace(entry, bound_cidrs=()), address)
+
+
+async def test_making_a_service_token_is_one_transaction(access, call):
+    before = access.storage._state.commits
+    await call(access.root_token, "create", ttl=60)
+    assert access.storage._state.commits == before + 1
+    await call(access.root_token, "create", type="batch", policies="default")
+    assert access.storage._state.commits == before + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("auth/token/lookup/hvs.abc", "auth/token/lookup/(token)"),
+        ("team-a/auth/token/renew/chosen", "team-a/auth/token/renew/(token)"),
+        ("auth/token/revoke-orphan/chosen/x", "auth/token/revoke-orphan/(token)/x"),
+        ("auth/token/revoke/hvb.a-_b", "auth/token/revoke/(token)"),
+        ("secret/hvs.abc/x", "secret/(token)/x"),
+        ("auth/token/lookup-self", "auth/token/lookup-self"),
+        ("auth/token/roles/lookup", "auth/token/roles/lookup"),
+        ("xauth/token/lookup/a", "xauth/token/lookup/a"),
+    ],
+)
+def test_a_token_in_a_path_is_not_shown(path, shown):
+    assert without_tokens(path) == shown

@@ -377,3 +377,16 @@ async def test_a_clock_that_steps_back_revives_no_tree_that_is_being_deleted(acc
         assert await refused(access, known)
     with pytest.raises(PermissionDeniedError):
         await access.child(parent)
+
+
+async def test_a_token_made_anew_under_the_same_id_is_not_deleted_with_the_former_one(access):
+    """Two processes delete a tree; one is done, and its top is made anew before the other's next step."""
+    _, former = await access.child(token_id="chosen")
+    await access.child(former)
+    await access.tokens.revoke(former.record_id)
+    token, anew = await access.child(token_id="chosen")
+    child, _ = await access.child(anew)
+    assert anew.record_id == former.record_id
+    await access.tokens.trees.detach_missing(former.record_id)
+    for known in (token, child):
+        assert await access.tokens.authenticate(known)

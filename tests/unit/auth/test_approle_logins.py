@@ -7,7 +7,9 @@ import pytest
 
 from auth.approle.hashes import IdHashes
 from core.errors import InvalidRequestError, LoginFailedError
+from core.protocols import Entry
 from core.requests import LoginAlias
+from tests.support.memory_storage import MemoryStorage
 from tests.unit.auth.login_mount import ApproleMount
 
 
@@ -35,6 +37,13 @@ async def test_a_secret_id_narrows_where_its_tokens_are_used(approle: ApproleMou
     role_id = await approle.role(token_bound_cidrs="10.0.0.0/8")
     login = await approle.login(role_id, await approle.secret_id(token_bound_cidrs="10.1.0.0/16"))
     assert login.bound_cidrs == ("10.1.0.0/16",)
+
+
+async def test_a_role_that_was_narrowed_since_binds_older_secret_ids_too(approle: ApproleMount) -> None:
+    role_id = await approle.role(token_bound_cidrs="10.0.0.0/8")
+    wide = await approle.secret_id(token_bound_cidrs="10.0.0.0/9")
+    await approle.write("role/web/token-bound-cidrs", token_bound_cidrs="10.1.0.0/16")
+    assert (await approle.login(role_id, wide)).bound_cidrs == ("10.1.0.0/16",)
 
 
 async def test_metadata_of_one_machine_stays_out_of_the_alias_of_all(approle: ApproleMount) -> None:
@@ -71,20 +80,24 @@ def test_ids_are_hashed_by_hmac_sha256() -> None:
         assert digest("é") == hmac.digest(bytes(range(32)), domain + "é".encode(), "sha256").hex()
 
 
-async def test_an_unknown_role_costs_the_same_look_ups(approle: ApproleMount, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_role_costs_the_same_reads_as_a_wrong_secret_id(
+    approle: ApproleMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
     role_id = await approle.role()
-    asked: list[str] = []
-    original = approle.engine._engine.store.secret_id
+    await approle.login(role_id, await approle.secret_id())  # a role in use is in memory
+    reads: list[str] = []
+    original = MemoryStorage.get
 
-    async def counting(uid: str, digest: str) -> object:
-        asked.append(digest)
-        return await original(uid, digest)
+    async def counting(self: MemoryStorage, path: str) -> Entry | None:
+        reads.append(path.partition("/")[0])
+        return await original(self, path)
 
-    monkeypatch.setattr(approle.engine._engine.store, "secret_id", counting)
+    monkeypatch.setattr(MemoryStorage, "get", counting)
     await failed(approle, role_id, "wrong")
+    assert reads == ["secret-id"]
+    reads.clear()
     await failed(approle, "nobody", "wrong")
-    assert len(asked) == 2
-    assert asked[0] == asked[1]
+    assert reads == ["role-id"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from appliance.leases import revocation
 from appliance.leases.entries import LeaseState
 from appliance.namespaces import ROOT
 from core.errors import InvalidRequestError, PermissionDeniedError, StoreUnavailableError
@@ -371,6 +372,52 @@ async def test_a_target_that_is_away_is_waited_for(world, token, accounts):
     accounts.trouble = None
     assert await world.leases.expire_due() == 1
     assert await world.entry(grant.lease_id) is None
+
+
+async def test_an_engine_whose_target_is_away_does_not_hold_up_the_others(world, token, accounts):
+    other = world.engines.mount("team/")
+    for _ in range(48):
+        await world.grant(token, ttl=60)
+    fine = await world.grant(token, mount="team/", ttl=61)
+    accounts.trouble = StoreUnavailableError("the database is away")
+    calls, ask = [], accounts.revoke_lease
+
+    async def counted(lease):
+        calls.append(lease.lease_id)
+        await ask(lease)
+
+    accounts.revoke_lease = counted
+    world.clock.advance(61)
+    assert await world.leases.expire_due() == 48
+    assert len(calls) <= 16  # those under way together; the others are put off without a call
+    assert await world.leases.expire_due() == 1
+    assert other.revoked == [fine.lease_id]
+    accounts.trouble = None
+    for _ in range(3):
+        world.clock.advance(100)
+        await world.leases.expire_due()
+    assert await world.storage.count_records("lease") == 0
+
+
+async def test_an_engine_that_does_not_answer_is_not_waited_for(world, token, accounts, monkeypatch):
+    monkeypatch.setattr(revocation, "TIMEOUT", 0.01)
+    grant = await world.grant(token, ttl=60)
+    accounts.gate = asyncio.Event()
+    world.clock.advance(60)
+    assert await world.leases.expire_due() == 1
+    entry = await world.entry(grant.lease_id)
+    assert (entry.state, entry.attempts) == (LeaseState.REVOKING, 1)
+    assert "did not answer" in entry.error
+
+
+async def test_who_revokes_one_lease_asks_a_resting_engine(world, token, accounts):
+    first, second = await world.grant(token), await world.grant(token)
+    accounts.trouble = StoreUnavailableError("the database is away")
+    with pytest.raises(InvalidRequestError, match="the database is away"):
+        await world.leases.revoke(first.lease_id, within=ROOT)
+    accounts.trouble = None
+    assert await world.leases.revoke(second.lease_id, within=ROOT)
+    assert accounts.revoked == [second.lease_id]
 
 
 async def test_the_text_of_an_unknown_error_is_not_kept(world, token, accounts):

@@ -23,6 +23,7 @@ from appliance.settings import SystemSettings
 from appliance.system.host import InFlight
 from appliance.system.node import NodeInfo
 from appliance.system.operations import OperationsParts, operations_routes
+from appliance.system.quotas import splitter
 from appliance.system.versions import VersionHistory
 from core.bodies import parse_body
 from core.requests import Operation, Response
@@ -99,17 +100,6 @@ class Desk:
         return data
 
 
-def split(path: str) -> tuple[str, str, str] | None:
-    namespace = TEAM.path if path.startswith(TEAM.path) else ""
-    rest = path.removeprefix(namespace)
-    if not rest:
-        return namespace, "", ""
-    for mount in MOUNTS:
-        if (rest + "/").startswith(mount):
-            return namespace, mount, rest.removeprefix(mount).removeprefix(mount[:-1])
-    return None
-
-
 def make_desk(storage: MemoryStorage, directory: Path, clock: SettableClock, monotonic: Monotonic) -> Desk:
     from appliance.lanes import Lanes
     from appliance.quotas import LANE_WORDS
@@ -152,7 +142,7 @@ def make_desk(storage: MemoryStorage, directory: Path, clock: SettableClock, mon
                 keys=SoftwareKeys(),
                 node=NodeInfo(version="0.1.0", storage_type="sqlite"),
                 clock=clock,
-                split=split,
+                split=splitter(lambda: ["team-a/", "team-a/b/"], lambda _namespace: MOUNTS),
                 grants=grants,
                 namespaces=namespaces,
                 tokens=three,

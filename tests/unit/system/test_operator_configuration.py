@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from appliance.wire import WireRequest
+from appliance.wire import WireReply, WireRequest
 from core.errors import InvalidRequestError, NotFoundError, UnsupportedPathError
 from tests.unit.pipeline.rig import Headers
 from tests.unit.system.conftest import TEAM, Desk
@@ -49,6 +49,23 @@ async def test_a_page_of_another_origin_is_refused(desk: Desk) -> None:
         assert reply.status == 403
     assert desk.cors.answer(asked()) is None  # no page at all
     assert dict(desk.cors.headers(asked(Origin=UI)))["Access-Control-Allow-Credentials"] == "true"
+
+
+async def test_the_rules_stand_around_the_pipeline(desk: Desk) -> None:
+    served: list[str] = []
+
+    async def pipeline(request: WireRequest) -> WireReply:
+        served.append(request.method)
+        return WireReply(200, headers=(("Retry-After", "1"),))
+
+    handle = desk.cors.around(pipeline)
+    assert (await handle(asked(Origin=UI))).headers == (("Retry-After", "1"),)
+    await desk.call("update", "config/cors", {"allowed_origins": UI})
+    assert dict((await handle(asked(Origin=UI))).headers)["Access-Control-Allow-Origin"] == UI
+    assert (await handle(asked())).headers == (("Retry-After", "1"),)
+    assert (await handle(asked(Origin="https://evil.example"))).status == 403
+    assert (await handle(asked("OPTIONS", Origin=UI, Access_Control_Request_Method="TRACE"))).status == 405
+    assert served == ["GET", "GET", "GET"]
 
 
 async def test_cors_can_be_switched_off(desk: Desk) -> None:

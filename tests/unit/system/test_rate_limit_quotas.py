@@ -1,11 +1,18 @@
 """Rate limits: which quota decides, that a rate holds for the node, and what floods can and cannot do."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from appliance.quotas import RateLimitedError, client_of
+from appliance.quotas import Counts, RateLimitedError, client_of
+from appliance.settings import RateLimit
+from appliance.system.quotas import splitter
 from core.errors import InvalidRequestError, NotFoundError, UnsupportedPathError
 from tests.unit.system.conftest import TEAM, Desk
 
+ROOT = Path(__file__).resolve().parents[3]
 BASE = "quotas/rate-limit"
 
 
@@ -126,6 +133,18 @@ async def test_a_flood_of_addresses_does_not_free_who_is_over_the_limit(desk: De
     assert refused(desk, 1) == 1
 
 
+def test_another_process_counts_along(tmp_path: Path) -> None:
+    code = "from appliance.quotas import Counts; from appliance.settings import RateLimit\n"
+    code += f"counts = Counts.open({str(tmp_path / 'q')!r})\n"
+    code += "quota = RateLimit(name='q', path='', rate=10, interval=100_000_000)\n"
+    code += "assert all(counts.take(quota, '10.0.0.1')[0] for _ in range(6))"
+    ours = Counts.open(tmp_path / "q")
+    subprocess.run([sys.executable, "-P", "-c", code], env={"PYTHONPATH": str(ROOT)}, check=True, timeout=60)
+    quota = RateLimit(name="q", path="", rate=10, interval=100_000_000)
+    assert [ours.take(quota, "10.0.0.1")[0] for _ in range(6)] == [True] * 4 + [False] * 2
+    ours.close()
+
+
 def test_an_ipv6_client_is_its_network() -> None:
     assert client_of("2001:db8:1:2:aaaa::1") == client_of("2001:db8:1:2::ffff") != client_of("2001:db8:1:3::1")
     assert client_of("::ffff:10.0.0.1") == client_of("10.0.0.1") == "10.0.0.1"
@@ -155,6 +174,27 @@ async def test_a_quota_that_is_refused(desk: Desk, body: dict[str, object]) -> N
     with pytest.raises(InvalidRequestError):
         await put(desk, "q", **body)
     assert not desk.quotas.active
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("team-a/", ("team-a/", "", "")),
+        ("team-a", ("team-a/", "", "")),
+        ("team-a/b/", ("team-a/b/", "", "")),
+        ("team-a/secret", ("team-a/", "secret/", "")),
+        ("team-a/b/secret/data/x", ("team-a/b/", "secret/", "data/x")),
+        ("secret/data/*", ("", "secret/", "data/*")),
+        ("secret/*", ("", "secret/", "*")),
+        ("secret/data/x/", ("", "secret/", "data/x/")),
+        ("secrets/x", None),
+        ("team-ab/secret/", None),
+        ("sec*", None),
+    ],
+)
+def test_a_path_is_taken_apart(path: str, parts: tuple[str, str, str] | None) -> None:
+    split = splitter(lambda: ["team-a/", "team-a/b/"], lambda _namespace: ["secret/", "auth/approle/"])
+    assert split(path) == parts
 
 
 async def test_two_quotas_for_one_place_are_refused(desk: Desk) -> None:
