@@ -204,3 +204,21 @@ async def test_group_aliases_are_read_and_listed(world):
     (alias_id,) = listed["keys"]
     assert listed["key_info"][alias_id]["canonical_id"] == group_id
     assert (await world.read(f"group-alias/id/{alias_id}"))["mount_path"] == "auth/ldap/"
+
+
+async def test_the_same_alias_again_ends_no_membership(world):
+    group_id = await world.external("admins", "admins", policies=["admin"])
+    view = await world.log_in("bob", "admins")
+    await world.call("group-alias", name="admins", mount_accessor="auth_ldap_2", canonical_id=group_id)
+    assert await policies(world, view.id) == ("admin",)
+    assert (await world.read(f"group/id/{group_id}"))["member_entity_ids"] == [view.id]
+
+
+async def test_a_membership_is_not_revived_by_a_later_alias(world):
+    group_id = await world.external("admins", "admins", policies=["admin"])
+    view = await world.log_in("bob", "admins")
+    alias_id = (await world.read(f"group/id/{group_id}"))["alias"]["id"]
+    await world.call(f"group-alias/id/{alias_id}", Operation.DELETE)
+    await world.call("group-alias", name="admins", mount_accessor="auth_ldap_2", canonical_id=group_id)
+    assert await policies(world, view.id) == ()
+    assert (await world.log_in("bob", "admins")).policies == ("admin",)
