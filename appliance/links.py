@@ -6,7 +6,7 @@ from appliance.access.lockouts import Lockouts
 from appliance.access.logins import clipped_login
 from appliance.access.policy_lint import MountView
 from appliance.access.request import AccessRequest
-from appliance.access.subject import EntityView
+from appliance.access.subject import Subject
 from appliance.access.token_entry import TokenEntry
 from appliance.access.token_roles import TokenRoles
 from appliance.identity.store import IdentityStore
@@ -15,6 +15,7 @@ from appliance.metrics import Family, gauge_family
 from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT, Namespace
 from appliance.pipeline.mounted import MountedEngines
+from appliance.system.policies_tools import Identity
 from core.engine import NamedRoles
 from core.errors import InvalidRequestError
 from core.protocols import CoreStorage
@@ -77,21 +78,36 @@ class Links:
             return None
         return clipped_login(await method.renew_login(entry.renewal), mounted.entry)
 
-    async def find_identity(self, namespace_id: str, name: str) -> EntityView | tuple[str, ...] | None:
-        """Whom a name stands for in a trial: an entity or alias, else a role of tokens or of a login method."""
+    async def find_identity(self, namespace_id: str, name: str) -> Identity | None:
+        """Whom a name stands for in a trial: an entity or alias, else a role of tokens or of a login method.
+
+        An entity is tried with what its aliases would bring at login, and what it has by itself and by its groups.
+        """
+        namespace = self._mounts.table.namespaces_by_id.get(namespace_id, ROOT)
         entity = await self._entities.find(namespace_id, name)
         if entity is not None:
-            return entity
+            found = {"default"}
+            for alias in entity.aliases:
+                for login in (alias.name, *alias.metadata.values()):  # a role's alias is its id; its metadata names it
+                    found.update(await self._policies_at(namespace, login, accessor=alias.mount_accessor) or ())
+            return Subject(namespace=namespace_id, policies=tuple(sorted(found)), entity=entity)
         role = await self._roles.get(name, namespace=namespace_id)
         if role is not None and role.allowed_policies:
             return tuple(sorted({*role.allowed_policies, "default"}))
-        namespace = self._mounts.table.namespaces_by_id.get(namespace_id, ROOT)
+        policies = await self._policies_at(namespace, name)
+        return None if policies is None else tuple(sorted({*policies, "default"}))
+
+    async def _policies_at(self, namespace: Namespace, name: str, *, accessor: str = "") -> tuple[str, ...] | None:
+        """What a login by that role or user would bring, at the login mount of that accessor or at any."""
         for mounted in self._mounts.all(namespace):
             engine: object = mounted.engine
-            if mounted.entry.is_auth and isinstance(engine, NamedRoles):
-                policies = await engine.policies_of(name)
-                if policies is not None:
-                    return tuple(sorted({*policies, "default"}))
+            if not mounted.entry.is_auth or not isinstance(engine, NamedRoles):
+                continue
+            if accessor not in {"", mounted.entry.accessor}:
+                continue
+            policies = await engine.policies_of(name)
+            if policies is not None:
+                return policies
         return None
 
     def mounts_of(self, namespace: Namespace) -> Sequence[MountView]:

@@ -1,4 +1,4 @@
-"""Puts the pipeline together from the barrier, the audit trail, the parts of access control and the engines found here."""
+"""Puts the pipeline together from barrier, audit trail, access control and the engines found here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,18 +88,20 @@ class Assembled:
     bootstrap: Bootstrap
 
 
-class _PolicyPart:
-    """Policies need no opening; at seal the access lists are dropped."""
+class _Remembered:
+    """Policies and entities need no opening; at seal what is made of them is dropped."""
 
-    def __init__(self, policies: PolicyStore) -> None:
+    def __init__(self, policies: PolicyStore, entities: IdentityStore) -> None:
         self._policies = policies
+        self._entities = entities
 
     async def open(self) -> None:
         """They are loaded when asked for."""
 
     def close(self) -> None:
-        """Forget what is compiled."""
+        """Forget access lists and views."""
         self._policies.forget()
+        self._entities.forget()
 
 
 def assemble(given: Assembly) -> Assembled:
@@ -123,7 +125,7 @@ def assemble(given: Assembly) -> Assembled:
     identities, admissions = Identities(), Admissions(clock)
     lifecycle = Lifecycle(
         given.barrier,
-        (tokens, identities, admissions, _PolicyPart(policies), trail, settings, versions, mounts),
+        (tokens, identities, admissions, _Remembered(policies, entities), trail, settings, versions, mounts),
     )
     running = InFlightRequests()
     parts = SystemParts(

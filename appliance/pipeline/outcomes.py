@@ -106,9 +106,17 @@ class Outcomes:
             ttl=ttl,
             creation_path=exchange.asked.path[len(exchange.namespace.path) :],
             namespace=exchange.namespace.id,
-            wrapped_accessor=response.auth.accessor if response.auth else "",
+            wrapped_accessor=_accessor(response),
         )
         return Response(wrap=wrap)
+
+
+def _accessor(response: Response) -> str:
+    """Of the token, or of the secret id, that is being wrapped."""
+    if response.auth is not None:
+        return response.auth.accessor
+    accessor = (response.data or {}).get("secret_id_accessor", "")
+    return accessor if isinstance(accessor, str) else ""
 
 
 def _is_wrapping(exchange: Exchange) -> bool:

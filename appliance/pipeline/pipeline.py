@@ -141,27 +141,13 @@ class Pipeline:
             raise UnsupportedOperationError("")
         seen, lifecycle = self._sync(), self._lifecycle
         if seen != self._seen or not lifecycle.ready or not lifecycle.is_settled():
-            if not self._is_current():
-                await self._follow_others()
-            self._seen = seen
+            await self._catch_up(seen)
         data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
-        admitted = self._admissions.find(asked, seen) if not asked.wrap_ttl else None
+        admitted = None if asked.wrap_ttl else self._admissions.find(asked, seen)
         if admitted is not None:
-            known, namespace = admitted.mounted, admitted.namespace
-            request = split_request(wire, asked, known, request_id=request_id, data=data, namespace=namespace)
-            exchange = _filled(Exchange(wire, asked, known, request, namespace), admitted)
-            served.mount_type = known.entry.type
-            known.users += 1
-            self._running_now[id(exchange)] = exchange
-            try:
-                if self._quotas.active:
-                    served.headers = self._check_quota(exchange)
-                return await self._execute(exchange, admitted.method)
-            finally:
-                del self._running_now[id(exchange)]
-                if known.left():
-                    await self._mounts.leave(known)
-        exchange = self._new_exchange(wire, asked, request_id, data)
+            exchange = self._known_exchange(wire, asked, request_id, data, admitted)
+        else:
+            exchange = self._new_exchange(wire, asked, request_id, data)
         mounted = exchange.mounted
         if mounted is None:
             return await self._admit(exchange, seen)
@@ -171,11 +157,33 @@ class Pipeline:
         mounted.users += 1
         self._running_now[id(exchange)] = exchange
         try:
+            if admitted is not None:
+                return await self._execute(exchange, admitted.method)
             return await self._admit(exchange, seen)
         finally:
             del self._running_now[id(exchange)]
             if mounted.left():
                 await self._mounts.leave(mounted)
+
+    def _known_exchange(
+        self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any], admitted: Admitted
+    ) -> Exchange:
+        """With what admission found out for the request before."""
+        mounted, namespace, identity = admitted.mounted, admitted.namespace, admitted.identity
+        request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
+        request.params, request.caller = admitted.params, identity.caller
+        return Exchange(
+            wire,
+            asked,
+            mounted,
+            request,
+            namespace,
+            route=admitted.route,
+            identity=identity,
+            acl=admitted.acl,
+            granting=admitted.granting,
+            now=self._clock.now(),
+        )
 
     def _new_exchange(self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any]) -> Exchange:
         """The request with its namespace and its mount, as far as there are any."""
@@ -203,6 +211,12 @@ class Pipeline:
             if self._quotas.audits:
                 self._record_request(exchange, refused=exc.sentence)
             raise
+
+    async def _catch_up(self, seen: int) -> None:
+        """Follow what any worker changed up to that change sequence."""
+        if not self._is_current():
+            await self._follow_others()
+        self._seen = seen
 
     def _is_current(self) -> bool:
         """Whether no other worker changed the seal, the mounts or the audit devices before this request came."""
@@ -331,8 +345,6 @@ class Pipeline:
     async def _refuse(self, exchange: Exchange, error: Exception) -> WireReply:
         """Record and answer a request that did not get to an engine."""
         sentence = sentence_of(error, request_id=exchange.request.request_id)
-        if isinstance(error, PermissionDeniedError):
-            self._note_refusal(exchange)
         self._record_request(exchange, refused=sentence or "not found")
         return await self._answer_error(exchange, error)
 
@@ -358,6 +370,8 @@ class Pipeline:
 
     async def _answer_error(self, exchange: Exchange, error: Exception) -> WireReply:
         request_id = exchange.request.request_id
+        if isinstance(error, PermissionDeniedError):
+            self._note_refusal(exchange)
         log_fault(error, request_id=request_id)
         self._record_response(exchange, None, error=sentence_of(error, request_id=request_id) or "not found")
         await self._flush()
@@ -438,15 +452,6 @@ class _Served:
         self.request_id = new_uuid()
         self.mount_type = ""
         self.headers: tuple[tuple[str, str], ...] = ()
-
-
-def _filled(exchange: Exchange, admitted: Admitted) -> Exchange:
-    """With what admission found out for the request before."""
-    exchange.route, exchange.identity, exchange.acl = admitted.route, admitted.identity, admitted.acl
-    exchange.granting = admitted.granting
-    exchange.request.params = admitted.params
-    exchange.request.caller = admitted.identity.caller
-    return exchange
 
 
 async def _coroutine(work: Awaitable[T]) -> T:
