@@ -33,7 +33,7 @@ from appliance.mount_table import MountEntry
 from appliance.namespaces import Namespace
 from core.clock import Clock
 from core.engine import Lease, LeasingEngine
-from core.errors import InvalidRequestError, MimirError, PermissionDeniedError
+from core.errors import InvalidRequestError, MimirError, PermissionDeniedError, UnsupportedPathError
 from core.protocols import CoreStorage, CoreTransaction, Record
 from core.requests import LeaseGrant
 
@@ -80,7 +80,8 @@ class LeaseStore:
         """Store what an engine granted to `token` at `path` below `mount`; durable when this returns.
 
         The answer has the lease's id and its durations as they are. Raises PermissionDeniedError when the token was
-        revoked meanwhile; then, and after any other error, the engine must take back what it granted.
+        revoked meanwhile, UnsupportedPathError when the mount was disabled; then, and after any other error, the engine
+        must take back what it granted.
         """
         now = int(self._clock.now())
         is_batch = token.type == BATCH_TOKEN
@@ -105,6 +106,8 @@ class LeaseStore:
 
         async def body(txn: CoreTransaction) -> None:
             await _check_token(txn, entry.token, uses=token.num_uses)
+            if await txn.get(mount.row) is None:
+                raise UnsupportedPathError("the mount was disabled meanwhile")
             generation = (await self._markers.read(txn)).revision
             stored = msgspec.structs.replace(entry, generation=generation)
             await txn.put_record(KIND, stored.record(), cas=0)

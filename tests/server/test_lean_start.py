@@ -18,6 +18,8 @@ NEVER = {
     "rich",
     "click",
     "yaml",
+    "psutil",
+    "prometheus_client",
     "aiosqlite",
     "asyncpg",
     "sqlalchemy.orm",

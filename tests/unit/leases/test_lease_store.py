@@ -8,7 +8,7 @@ import pytest
 from appliance.leases import revocation
 from appliance.leases.entries import LeaseState
 from appliance.namespaces import ROOT
-from core.errors import InvalidRequestError, PermissionDeniedError, StoreUnavailableError
+from core.errors import InvalidRequestError, PermissionDeniedError, StoreUnavailableError, UnsupportedPathError
 from core.requests import LeaseGrant
 from tests.unit.leases.world import INNER, OTHER, TEAM
 
@@ -61,6 +61,18 @@ async def test_no_lease_for_a_token_that_was_revoked_while_the_engine_worked(wor
             engine=accounts,
         )
     assert accounts.revoked == [""]  # taken back before it had an id
+    assert await world.storage.count_records("lease") == 0
+
+
+async def test_no_lease_below_a_mount_that_was_disabled_while_the_engine_worked(world, token, accounts):
+    """Nobody could revoke it: its engine is gone."""
+    mount = world.engines.mounted["root", "database/"][0]
+    assert await world.storage.get(mount.row) is None
+    with pytest.raises(UnsupportedPathError):
+        await world.leases.register_or_undo(
+            LeaseGrant(ttl=60), namespace="root", mount=mount, path="creds/a", token=token, engine=accounts
+        )
+    assert accounts.revoked == [""]
     assert await world.storage.count_records("lease") == 0
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from appliance.access.acl import Acl
 from appliance.config import Config
+from appliance.in_flight import InFlightRequests
 from appliance.system.config_state import sanitized
 from appliance.system.host import InFlight
 from appliance.system.rotation import rotate_if_due
 from appliance.system.versions import VersionHistory
 from core.errors import InvalidRequestError, NotFoundError
 from tests.unit.pipeline.conftest import empty_store, fresh, make, rig
-from tests.unit.pipeline.rig import Rig
+from tests.unit.pipeline.rig import Rig, wire
 from tests.unit.system.conftest import TEAM, Desk
 
 __all__ = ["empty_store", "fresh", "make", "rig"]  # fixtures
@@ -82,6 +83,21 @@ async def test_in_flight_requests(desk: Desk) -> None:
     data = await desk.read("in-flight-req")
     assert data["a-b"]["request_path"] == "sys/x"
     assert data["a-b"]["start_time"] == "1970-01-01T00:00:00.000000Z"
+
+
+def test_what_is_served_is_shown_without_tokens() -> None:
+    board = InFlightRequests()
+    token = "hvs." + "A" * 24
+    board.began("r-1", wire("POST", f"auth/token/renew/{token}?x=secret"))
+    board.began("r-2", wire("GET", "sys/mounts"))
+    board.ended("r-2")
+    (shown,) = board()
+    assert (shown.request_id, shown.method, shown.client_address) == ("r-1", "POST", "127.0.0.1")
+    assert shown.path.startswith("auth/token/renew/")
+    assert token not in shown.path
+    board.ended("r-1")
+    board.ended("r-1")
+    assert list(board()) == []
 
 
 async def test_each_version_is_written_down_once(desk: Desk) -> None:
