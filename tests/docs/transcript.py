@@ -3,7 +3,7 @@
 In a ```console block a line that starts with "$ " is a command (a line that ends with a backslash goes on in the next),
 and what follows is its output. "…" or "..." stands for any text within a line, and alone on a line for any lines.
 `mimir:v1:…` is any ciphertext of that version; in a command it stands for the last one that was printed. A command
-must succeed, unless a comment says "# exit code N".
+must succeed, unless a comment says "# exit code N", or all it prints is a verdict with a cross.
 """
 
 import os
@@ -31,7 +31,9 @@ class Step:
     @property
     def exit_code(self) -> int:
         said = EXIT_CODE.search(self.command)
-        return int(said.group(1)) if said else 0
+        if said:
+            return int(said.group(1))
+        return int(self.output is not None and len(self.output) == 1 and self.output[0].startswith("✗ "))
 
 
 def fenced_blocks(text: str) -> Iterator[tuple[int, str, list[str]]]:
