@@ -22,6 +22,7 @@ from appliance.system.parts import SystemParts
 from appliance.system.policies import PolicyRoutes
 from appliance.system.policies_history import PolicyHistoryRoutes
 from appliance.system.policies_tools import PolicyToolRoutes
+from appliance.system.quotas import splitter
 from appliance.system.rekey import RekeyRoutes
 from appliance.system.remount import RemountRoutes
 from appliance.system.seal import SealRoutes
@@ -130,7 +131,7 @@ def _operation_routes(parts: SystemParts) -> list[Route]:
             keys=parts.keys,
             node=parts.node,
             clock=parts.clock,
-            split=parts.links.split,
+            split=splitter(parts.links.namespace_paths, parts.links.mount_paths),
             grants=grants_of_policies(parts.policies),
             namespaces=parts.links.reachable,
             tokens=parts.links.count_tokens,
