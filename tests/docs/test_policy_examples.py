@@ -15,7 +15,8 @@ from appliance.access.rules import Policy
 from appliance.access.subject import EntityView, Facts
 from tests.docs.transcript import fenced_blocks
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "policies.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "policies.md").read_text()
 LINES = PAGE.splitlines()
 ROW = re.compile(r"\| `(?P<request>[^`]+)` \| (?P<sign>[✓✗])(?P<reason>.*) \|")
 NOW = "2026-11-25T10:00:00Z"  # where the page says no time
@@ -79,6 +80,13 @@ def facts(words: dict[str, str]) -> Facts:
         data=data,
         wrap_ttl=int(words.get("wrap", 0)),
     )
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_policies_on_other_pages_are_ones_that_can_be_written(document: str) -> None:
+    for _, kind, block in fenced_blocks((ROOT / document).read_text()):
+        if kind == "hcl":
+            assert parse_policy("", "\n".join(block))
 
 
 def test_the_page_has_examples() -> None:
