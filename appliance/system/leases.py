@@ -289,7 +289,7 @@ def _job_view(job: LeaseJob) -> dict[str, Any]:
 
 
 def _update(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str, *, sudo: bool = False) -> Route:
-    method = Method(handler=handler, body=body, summary=text)
+    method = Method(handler=handler, body=body, summary=text, statuses=(202,))  # work that goes on beside
     return Route(pattern=pattern, methods={Operation.UPDATE: method}, help=text, sudo=sudo)
 
 

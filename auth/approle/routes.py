@@ -124,7 +124,7 @@ class AppRoleRoutes:
             ),
             Route(
                 pattern="tidy/secret-id",
-                methods={update: Method(handler=self._tidy, summary="Remove expired secret ids")},
+                methods={update: Method(handler=self._tidy, summary="Remove expired secret ids", statuses=(202,))},
                 help="Removes secret ids whose time is over. They are refused without it.",
             ),
         ]
