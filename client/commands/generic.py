@@ -87,10 +87,15 @@ def secret_table(answer: "Answer") -> str:
         rows += [("lease_id", answer.body["lease_id"]), ("lease_duration", duration(answer.body.get("lease_duration")))]
         rows += [("lease_renewable", answer.body.get("renewable"))]
     rows += auth_rows(answer)
-    rows += sorted_items(answer.data)
+    rows += [(name, duration(value) if _is_duration(name) else value) for name, value in sorted_items(answer.data)]
     if not rows and not has_envelope(answer):
         rows = sorted_items(answer.body)
     return key_values(rows)
+
+
+def _is_duration(name: str) -> bool:
+    """Whether a member of this name holds seconds, as Vault's own client takes it."""
+    return name in {"ttl", "period", "duration"} or name.endswith(("_ttl", "_period", "_duration"))
 
 
 def auth_rows(answer: "Answer") -> list[tuple[str, object]]:
@@ -98,7 +103,7 @@ def auth_rows(answer: "Answer") -> list[tuple[str, object]]:
     auth = answer.auth
     if not auth:
         return []
-    rows = [("token", auth.get("client_token")), ("token_accessor", auth.get("accessor"))]
+    rows = [("token", auth.get("client_token")), ("token_accessor", auth.get("accessor") or None)]
     rows += [("token_duration", duration(auth.get("lease_duration")))]
     rows += [("token_renewable", auth.get("renewable")), ("token_policies", auth.get("policies"))]
     return rows + [(f"token_meta_{name}", value) for name, value in sorted_items(auth.get("metadata") or {})]
