@@ -9,6 +9,7 @@ from client.framework import command
 from client.output import show
 from client.session import Session, pass_session
 from client.table import columns, duration, key_values, sorted_items
+from client.text import printable
 
 if TYPE_CHECKING:
     from client.api import Answer
@@ -68,6 +69,21 @@ def delete(session: Session, path: str, parameters: tuple[str, ...]) -> None:
     query = {key: str(value) for key, value in session.inputs.pairs(parameters).items()}
     answer = session.client().delete(path, query)
     show(session, answer, lambda given: secret_table(given) if has_content(given) else f"Success! Deleted {path}")
+
+
+@command(
+    "path-help", examples=("mimir path-help auth/approle/role/web", "mimir path-help sys", "mimir path-help transit")
+)
+@click.argument("path")
+@pass_session
+def path_help(session: Session, path: str) -> None:
+    """Tell what is served at PATH, or of a mount what it serves. Needs a token, and no policy."""
+    show(session, session.client().read(path.strip().rstrip("/"), {"help": "1"}), help_text)
+
+
+def help_text(answer: "Answer") -> str:
+    """The text of `?help=1`, what would drive the terminal escaped."""
+    return "\n".join(printable(line) for line in str(answer.body.get("help") or "").rstrip("\n").split("\n"))
 
 
 def has_content(answer: "Answer") -> bool:

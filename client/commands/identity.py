@@ -37,7 +37,7 @@ def item_path(kind: str, wanted: str) -> str:
 
 
 def known_path(client: "Client", kind: str, wanted: str) -> str:
-    """The path by id, for a change: what is written at a name that is not known makes a new one. A name costs a request."""
+    """The path by id, for a change, as a write at an unknown name would make a new one. A name costs a request."""
     if is_id(wanted):
         return item_path(kind, wanted)
     return item_path(kind, str(client.read(item_path(kind, wanted)).data.get("id")))

@@ -31,6 +31,7 @@ lease = group(
     ),
 )
 _ROOT = "sys/leases"
+_UNDER_WAY = "Success! The lease, if it existed, is refused from now on, and is being revoked."
 _PAUSE = 0.5  # seconds between two looks at a job
 
 
@@ -119,7 +120,11 @@ def revoke(session: Session, target: str, prefix: bool, force: bool, sync: bool)
 
 
 def _revoked(text: str, *, waited: bool) -> str:
-    return f"Success! {text}" if waited else "Success! The lease, if it existed, is refused from now on, and is being revoked."
+    return (
+        f"Success! {text}"
+        if waited
+        else "Success! The lease, if it existed, is refused from now on, and is being revoked."
+    )
 
 
 def _prefix_text(answer: "Answer") -> str:
@@ -128,7 +133,7 @@ def _prefix_text(answer: "Answer") -> str:
         return f"Success! {job.get('done')} leases are revoked, {job.get('failed')} could not be."
     if "job_id" in job:
         return f"Success! All are refused from now on. See how far it is: mimir lease jobs {job['job_id']}"
-    return "Success! The lease, if it existed, is refused from now on, and is being revoked."
+    return _UNDER_WAY
 
 
 def _check_failed(answer: "Answer", *, force: bool) -> None:

@@ -72,9 +72,9 @@ def _why_denied(method: str, target: str) -> str:
             f"{', '.join(known)}"
         )
     return (
-        f"{target}: permission denied. No login method is mounted there (`mimir auth list` shows those that are; --path "
-        "names another place), this address may not log in there, or after several failed logins the name is refused "
-        "for a while"
+        f"{target}: permission denied. Nothing is mounted there (`mimir auth list` shows what is, "
+        "--path names another place), this address may not log in there, or after several failed logins the name is "
+        "refused for a while"
     )
 
 
