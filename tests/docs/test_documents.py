@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Config
-from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_steps, plain_environment
+from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_policy, guide_steps, plain_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -87,13 +87,21 @@ def _run_python_blocks(reader: Reader) -> None:
 
 def test_guide_shows_what_happens(reader: Reader) -> None:
     """With a key of its own: README.md's has the guide's name, and one appliance serves both."""
-    own = {"customer-data": "guide-customer-data", "./policies/orders-api.hcl": str(HERE / "guide-orders-api.hcl")}
-    steps = guide_steps((HERE / "guide.txt").read_text())
-    Reader(reader.environment, reader.folder, {**reader.replacements, **own}).follow(steps)
+    own_key = {**reader.replacements, "customer-data": "guide-customer-data"}
+    Reader(reader.environment, reader.folder, own_key).follow(guide_steps((HERE / "guide.txt").read_text()))
 
 
 def test_the_page_on_policies_shows_what_happens(reader: Reader) -> None:
     reader.follow(console_steps(POLICIES))
+
+
+def test_guide_s_policy_allows_and_denies_what_it_says(reader: Reader, tmp_path: Path) -> None:
+    policy, rest = guide_policy((HERE / "guide_policies.txt").read_text())
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "orders-api.hcl").write_text(policy)
+    steps = guide_steps(rest)
+    assert [step.exit_code for step in steps] == [0, 0, 1]
+    Reader(reader.environment, tmp_path).follow(steps)
 
 
 def test_quickstart_again_finds_the_appliance_running(reader: Reader) -> None:
