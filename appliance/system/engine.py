@@ -80,7 +80,7 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
 
 
 def _seal_routes(parts: SystemParts) -> list[Route]:
-    barrier, clock = parts.barrier, parts.clock
+    barrier = parts.barrier
     return [
         *SealRoutes(barrier, parts.lifecycle, parts.node).routes(),
         *KeyringRoutes(barrier).routes(),
