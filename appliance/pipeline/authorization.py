@@ -7,9 +7,10 @@ from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
 from appliance.access.token_hash import without_tokens
 from appliance.access.verdicts import Refusal
+from appliance.access.wrapping import is_about_wrapping
 from appliance.pipeline.exchange import Exchange
-from core.engine import Method
-from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
+from core.engine import Method, Route
+from core.errors import InvalidRequestError, PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
 _ROOT = ("root",)
@@ -128,7 +129,15 @@ def check_served(exchange: Exchange) -> Method | None:
     method = route.methods.get(operation)
     if method is None:
         raise UnsupportedOperationError("unsupported operation")
+    if exchange.asked.wrap_ttl:
+        _check_wrappable(exchange, route)
     return method
+
+
+def _check_wrappable(exchange: Exchange, route: Route) -> None:
+    """Raise for an answer that anybody may ask for: strangers could fill the store with what is kept for weeks."""
+    if route.unauthenticated and route.login_name is None and not is_about_wrapping(exchange.request):
+        raise InvalidRequestError("this path is served without a token, and what it answers is not wrapped")
 
 
 def _check_in_namespace(exchange: Exchange) -> None:
