@@ -66,12 +66,18 @@ async def _settle_write(exchange: Exchange) -> None:
 
 
 async def _refusal(exchange: Exchange, acl: Acl, *, sudo: bool) -> Refusal | None:
-    """Routes read a path with a slash too many as the one without: then both spellings must be granted."""
-    path = exchange.asked.path
+    """Routes read a path with a slash too many as the one without, and some take capitals for small letters.
+
+    Then both spellings must be granted.
+    """
+    path, route = exchange.asked.path, exchange.route
     refusal = await _refusal_at(exchange, acl, path, sudo=sudo)
     if refusal is not None:
         return refusal
     plain = plain_path(path)
+    if route is not None and route.ignores_case:
+        start = len(path) - len(exchange.request.path)  # where it stands is the mount's, in the case it was given
+        plain = plain[:start] + plain[start:].lower()
     return None if plain == path else await _refusal_at(exchange, acl, plain, sudo=sudo)
 
 
