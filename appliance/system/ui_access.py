@@ -62,17 +62,31 @@ class UiAccessRoutes:
 
 
 def grants_of_policies(policies: PolicyStore) -> Grants:
-    """What the policies of the token say, as they are stored."""
+    """What the policies of token and entity say, as they are stored, of paths in the request's namespace."""
 
     async def grants(request: AccessRequest) -> dict[str, set[str]]:
         merged: dict[str, set[str]] = {}
-        for name in request.caller.policies if request.caller else ():
-            policy = await policies.get(name)
-            for rule in policy.rules if policy is not None else ():
-                merged.setdefault(rule.path, set()).update(rule.capabilities)
+        sources = await policies.sources(request.subject) if request.subject is not None else ()
+        for namespace, policy in sources:
+            for rule in policy.rules:
+                pattern = pattern_from(namespace + rule.path, request.within.path)
+                if pattern is not None:
+                    merged.setdefault(pattern, set()).update(rule.capabilities)
         return merged
 
     return grants
+
+
+def pattern_from(pattern: str, within: str) -> str | None:
+    """What the pattern of a full path means inside the namespace of that path; None: nothing."""
+    for segment in within.split("/")[:-1]:
+        head, slash, rest = pattern.partition("/")
+        if not slash:
+            return "*" if head.endswith("*") and f"{segment}/".startswith(head[:-1]) else None
+        if head not in {"+", segment}:
+            return None
+        pattern = rest
+    return pattern
 
 
 def _route(name: str, handler: Handler, text: str, *, is_open: bool = False) -> Route:
