@@ -89,8 +89,8 @@ class LeaseStore:
         """Store what an engine granted to `token` at `path` below `mount`; durable when this returns.
 
         The answer has the lease's id and its durations as they are. Raises PermissionDeniedError when the token was
-        revoked meanwhile, UnsupportedPathError when the mount is being disabled or moved: who does that revokes what was
-        stored before. Then, and after any other error, the engine must take back what it granted.
+        revoked meanwhile, UnsupportedPathError when the mount is being disabled or moved: who does that revokes what
+        was stored before. Then, and after any other error, the engine must take back what it granted.
         """
         now = int(self._clock.now())
         is_batch = token.type == BATCH_TOKEN

@@ -132,11 +132,15 @@ def check_served(exchange: Exchange) -> Method | None:
 
 
 def _check_in_namespace(exchange: Exchange) -> None:
-    """Raise when the namespace is being deleted, or the path is one of the whole appliance's."""
-    if exchange.namespace.tainted:
-        raise UnsupportedPathError("the namespace is being deleted")
+    """Raise when the namespace is being deleted, or the path is one of the whole appliance's.
+
+    Leases stay within reach: a deletion waits for them, and an operator may have to force those that fail.
+    """
     request = exchange.request
-    if request.mount_path == "sys/" and request.path.partition("/")[0] not in _IN_NAMESPACES:
+    first = request.path.partition("/")[0] if request.mount_path == "sys/" else ""
+    if exchange.namespace.tainted and first != "leases":
+        raise UnsupportedPathError("the namespace is being deleted")
+    if first and first not in _IN_NAMESPACES:
         raise UnsupportedPathError("this path is served in the root namespace only")
 
 

@@ -1,5 +1,7 @@
 """`sys/capabilities` and its kin: what a token may do at a path."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from appliance.access.acl import Acl
@@ -37,9 +39,11 @@ class AccessorPathsBody(PathsBody):
 class CapabilityRoutes:
     """Asks the policies, changes nothing."""
 
-    def __init__(self, tokens: TokenStore, subjects: Subjects) -> None:
+    def __init__(self, tokens: TokenStore, subjects: Subjects, namespace_path: Callable[[str], str | None]) -> None:
+        """`namespace_path` tells the path of a token's namespace by its id."""
         self._tokens = tokens
         self._subjects = subjects
+        self._namespace_path = namespace_path
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -58,8 +62,12 @@ class CapabilityRoutes:
         return await self._of(request, body, await self._tokens.find(body.token), "invalid token")
 
     async def of_accessor(self, request: Request, body: AccessorPathsBody) -> Response:
-        """Of the token with that accessor."""
-        return await self._of(request, body, await self._tokens.find_accessor(body.accessor), "invalid accessor")
+        """Of the token with that accessor, in this namespace or below it."""
+        token = await self._tokens.find_accessor(body.accessor)
+        home = None if token is None else self._namespace_path(token.namespace)
+        if home is None or not home.startswith(as_access_request(request).within.path):
+            token = None
+        return await self._of(request, body, token, "invalid accessor")
 
     async def _of(self, request: Request, body: PathsBody, token: TokenEntry | None, absent: str) -> Response:
         if token is None:

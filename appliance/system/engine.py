@@ -27,7 +27,6 @@ from appliance.system.rekey import RekeyRoutes
 from appliance.system.remount import RemountRoutes
 from appliance.system.seal import SealRoutes
 from appliance.system.ui import UiRoutes
-from appliance.system.ui_access import grants_of_policies
 from appliance.system.wrapping import WrappingRoutes
 from barrier.ceremonies import RecoveryRotation, RootGeneration, RootKeyRotation
 from core.engine import Route
@@ -114,7 +113,7 @@ def _access_routes(parts: SystemParts) -> list[Route]:
             find_identity=links.find_identity,
             mounts_of=links.mounts_of,
         ).routes(),
-        *CapabilityRoutes(parts.tokens, parts.subjects).routes(),
+        *CapabilityRoutes(parts.tokens, parts.subjects, links.namespace_path).routes(),
         *LeaseRoutes(parts.lease_operations, parts.lease_counts, clock).routes(),
         *WrappingRoutes(parts.wrapping).routes(),
         *LockedUserRoutes(parts.lockouts, links.namespaces_below).routes(),
@@ -132,7 +131,6 @@ def _operation_routes(parts: SystemParts) -> list[Route]:
             node=parts.node,
             clock=parts.clock,
             split=splitter(parts.links.namespace_paths, parts.links.mount_paths),
-            grants=grants_of_policies(parts.policies),
             namespaces=parts.links.reachable,
             tokens=parts.links.count_tokens,
             entities=parts.links.count_entities,
