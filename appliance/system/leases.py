@@ -20,6 +20,7 @@ from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedErro
 from core.requests import NO_CONTENT, Operation, Request, Response
 
 _DEFAULT_LIMIT = 10_000  # irrevocable leases of one answer; Vault's number
+_LIMIT_DIGITS = 10
 
 
 class LeaseBody(msgspec.Struct):
@@ -245,7 +246,7 @@ def _limit(text: str | int) -> int | None:
         return None
     if text == "":
         return _DEFAULT_LIMIT
-    if isinstance(text, str) and not text.isdecimal():
+    if isinstance(text, str) and not (text.isdecimal() and len(text) <= _LIMIT_DIGITS):
         raise InvalidRequestError('limit must be a whole number or "none"')
     limit = int(text)
     if not 1 <= limit <= 2**31:
