@@ -1,19 +1,17 @@
 """Which route a request means, and whether its token may use it."""
 
-import re
-
 from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
 from appliance.access.token_hash import without_tokens
 from appliance.access.verdicts import Refusal
 from appliance.pipeline.exchange import Exchange
+from appliance.router import plain_path
 from core.engine import Method
 from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
 _ROOT = ("root",)
-_SLASHES = re.compile("//+")
 # what sys/ serves in namespaces below the root; the rest is the whole appliance's
 _IN_NAMESPACES = frozenset(
     (
@@ -89,13 +87,6 @@ def _ask(exchange: Exchange, acl: Acl, path: str, capability: str, *, sudo: bool
         return verdict.refusal(facts)
     exchange.granting = verdict.policies
     return None if verdict.granted else verdict.refusal(exchange.facts)
-
-
-def plain_path(path: str) -> str:
-    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
-    if "//" in path:
-        path = _SLASHES.sub("/", path)
-    return path.rstrip("/")
 
 
 async def _refusal_of_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> Refusal | None:
