@@ -86,7 +86,7 @@ class LeaseRoutes:
             ),
             _update("leases/tidy", self.tidy, NoBody, "Revoke leases whose token is gone."),
             _read("leases/count", self.count, CountBody, "How many leases there are."),
-            _read("leases", self.list_irrevocable, ListBody, "The leases that could not be revoked."),
+            _read("leases", self.list_irrevocable, ListBody, "The leases that could not be revoked.", sudo=True),
             Route(
                 pattern="leases/jobs",
                 methods={Operation.LIST: Method(handler=self.list_jobs, mutates=False, summary="Recent jobs.")},
@@ -297,6 +297,6 @@ def _update(pattern: str, handler: Handler, body: type[msgspec.Struct], text: st
     return Route(pattern=pattern, methods={Operation.UPDATE: method}, help=text, sudo=sudo)
 
 
-def _read(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str) -> Route:
+def _read(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str, *, sudo: bool = False) -> Route:
     method = Method(handler=handler, body=body, mutates=False, summary=text)
-    return Route(pattern=pattern, methods={Operation.READ: method}, help=text)
+    return Route(pattern=pattern, methods={Operation.READ: method}, help=text, sudo=sudo)
