@@ -82,7 +82,7 @@ class Outcomes:
             grant,
             namespace=exchange.namespace.id,
             mount=mounted.entry,
-            path=mounted.entry.path + exchange.request.path,
+            path=exchange.request.path,
             token=identity.token,
             engine=engine,
         )
