@@ -170,5 +170,7 @@ def help_(session: Session, path: str, method: str) -> None:
         text = METHOD_HELP.get(method, f"mimir login --method {method} [--role ROLE] [KEY=VALUE|KEY=@FILE|KEY=-]...")
         show_value(session, {"help": text}, text)
         return
+    from client.commands.generic import help_text
+
     answer = session.client().read(f"auth/{_place(path)}", {"help": "1"})
-    show(session, answer, lambda given: str(given.body.get("help") or "").rstrip("\n"))
+    show(session, answer, help_text)

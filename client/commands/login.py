@@ -57,11 +57,25 @@ def _login(
     try:
         answer = session.client().request("PUT", target, body=found.body, authenticated=False)
     except DeniedError as exc:
-        raise RefusedError(
-            f"{target}: permission denied. See `mimir auth list` whether the method {method} is mounted there; after "
-            "several failed logins a name is refused for a while"
-        ) from exc
+        raise RefusedError(_why_denied(method, target)) from exc
     _keep(session, answer, **how)
+
+
+def _why_denied(method: str, target: str) -> str:
+    """The appliance tells nobody before a login which methods it has; what can be said here is said here."""
+    from importlib.metadata import entry_points
+
+    known = sorted({"token", *(point.name for point in entry_points(group="mimir.auth_methods"))})
+    if method not in known:
+        return (
+            f"{target}: permission denied. This version of Mimir has no login method {method} (yet); it has: "
+            f"{', '.join(known)}"
+        )
+    return (
+        f"{target}: permission denied. Nothing is mounted there (`mimir auth list` shows what is, "
+        "--path names another place), this address may not log in there, or after several failed logins the name is "
+        "refused for a while"
+    )
 
 
 def _keep(session: Session, answer: "Answer", *, no_store: bool, token_only: bool) -> None:

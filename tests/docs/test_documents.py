@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Config
-from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_steps, plain_environment
+from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_policy, guide_steps, plain_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 README = (ROOT / "README.md").read_text()
+POLICIES = (ROOT / "docs/policies.md").read_text()
 WRITTEN_ADDRESS = "127.0.0.1:8200"  # what the documents show; the test takes a port that is free
 
 pytestmark = pytest.mark.timeout(300)  # the first start makes the environment when there is none
@@ -88,6 +89,19 @@ def test_guide_shows_what_happens(reader: Reader) -> None:
     """With a key of its own: README.md's has the guide's name, and one appliance serves both."""
     own_key = {**reader.replacements, "customer-data": "guide-customer-data"}
     Reader(reader.environment, reader.folder, own_key).follow(guide_steps((HERE / "guide.txt").read_text()))
+
+
+def test_the_page_on_policies_shows_what_happens(reader: Reader) -> None:
+    reader.follow(console_steps(POLICIES))
+
+
+def test_guide_s_policy_allows_and_denies_what_it_says(reader: Reader, tmp_path: Path) -> None:
+    policy, rest = guide_policy((HERE / "guide_policies.txt").read_text())
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "orders-api.hcl").write_text(policy)
+    steps = guide_steps(rest)
+    assert [step.exit_code for step in steps] == [0, 0, 1]
+    Reader(reader.environment, tmp_path).follow(steps)
 
 
 def test_quickstart_again_finds_the_appliance_running(reader: Reader) -> None:
