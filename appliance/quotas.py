@@ -19,6 +19,7 @@ import msgspec
 
 from appliance.access.token_hash import without_tokens
 from appliance.lanes import Lanes
+from appliance.router import plain_path
 from appliance.settings import QuotaConfig, RateLimit, Settings
 from core.errors import QuotaExceededError
 
@@ -202,7 +203,9 @@ class Quotas:
         """Count the request; the response headers that operators asked for. Raises RateLimitedError.
 
         `path` is below the mount, `mount` and `path` are without the namespace. `role` is that of a login.
+        However many slashes a path is spelled with, it counts as the one that is served.
         """
+        path = plain_path(path).removeprefix("/")
         below = mount + path
         if self._counts is None or below in self._exempt or below.startswith(self._exempt_below):
             return ()
@@ -232,7 +235,7 @@ class _Table:
         self._globs: list[RateLimit] = []
         self._namespaces: dict[str, RateLimit] = {}
         for quota in quotas.values():
-            where = quota.namespace + quota.mount + quota.rest.rstrip("/")
+            where = quota.namespace + quota.mount + plain_path(quota.rest)
             if not quota.mount:
                 self._namespaces[quota.namespace] = quota
             elif quota.rest.endswith("*"):

@@ -1,7 +1,5 @@
 """Which route a request means, and whether its token may use it."""
 
-import re
-
 from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
@@ -9,12 +7,12 @@ from appliance.access.token_hash import without_tokens
 from appliance.access.verdicts import Refusal
 from appliance.access.wrapping import is_about_wrapping
 from appliance.pipeline.exchange import Exchange
+from appliance.router import plain_path
 from core.engine import Method, Route
 from core.errors import InvalidRequestError, PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
 _ROOT = ("root",)
-_SLASHES = re.compile("//+")
 # what sys/ serves in namespaces below the root; the rest is the whole appliance's
 _IN_NAMESPACES = frozenset(
     (
@@ -98,13 +96,6 @@ def _ask(exchange: Exchange, acl: Acl, path: str, capability: str, *, sudo: bool
     return None if verdict.granted else verdict.refusal(exchange.facts)
 
 
-def plain_path(path: str) -> str:
-    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
-    if "//" in path:
-        path = _SLASHES.sub("/", path)
-    return path.rstrip("/")
-
-
 async def _refusal_of_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> Refusal | None:
     """`create` where nothing is stored yet, `update` elsewhere; who has both or neither needs no look."""
     update = _ask(exchange, acl, path, "update", sudo=sudo)
@@ -147,11 +138,15 @@ def _check_wrappable(exchange: Exchange, route: Route) -> None:
 
 
 def _check_in_namespace(exchange: Exchange) -> None:
-    """Raise when the namespace is being deleted, or the path is one of the whole appliance's."""
-    if exchange.namespace.tainted:
-        raise UnsupportedPathError("the namespace is being deleted")
+    """Raise when the namespace is being deleted, or the path is one of the whole appliance's.
+
+    Leases stay within reach: a deletion waits for them, and an operator may have to force those that fail.
+    """
     request = exchange.request
-    if request.mount_path == "sys/" and request.path.partition("/")[0] not in _IN_NAMESPACES:
+    first = request.path.partition("/")[0] if request.mount_path == "sys/" else ""
+    if exchange.namespace.tainted and first != "leases":
+        raise UnsupportedPathError("the namespace is being deleted")
+    if first and first not in _IN_NAMESPACES:
         raise UnsupportedPathError("this path is served in the root namespace only")
 
 

@@ -27,7 +27,6 @@ from appliance.system.rekey import RekeyRoutes
 from appliance.system.remount import RemountRoutes
 from appliance.system.seal import SealRoutes
 from appliance.system.ui import UiRoutes
-from appliance.system.ui_access import grants_of_policies
 from appliance.system.wrapping import WrappingRoutes
 from barrier.ceremonies import RecoveryRotation, RootGeneration, RootKeyRotation
 from core.engine import Route
@@ -141,7 +140,6 @@ def _operation_routes(parts: SystemParts) -> list[Route]:
             node=parts.node,
             clock=parts.clock,
             split=splitter(parts.links.namespace_paths, parts.links.mount_paths),
-            grants=grants_of_policies(parts.policies),
             namespaces=parts.links.reachable,
             tokens=parts.links.count_tokens,
             entities=parts.links.count_entities,

@@ -9,6 +9,7 @@ import msgspec
 
 from appliance.pipeline.mounted import MountedEngines
 from appliance.system.raw import raw_json
+from appliance.system.within import namespace_of
 from core.bodies import Base64Bytes, Duration, StringList, StringMap
 from core.engine import Method, NoBody, Route
 from core.requests import Operation, Request, Response
@@ -73,10 +74,11 @@ class OpenApiRoutes:
             )
         ]
 
-    async def read(self, _request: Request, _body: object) -> Response:
-        """Raw, as generators want it."""
+    async def read(self, request: Request, _body: object) -> Response:
+        """Raw, as generators want it; of the namespace's own mounts."""
         served = [("", route) for route in self._open_routes]
-        served += [(mounted.entry.path, route) for mounted in self._mounts.all() for route in mounted.routes]
+        mounts = self._mounts.all(namespace_of(request))
+        served += [(mounted.entry.path, route) for mounted in mounts for route in mounted.routes]
         return raw_json(openapi_document(served, version=self._version))
 
 

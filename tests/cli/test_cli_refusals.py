@@ -348,3 +348,37 @@ def test_a_field_that_is_not_there_is_an_error(mimir, appliance):
     outcome = mimir("read", "a", "--field", "b")
     assert outcome.code == ExitCode.FAILED
     assert "no field 'b'" in outcome.err
+
+
+EMPTY = [
+    (("auth", "enable", ""), "TYPE"),
+    (("policy", "read", ""), "NAME"),
+    (("secrets", "engine", "disable", ""), "PATH"),
+    (("lease", "revoke", "--prefix", ""), "LEASE_ID|PREFIX"),
+    (("token", "capabilities", ""), "[TOKEN|-] PATH"),
+    (("identity", "entity", "delete", ""), "NAME|ID"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "name"), EMPTY, ids=lambda value: str(value)[:40])
+def test_an_empty_argument_is_wrong_usage(mimir, appliance, arguments, name):
+    """As `mimir policy delete "$NAME"` with a variable that is not set."""
+    result = mimir(*arguments)
+    assert result.code == 2
+    assert f"Error: {name} is empty" in result.err
+    assert not appliance.requests
+
+
+@pytest.mark.parametrize("verb", ["lookup", "renew"])
+def test_a_refused_question_about_another_token_does_not_send_in_a_circle(mimir, appliance, verb):
+    appliance.answers(403, {"errors": ["permission denied"]})
+    said = mimir("token", verb, "-", stdin=b"hvs.other").err
+    assert "The token asked about is not valid (any more), or the one in use must not do this" in said
+    assert "hvs.other" not in said
+
+
+def test_a_namespace_inside_another_is_made_there(mimir, appliance):
+    result = mimir("namespace", "create", "team-a/payments/")
+    assert result.code == 2
+    assert "mimir --namespace team-a namespace create payments" in result.err
+    assert not appliance.requests

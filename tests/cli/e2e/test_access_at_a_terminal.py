@@ -2,7 +2,7 @@
 
 An operator prepares a namespace for a team, with a policy, an approle for its service and a user for its people. The
 service logs in with a secret id that nobody on the way could read, leases an account, and is refused elsewhere; the
-operator finds out why, and takes everything back. The chapters build on each other, in this order.
+operator finds out why, and takes everything back.
 """
 
 from __future__ import annotations
@@ -54,28 +54,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 
 
 def person(server: Appliance, home: Path, token: str = "") -> Person:
-    home.mkdir(exist_ok=True)
+    home.mkdir()
     return Person(home, server.address, token)
 
 
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("homes")
-
-
-@pytest.fixture(scope="module")
-def admin(server: Appliance, homes: Path) -> Person:
-    return person(server, homes / "admin", server.root_token)
-
-
-@pytest.fixture(scope="module")
-def service(server: Appliance, homes: Path) -> Person:
-    return person(server, homes / "service")
-
-
-@pytest.fixture(scope="module")
-def bob(server: Appliance, homes: Path) -> Person:
-    return person(server, homes / "bob")
+def test_the_story(server: Appliance, tmp_path: Path) -> None:
+    """The chapters, which stand below in their order."""
+    admin = person(server, tmp_path / "admin", server.root_token)
+    service, bob = person(server, tmp_path / "service"), person(server, tmp_path / "bob")
+    the_operator_makes_room_for_a_team(admin)
+    the_policy_is_laid_out_and_looked_over_before_it_is_written(admin)
+    login_methods_for_the_service_and_for_people(admin)
+    the_service_logs_in_with_a_secret_id_that_nobody_on_the_way_could_read(admin, service)
+    the_service_leases_an_account_and_renews_it(admin, service)
+    the_service_is_refused_and_the_operator_learns_why(admin, service)
+    a_careless_change_is_seen_and_rolled_back(admin, service)
+    bob_logs_in_and_his_entity_gets_a_policy(admin, bob)
+    everything_is_taken_back(admin, service, bob)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -88,7 +83,7 @@ def accounts(admin: Person) -> list[str]:
     return [row[0] for row in rows(admin.out("list", "robots/accounts"))]
 
 
-def test_1_the_operator_makes_room_for_a_team(admin: Person) -> None:
+def the_operator_makes_room_for_a_team(admin: Person) -> None:
     admin.mimir("namespace", "create", "team-a", "--metadata", "owner=core", "--namespace", "")
     assert [[row[0], row[2]] for row in rows(admin.out("namespace", "list", "--namespace", ""))] == (
         [["team-a/", "owner=core"]]
@@ -99,7 +94,7 @@ def test_1_the_operator_makes_room_for_a_team(admin: Person) -> None:
     assert "robots/" not in admin.out("secrets", "engine", "list", "--namespace", "")
 
 
-def test_2_the_policy_is_laid_out_and_looked_over_before_it_is_written(admin: Person) -> None:
+def the_policy_is_laid_out_and_looked_over_before_it_is_written(admin: Person) -> None:
     file = admin.kept("app.hcl", POLICY)
     assert admin.out("policy", "fmt", "--check", file, code=1) == file
     admin.mimir("policy", "fmt", file)
@@ -112,7 +107,7 @@ def test_2_the_policy_is_laid_out_and_looked_over_before_it_is_written(admin: Pe
     assert admin.mimir("policy", "read", "app").stdout == Path(file).read_text()
 
 
-def test_3_login_methods_for_the_service_and_for_people(admin: Person) -> None:
+def login_methods_for_the_service_and_for_people(admin: Person) -> None:
     admin.mimir("auth", "enable", "approle", "--max-lease-ttl", "8h")
     admin.mimir("auth", "enable", "userpass", "--path", "people", "--description", "on call")
     admin.mimir("write", "auth/approle/role/app", "token_policies=app", "token_ttl=20m", "secret_id_num_uses=1")
@@ -125,9 +120,7 @@ def test_3_login_methods_for_the_service_and_for_people(admin: Person) -> None:
     assert admin.out(*tried, "robots/creds/billing", code=1) == "✗ Denied"
 
 
-def test_4_the_service_logs_in_with_a_secret_id_that_nobody_on_the_way_could_read(
-    admin: Person, service: Person
-) -> None:
+def the_service_logs_in_with_a_secret_id_that_nobody_on_the_way_could_read(admin: Person, service: Person) -> None:
     role_id = admin.out("read", "auth/approle/role/app/role-id", "--field", "role_id")
     wrapping = admin.out(
         "write", "--force", "auth/approle/role/app/secret-id", "--wrap-ttl", "2m", "--field", "wrapping_token"
@@ -145,7 +138,7 @@ def test_4_the_service_logs_in_with_a_secret_id_that_nobody_on_the_way_could_rea
     assert (shown["namespace_path"], shown["policies"], shown["creation_ttl"]) == ("team-a/", "app, default", "20m")
 
 
-def test_5_the_service_leases_an_account_and_renews_it(admin: Person, service: Person) -> None:
+def the_service_leases_an_account_and_renews_it(admin: Person, service: Person) -> None:
     leased = json.loads(service.out("read", "robots/creds/app", "-o", "json"))
     assert re.fullmatch(r"robots/creds/app/[0-9A-Za-z]{24}\.[0-9A-Za-z]{6}", leased["lease_id"])
     assert leased["lease_duration"] == 3600
@@ -158,7 +151,7 @@ def test_5_the_service_leases_an_account_and_renews_it(admin: Person, service: P
     assert admin.refusal("lease", "list", "robots/creds/app", "--namespace", "")  # the root namespace has none there
 
 
-def test_6_the_service_is_refused_and_the_operator_learns_why(admin: Person, service: Person) -> None:
+def the_service_is_refused_and_the_operator_learns_why(admin: Person, service: Person) -> None:
     said = service.refusal("read", "robots/creds/billing")
     assert "permission denied" in said
     assert "policy app" not in said
@@ -172,7 +165,7 @@ def test_6_the_service_is_refused_and_the_operator_learns_why(admin: Person, ser
     assert accounts(admin) == ["1"]
 
 
-def test_7_a_careless_change_is_seen_and_rolled_back(admin: Person, service: Person) -> None:
+def a_careless_change_is_seen_and_rolled_back(admin: Person, service: Person) -> None:
     admin.mimir("policy", "write", "app", "-", given=CARELESS)
     service.mimir("read", "robots/creds/billing")
     assert '+path "*" { capabilities = ["read"] }' in admin.out("policy", "diff", "app").splitlines()
@@ -182,7 +175,7 @@ def test_7_a_careless_change_is_seen_and_rolled_back(admin: Person, service: Per
     assert events == [["3", "rolled back to 1"], ["2", "written"], ["1", "written"]]
 
 
-def test_8_bob_logs_in_and_his_entity_gets_a_policy(admin: Person, bob: Person) -> None:
+def bob_logs_in_and_his_entity_gets_a_policy(admin: Person, bob: Person) -> None:
     login = ("login", "--method", "userpass", "--path", "people", "username=bob")
     assert "invalid username or password" in bob.refusal(*login, given="wrong\n")
     bob.mimir(*login, given="builder\n")
@@ -195,7 +188,7 @@ def test_8_bob_logs_in_and_his_entity_gets_a_policy(admin: Person, bob: Person) 
     )
 
 
-def test_9_everything_is_taken_back(admin: Person, service: Person, bob: Person) -> None:
+def everything_is_taken_back(admin: Person, service: Person, bob: Person) -> None:
     assert len(accounts(admin)) == 3
     service.mimir("token", "revoke", "--self")
     assert "permission denied" in service.refusal("read", "robots/creds/app")

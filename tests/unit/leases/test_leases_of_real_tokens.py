@@ -106,3 +106,17 @@ async def test_one_login_is_revoked_by_its_lease_id(real):
     text, token = await make(real)
     await real.operations.revoke(f"{LOGIN}/{token.record_id}", within=ROOT, wait=True)
     assert await real.tokens.find(text) is None
+
+
+async def test_a_wide_prefix_spares_the_root_tokens_that_it_does_not_name(real):
+    """Else who revokes below auth/ or auth/token/ locks everybody out."""
+    tokens = real.tokens
+    root = [await make(real, policies=("root",), path="auth/token/root", ttl=0) for _ in range(2)]
+    child = await make(real, path="auth/token/create")
+    login = await make(real)
+    for prefix in ("auth/token", "auth"):
+        await real.operations.revoke_below(prefix, within=ROOT, by="ops")
+    assert [await tokens.find(text) is None for text, _ in (child, login)] == [True, True]
+    assert [await tokens.find(text) is None for text, _ in root] == [False, False]
+    await real.operations.revoke_below("auth/token/root", within=ROOT, by="ops")
+    assert [await tokens.find(text) is None for text, _ in root] == [True, True]

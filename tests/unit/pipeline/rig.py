@@ -24,6 +24,7 @@ from core.engine import EngineContext, Method, Route
 from core.errors import NotFoundError
 from core.requests import NO_CONTENT, Operation, RawBody, Request, Response
 from tests.support.clock import SettableClock
+from tests.support.leasing_distribution.leasing_accounts import create as create_accounts
 from tests.unit.barrier.software_hsm import SoftwareHsm
 
 NODE = NodeInfo(version="0.1.0", storage_type="sqlite", started_at=1_800_000_000)
@@ -225,7 +226,7 @@ async def make_rig(
             node=node,
             hsm_status=hsm_status,
             escrow_id=lambda: hsm.escrow_id,
-            catalog=EngineCatalog({"shelf": shelf}),
+            catalog=EngineCatalog({"shelf": shelf, "accounts": create_accounts}),
             methods=EngineCatalog(group=AUTH_METHODS),
             shared=shared,
             sanitized={},
