@@ -47,6 +47,11 @@ class Links:
         namespace = self._mounts.table.namespaces_by_id.get(namespace_id)
         return None if namespace is None or namespace.tainted else namespace.path
 
+    def lease_namespace_path(self, namespace_id: str) -> str | None:
+        """The same for leases, which also need ways out of a namespace that is being deleted."""
+        namespace = self._mounts.table.namespaces_by_id.get(namespace_id)
+        return None if namespace is None else namespace.path
+
     def namespace_at(self, path: str) -> Namespace | None:
         """The namespace of that path."""
         return self._mounts.table.namespaces.get(path)

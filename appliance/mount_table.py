@@ -145,6 +145,8 @@ def check_mount_path(path: str) -> None:
         )
     if any(set(segment) == {"."} for segment in path.split("/") if segment):
         raise InvalidRequestError("a mount path has no segment of dots only")
+    if path == "tune/" or path.endswith("/tune/"):
+        raise InvalidRequestError("a mount path does not end in tune: that is the path of a mount's tuning")
     for reserved in RESERVED:
         if path.startswith(reserved):
             raise InvalidRequestError(f"paths below {reserved} are the system's own; mount the engine elsewhere")

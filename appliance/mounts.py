@@ -17,6 +17,7 @@ from appliance.mount_table import (
     read_mounts,
     read_namespaces,
 )
+from appliance.namespaces import ROOT
 from core.clock import Clock
 from core.errors import CasMismatchError, InvalidRequestError
 from core.ids import new_uuid, random_base62
@@ -121,12 +122,8 @@ class MountStore:
 
 async def _check_place(txn: CoreTransaction, entry: MountEntry) -> None:
     namespaces = await read_namespaces(txn)
-    if not entry.namespace_path and entry.namespace == "root":
-        found = True
-    else:
-        found = any(row.id == entry.namespace for row in namespaces)
-    if not found:
-        raise InvalidRequestError("the namespace was deleted meanwhile")
+    if entry.namespace != ROOT.id and not any(row.id == entry.namespace and not row.tainted for row in namespaces):
+        raise InvalidRequestError("the namespace was deleted, or is being deleted")
     mounts = [row.full_path for row in await read_mounts(txn) if row.uuid != entry.uuid]
     inside = [row.path for row in namespaces if row.path != entry.namespace_path]
     check_free(entry.full_path, [*mounts, *(path for path in inside if path.startswith(entry.namespace_path))])

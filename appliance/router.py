@@ -1,5 +1,6 @@
 """Which route of an engine serves a path: a tree over its segments, built once for each engine."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from core.engine import Route
@@ -7,6 +8,16 @@ from core.engine import Route
 # Answers that are remembered: the paths in use are few and short, what an attacker makes up is neither.
 _SEEN_PATHS = 2000
 _SEEN_PATH = 128
+
+
+_SLASHES = re.compile("//+")
+
+
+def plain_path(path: str) -> str:
+    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    return path.rstrip("/")
 
 
 class _Node:

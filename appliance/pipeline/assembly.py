@@ -120,7 +120,7 @@ def assemble(given: Assembly) -> Assembled:
     attachments = (lease_attachment(clock), cubbyhole_attachment)
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
     policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
-    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.namespace_path)
+    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path)
     lease_operations = LeaseOperations(storage, leases, tokens)
     wrapping = Wrapping(storage, clock, tokens, namespace_path=links.namespace_path)
     settings, versions = SystemSettings(storage), VersionHistory(storage, clock, version=given.node.version)
@@ -147,7 +147,7 @@ def assemble(given: Assembly) -> Assembled:
         subjects=Subjects(entities, policies),
         links=links,
         lease_operations=lease_operations,
-        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.namespace_path),
+        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.lease_namespace_path),
         wrapping=wrapping,
         lockouts=lockouts,
         passwords=PasswordPolicies(storage),

@@ -161,11 +161,11 @@ class Pipeline:
         else:
             exchange = self._new_exchange(wire, asked, request_id, data)
         mounted = exchange.mounted
-        if mounted is None:
-            return await self._admit(exchange, seen)
-        served.mount_type = mounted.entry.type
+        served.mount_type = exchange.mount_type
         if self._quotas.active:
             served.headers = self._check_quota(exchange)
+        if mounted is None:
+            return await self._admit(exchange, seen)
         mounted.users += 1
         try:
             if admitted is not None:

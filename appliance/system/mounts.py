@@ -14,7 +14,7 @@ from appliance.pipeline.mounted import MountedEngines
 from core.bodies import StringList, StringMap, parse_body
 from core.durations import parse_duration
 from core.engine import Method, Route
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, UnsupportedOperationError
 from core.requests import NO_CONTENT, Operation, Request, Response
 
 _VISIBILITIES = {"", "unauth", "hidden"}
@@ -184,7 +184,9 @@ class MountRoutes:
 
     async def _disable(self, request: Request, prefix: str) -> Response:
         """Disable; that nothing was there is as good."""
-        path, _ = _split_tune(request.params["path"])
+        path, tuned = _split_tune(request.params["path"])
+        if tuned:
+            raise UnsupportedOperationError("unsupported operation")
         if self._mounts.is_built_in(prefix + path):
             raise InvalidRequestError(f"cannot unmount {prefix + path}: it is the system's own")
         entry = self._entry(request, prefix + path)

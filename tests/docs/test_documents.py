@@ -17,6 +17,7 @@ from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_po
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 README = (ROOT / "README.md").read_text()
+POLICIES = (ROOT / "docs/policies.md").read_text()
 WRITTEN_ADDRESS = "127.0.0.1:8200"  # what the documents show; the test takes a port that is free
 
 pytestmark = pytest.mark.timeout(300)  # the first start makes the environment when there is none
@@ -88,6 +89,10 @@ def test_guide_shows_what_happens(reader: Reader) -> None:
     """With a key of its own: README.md's has the guide's name, and one appliance serves both."""
     own_key = {**reader.replacements, "customer-data": "guide-customer-data"}
     Reader(reader.environment, reader.folder, own_key).follow(guide_steps((HERE / "guide.txt").read_text()))
+
+
+def test_the_page_on_policies_shows_what_happens(reader: Reader) -> None:
+    reader.follow(console_steps(POLICIES))
 
 
 def test_guide_s_policy_allows_and_denies_what_it_says(reader: Reader, tmp_path: Path) -> None:

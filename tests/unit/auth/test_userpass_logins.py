@@ -122,9 +122,14 @@ async def test_a_flood_is_refused_beyond_those_that_wait_and_the_loop_goes_on() 
 
 
 async def test_a_caller_who_goes_away_leaves_no_room_taken() -> None:
-    threads, gate = HashingThreads(running=1, waiting=0), threading.Event()
-    call = asyncio.ensure_future(threads.run(lambda: gate.wait(10)))
-    await asyncio.sleep(0)
+    threads, entered, gate = HashingThreads(running=1, waiting=0), threading.Event(), threading.Event()
+
+    def work() -> bool:
+        entered.set()
+        return gate.wait(10)
+
+    call = asyncio.ensure_future(threads.run(work))
+    await asyncio.to_thread(entered.wait, 10)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
