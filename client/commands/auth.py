@@ -77,6 +77,8 @@ def _place(path: str) -> str:
 @pass_session
 def enable(session: Session, /, type_: str, path: str | None, **given: Any) -> None:
     """Mount the login method TYPE."""
+    if path is not None and not _place(path):
+        raise click.UsageError("--path is empty")
     where = _place(path or type_)
     body: JsonObject = {"type": type_}
     if given["description"] is not None:

@@ -130,7 +130,8 @@ def _revoked(text: str, *, waited: bool) -> str:
 def _prefix_text(answer: "Answer") -> str:
     job = answer.data
     if "state" in job:
-        return f"Success! {job.get('done')} leases are revoked, {job.get('failed')} could not be."
+        done = _number(job, "done")
+        return f"Success! {done} {'lease is' if done == 1 else 'leases are'} revoked, {job.get('failed')} could not be."
     if "job_id" in job:
         return f"Success! All are refused from now on. See how far it is: mimir lease jobs {job['job_id']}"
     return _UNDER_WAY

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.commands.generic import secret_table
-from client.errors import DeniedError
 from client.framework import command, group
 from client.output import show
 from client.session import Session, pass_session
@@ -105,7 +104,9 @@ def lookup(session: Session, target: str, accessor: str | None) -> None:
     elif target:
         answer = _about(client, "lookup", {"token": session.inputs.text(target, what="token")})
     else:
-        answer = client.read("auth/token/lookup-self")
+        answer = client.request(
+            "GET", "auth/token/lookup-self", denied=(lambda: _NOT_VALID) if session.token() else None
+        )
     show(session, answer, lookup_table)
 
 
@@ -131,14 +132,14 @@ def renew(session: Session, target: str, accessor: str | None, increment: str | 
 
 def _about(client: "Client", verb: str, body: "JsonObject") -> "Answer":
     """Ask about another token; the refusal does not tell which of the two tokens was no good."""
-    path = f"auth/token/{verb}"
-    try:
-        return client.request("POST", path, body=body)
-    except DeniedError as exc:
-        raise DeniedError(
-            f"{path}: permission denied. The token asked about is not valid (any more), or the one in use must not do "
-            "this: `mimir token lookup` without a token shows the one in use"
-        ) from exc
+    return client.request("POST", f"auth/token/{verb}", body=body, denied=lambda: _EITHER)
+
+
+_EITHER = (
+    "The token asked about is not valid (any more), or the one in use must not do this: `mimir token lookup` without a "
+    "token shows the one in use"
+)
+_NOT_VALID = "The token in use is not valid (any more), or its policies do not allow this: run `mimir login`"
 
 
 @command(

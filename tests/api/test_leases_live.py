@@ -67,6 +67,7 @@ def finished(server: Appliance, job_id: str) -> dict:
 def test_hvac_sees_a_lease_s_life(server):
     client = server.client()
     lease_id = granted(server)
+    assert lease_id.startswith("robots/creds/app/")
     assert client.sys.read_lease(lease_id)["data"]["ttl"] <= 3600
     assert lease_id.rpartition("/")[2] in client.sys.list_leases("robots/creds/app")["data"]["keys"]
     renewed = client.sys.renew_lease(lease_id, increment=5400)

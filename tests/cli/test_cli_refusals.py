@@ -357,6 +357,8 @@ EMPTY = [
     (("lease", "revoke", "--prefix", ""), "LEASE_ID|PREFIX"),
     (("token", "capabilities", ""), "[TOKEN|-] PATH"),
     (("identity", "entity", "delete", ""), "NAME|ID"),
+    (("auth", "enable", "approle", "--path", "/"), "--path"),
+    (("secrets", "engine", "enable", "transit", "--path", ""), "--path"),
 ]
 
 
@@ -381,4 +383,10 @@ def test_a_namespace_inside_another_is_made_there(mimir, appliance):
     result = mimir("namespace", "create", "team-a/payments/")
     assert result.code == 2
     assert "mimir --namespace team-a namespace create payments" in result.err
+    assert not appliance.requests
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "-1", "0", "many"])
+def test_a_rate_that_is_no_number_of_requests_is_wrong_usage(mimir, appliance, rate):
+    assert mimir("quota", "write", "q", "--rate", rate).code == 2
     assert not appliance.requests
