@@ -49,6 +49,31 @@ async def test_an_unknown_user_costs_one_hash_like_a_known_one(
     assert made == ["$argon2id$v=19$m=8,t=1,p=1"] * 3
 
 
+@pytest.mark.parametrize("change", ["password", "deletion", "policies"])
+async def test_what_changes_while_a_login_waits_for_its_hash_counts(
+    userpass: UserpassMount, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    await userpass.user(token_policies="ops")
+    passwords = userpass.engine._engine._passwords
+    original = passwords.is_right
+
+    async def slow(password: str, encoded: str | None) -> bool:
+        found = await original(password, encoded)
+        if change == "password":
+            await userpass.write("users/bob/password", password="another one")
+        elif change == "deletion":
+            await userpass.delete("users/bob")
+        else:
+            await userpass.write("users/bob/policies", token_policies="fewer")
+        return bool(found)
+
+    monkeypatch.setattr(passwords, "is_right", slow)
+    if change == "policies":
+        assert (await userpass.login("bob", "builder")).policies == ("fewer",)
+    else:
+        await failed(userpass, "bob", "builder")
+
+
 async def test_nobodys_hash_lets_nobody_in() -> None:
     threads = HashingThreads()
     assert await Passwords(threads, CHEAP).is_right("", None) is False
