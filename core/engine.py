@@ -48,6 +48,7 @@ class Route:
     `sudo` paths ask for the capability of that name. `unauthenticated` ones (logins, CRLs) for no token.
     `login_name` tells whom a login is for, before it is tried: after too many failures the appliance refuses that name
     for a while (the handler says that credentials are wrong by raising LoginFailedError).
+    With `ignores_case`, "users/Admin" is read as "users/admin": policies must allow both spellings then.
     """
 
     pattern: str
@@ -57,6 +58,7 @@ class Route:
     sudo: bool = False
     unauthenticated: bool = False
     login_name: Callable[[Request, Any], str] | None = None
+    ignores_case: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

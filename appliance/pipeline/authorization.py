@@ -5,10 +5,11 @@ from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
 from appliance.access.token_hash import without_tokens
 from appliance.access.verdicts import Refusal
+from appliance.access.wrapping import is_about_wrapping
 from appliance.pipeline.exchange import Exchange
 from appliance.router import plain_path
-from core.engine import Method
-from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
+from core.engine import Method, Route
+from core.errors import InvalidRequestError, PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
 _ROOT = ("root",)
@@ -63,12 +64,18 @@ async def _settle_write(exchange: Exchange) -> None:
 
 
 async def _refusal(exchange: Exchange, acl: Acl, *, sudo: bool) -> Refusal | None:
-    """Routes read a path with a slash too many as the one without: then both spellings must be granted."""
-    path = exchange.asked.path
+    """Routes read a path with a slash too many as the one without, and some take capitals for small letters.
+
+    Then both spellings must be granted.
+    """
+    path, route = exchange.asked.path, exchange.route
     refusal = await _refusal_at(exchange, acl, path, sudo=sudo)
     if refusal is not None:
         return refusal
     plain = plain_path(path)
+    if route is not None and route.ignores_case:
+        start = len(path) - len(exchange.request.path)  # where it stands is the mount's, in the case it was given
+        plain = plain[:start] + plain[start:].lower()
     return None if plain == path else await _refusal_at(exchange, acl, plain, sudo=sudo)
 
 
@@ -119,7 +126,15 @@ def check_served(exchange: Exchange) -> Method | None:
     method = route.methods.get(operation)
     if method is None:
         raise UnsupportedOperationError("unsupported operation")
+    if exchange.asked.wrap_ttl:
+        _check_wrappable(exchange, route)
     return method
+
+
+def _check_wrappable(exchange: Exchange, route: Route) -> None:
+    """Raise for an answer that anybody may ask for: strangers could fill the store with what is kept for weeks."""
+    if route.unauthenticated and route.login_name is None and not is_about_wrapping(exchange.request):
+        raise InvalidRequestError("this path is served without a token, and what it answers is not wrapped")
 
 
 def _check_in_namespace(exchange: Exchange) -> None:

@@ -1,12 +1,11 @@
 """`sys/capabilities` and its kin: what a token may do at a path."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from appliance.access.acl import Acl
 from appliance.access.request import as_access_request
 from appliance.access.subjects import Subjects
+from appliance.access.token_answers import NamespacePath
 from appliance.access.tokens import TokenEntry, TokenStore
 from core.bodies import StringList
 from core.engine import Handler, Method, Route
@@ -39,8 +38,7 @@ class AccessorPathsBody(PathsBody):
 class CapabilityRoutes:
     """Asks the policies, changes nothing."""
 
-    def __init__(self, tokens: TokenStore, subjects: Subjects, namespace_path: Callable[[str], str | None]) -> None:
-        """`namespace_path` tells the path of a token's namespace by its id."""
+    def __init__(self, tokens: TokenStore, subjects: Subjects, *, namespace_path: NamespacePath) -> None:
         self._tokens = tokens
         self._subjects = subjects
         self._namespace_path = namespace_path
@@ -62,7 +60,7 @@ class CapabilityRoutes:
         return await self._of(request, body, await self._tokens.find(body.token), "invalid token")
 
     async def of_accessor(self, request: Request, body: AccessorPathsBody) -> Response:
-        """Of the token with that accessor, in this namespace or below it."""
+        """Of the token with that accessor, in the request's namespace or below: accessors are no proof of anything."""
         token = await self._tokens.find_accessor(body.accessor)
         home = None if token is None else self._namespace_path(token.namespace)
         if home is None or not home.startswith(as_access_request(request).within.path):

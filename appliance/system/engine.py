@@ -113,7 +113,7 @@ def _access_routes(parts: SystemParts) -> list[Route]:
             find_identity=links.find_identity,
             mounts_of=links.mounts_of,
         ).routes(),
-        *CapabilityRoutes(parts.tokens, parts.subjects, links.namespace_path).routes(),
+        *CapabilityRoutes(parts.tokens, parts.subjects, namespace_path=links.namespace_path).routes(),
         *LeaseRoutes(parts.lease_operations, parts.lease_counts, clock).routes(),
         *WrappingRoutes(parts.wrapping).routes(),
         *LockedUserRoutes(parts.lockouts, links.namespaces_below).routes(),

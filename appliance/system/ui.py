@@ -46,16 +46,19 @@ class UiRoutes:
         return Response(data=dict(data))
 
     async def read(self, request: Request, _body: object) -> Response:
-        """The mount, when any capability on any path below it is granted."""
+        """The mount, when any capability on any path below it is granted. It may be in a namespace further down."""
         path = request.params["path"].removeprefix("/")
-        mounted = self._mounts.find(request.namespace + path, self._mounts.table.resolve(request.namespace))
+        namespace = self._mounts.table.resolve(request.namespace + path)
+        mounted = self._mounts.find(request.namespace + path, namespace)
+        full_path = namespace.path + mounted.entry.path if mounted is not None else ""
         acl = await self._acl_of(request)
-        if acl is None or mounted is None or not acl.reaches(request.namespace + mounted.entry.path):
+        if acl is None or mounted is None or not acl.reaches(full_path):
             raise PreflightDeniedError(
                 "preflight capability check returned 403, please ensure client's policies grant access to path"
                 f' "{path.removesuffix("/")}/"'
             )
-        return Response(data={"path": mounted.entry.path, **self._views.view(mounted.entry)[1]})
+        shown_path = full_path[len(request.namespace) :]
+        return Response(data={"path": shown_path, **self._views.view(mounted.entry)[1]})
 
     async def _acl_of(self, request: Request) -> Acl | None:
         """What the caller may do; None for nobody, and for a token that is not for this namespace or address."""

@@ -1,6 +1,7 @@
 """AppRole over Vault's API: paths, bodies and the shape of answers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -46,10 +47,9 @@ class AppRoleRoutes:
 
     def __init__(self, engine: AppRoleEngine) -> None:
         self._engine = engine
+        of_roles = (*self._role_routes(), *field_routes(engine), *self._secret_id_routes())
         self.routes: Sequence[Route] = [
-            *self._role_routes(),
-            *field_routes(engine),
-            *self._secret_id_routes(),
+            *(replace(route, ignores_case=True) for route in of_roles),
             self._login_route(),
         ]
 
