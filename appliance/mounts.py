@@ -8,6 +8,7 @@ import msgspec
 
 from appliance.mount_table import (
     EMPTY_TABLE,
+    ROWS,
     TABLE,
     MountEntry,
     MountTable,
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 5  # mounts change by hand: a fifth collision in a row means something else is wrong
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder(MountEntry).decode
 
 
 class KnownTypes(Protocol):
@@ -80,11 +82,14 @@ class MountStore:
         return entry
 
     async def remove(self, entry: MountEntry) -> bool:
-        """Remove the mount and all its data at once; whether it was still there."""
+        """Remove a vacated mount and all its data at once; whether it was still there."""
 
         async def body(txn: CoreTransaction) -> bool:
-            if not await txn.delete(entry.row):
+            row = await txn.get(entry.row)
+            if row is None:
                 return False
+            check_vacated(_decode(row.value), entry)
+            await txn.delete(entry.row)
             await txn.delete_prefix(entry.data_prefix)
             return True
 
@@ -94,9 +99,10 @@ class MountStore:
         """Replace a mount by what `change` makes of it; None when it is gone. A new place must be free."""
 
         async def body(txn: CoreTransaction) -> MountEntry | None:
-            before = next((row for row in await read_mounts(txn) if row.uuid == uuid), None)
-            if before is None:
+            row = await txn.get(ROWS + uuid)
+            if row is None:
                 return None
+            before = _decode(row.value)
             after = change(before)
             if after.full_path != before.full_path:
                 await _check_place(txn, after)
@@ -127,6 +133,14 @@ async def _check_place(txn: CoreTransaction, entry: MountEntry) -> None:
     mounts = [row.full_path for row in await read_mounts(txn) if row.uuid != entry.uuid]
     inside = [row.path for row in namespaces if row.path != entry.namespace_path]
     check_free(entry.full_path, [*mounts, *(path for path in inside if path.startswith(entry.namespace_path))])
+
+
+def check_vacated(now: MountEntry, then: MountEntry) -> None:
+    """Raise InvalidRequestError unless the mount is as who vacated it left it: nothing new hangs on it."""
+    if not now.tainted or now.full_path != then.full_path:
+        raise InvalidRequestError(
+            f"somebody else moved or restored {then.path} meanwhile; look where it is, and try again"
+        )
 
 
 async def bootstrap_mounts(txn: CoreTransaction) -> None:

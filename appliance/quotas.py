@@ -19,7 +19,7 @@ import msgspec
 
 from appliance.access.token_hash import without_tokens
 from appliance.lanes import Lanes
-from appliance.router import plain_path
+from appliance.router import single_slashes
 from appliance.settings import QuotaConfig, RateLimit, Settings
 from core.errors import QuotaExceededError
 
@@ -205,7 +205,7 @@ class Quotas:
         `path` is below the mount, `mount` and `path` are without the namespace. `role` is that of a login.
         However many slashes a path is spelled with, it counts as the one that is served.
         """
-        path = plain_path(path).removeprefix("/")
+        path = single_slashes(path).removeprefix("/")
         below = mount + path
         if self._counts is None or below in self._exempt or below.startswith(self._exempt_below):
             return ()

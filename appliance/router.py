@@ -13,11 +13,14 @@ _SEEN_PATH = 128
 _SLASHES = re.compile("//+")
 
 
+def single_slashes(path: str) -> str:
+    """With one slash where there are several."""
+    return _SLASHES.sub("/", path) if "//" in path else path
+
+
 def plain_path(path: str) -> str:
-    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
-    if "//" in path:
-        path = _SLASHES.sub("/", path)
-    return path.rstrip("/")
+    """So, and without slashes at the end: "sys/mounts//kv/" is "sys/mounts/kv"."""
+    return single_slashes(path).rstrip("/")
 
 
 class _Node:

@@ -42,16 +42,6 @@ async def created(team: Team, body: dict[str, Any]) -> str:
     return str((await team.call("POST", "auth/token/create", body)).json["auth"]["client_token"])
 
 
-async def test_the_parents_policy_of_the_same_name_is_not_shown(team: Team) -> None:
-    secret = 'path "shelf/keys/project-nightfall" { capabilities = ["read"] }'
-    assert (await team.rig.call("PUT", "sys/policies/acl/admin", {"policy": secret})).status == 204
-    reply = await team.call("GET", "sys/internal/ui/resultant-acl")
-    assert "nightfall" not in str(reply.json)
-    assert reply.json["data"]["glob_paths"][""]["capabilities"] == [
-        *("create", "delete", "list", "patch", "read", "scan", "sudo", "update")
-    ]
-
-
 async def test_what_is_granted_is_shown_by_the_paths_in_the_namespace(team: Team) -> None:
     """With the templates rendered, and without what has expired or belongs elsewhere."""
     mine = 'path "kv/data/mine" { capabilities = ["read"] }\npath "kv/+/ours" { capabilities = ["list"] }'
@@ -85,14 +75,6 @@ async def test_the_api_is_described_without_the_parents_mounts(team: Team) -> No
     assert not [path for path in paths if path.startswith("/shelf/")]
     assert "/ours/keys" in paths
     assert "/shelf/keys" in (await team.rig.call("GET", "sys/internal/specs/openapi")).json["paths"]
-
-
-async def test_an_accessor_of_the_parent_is_none_here(team: Team) -> None:
-    root = (await team.rig.call("GET", "auth/token/lookup-self")).json["data"]["accessor"]
-    body = {"accessor": root, "paths": ["kv/x"]}
-    reply = await team.call("POST", "sys/capabilities-accessor", body)
-    assert (reply.status, reply.errors) == (400, ["invalid accessor"])
-    assert (await team.rig.call("POST", "sys/capabilities-accessor", body)).status == 200
 
 
 @pytest.mark.parametrize("name", ["root", "/", "root/"])
