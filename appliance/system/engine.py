@@ -6,6 +6,7 @@ from appliance.access.root_tokens import create_root_token
 from appliance.mount_table import MountEntry
 from appliance.router import RouteTable
 from appliance.system.audit import AuditRoutes
+from appliance.system.callers import Callers
 from appliance.system.capabilities import CapabilityRoutes
 from appliance.system.generate_root import GenerateRootRoutes
 from appliance.system.health import HealthRoutes
@@ -80,11 +81,12 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
 
 def _seal_routes(parts: SystemParts) -> list[Route]:
     barrier, clock = parts.barrier, parts.clock
+    vouch = Callers(parts.tokens, parts.subjects, parts.mounts).vouch
     return [
         *SealRoutes(barrier, parts.lifecycle, parts.node).routes(),
         *KeyringRoutes(barrier).routes(),
-        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens)).routes(),
-        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock)).routes(),
+        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens), vouch).routes(),
+        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock), vouch).routes(),
         *HsmRoutes(barrier, parts.hsm_status, parts.escrow_id).routes(),
         *AuditRoutes(parts.trail).routes(),
     ]
@@ -96,7 +98,7 @@ def _mount_routes(parts: SystemParts) -> list[Route]:
         *mounts.routes(),
         *RemountRoutes(parts.mounts, parts.moves).routes(),
         *NamespaceRoutes(parts.namespaces, parts.mounts, parts.moves, parts.entities).routes(),
-        *UiRoutes(parts.mounts, mounts, parts.tokens, parts.subjects).routes(),
+        *UiRoutes(parts.mounts, mounts, Callers(parts.tokens, parts.subjects, parts.mounts)).routes(),
     ]
 
 
