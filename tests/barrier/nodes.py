@@ -55,6 +55,6 @@ async def execute(url: str, statement: str) -> None:
     """Edit the database behind the barrier's back."""
     database = Database(url)
     try:
-        await database.write(lambda connection: connection.execute(text(statement)))
+        await database.write(lambda connection: connection.execute(text(statement.replace(":", r"\:"))))
     finally:
         await database.close()
