@@ -18,7 +18,21 @@ async def test_a_hundred_killed_writers(node: Node, barrier: Barrier) -> None:
 
 async def test_killed_crowds_of_writers(node: Node, barrier: Barrier) -> None:
     """What many transactions of one process are committed with, all of them are acknowledged after."""
-    await kill_writers(node, barrier, rounds=50 if node.url.startswith("sqlite") else 5, writers=16)
+    await kill_writers(node, barrier, rounds=25 if node.url.startswith("sqlite") else 5, writers=16)
+
+
+async def test_two_crowds_take_turns(node: Node, barrier: Barrier) -> None:
+    """Neither process is kept from writing by the other, which always has somebody waiting."""
+    with Child("nursery", node) as one, Child("nursery", node) as other:
+        pids = [int(nursery.ask("16").removeprefix("pid ")) for nursery in (one, other)]
+        told = [int(nursery.hear()) for _ in range(60) for nursery in (one, other)]
+        assert len(set(told)) == len(told)  # no number was given twice
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for nursery in (one, other):
+            while not (line := nursery.hear()).startswith("ended"):
+                told.append(int(line))
+    await assert_whole(barrier, max(told))
 
 
 @pytest.mark.heavy
