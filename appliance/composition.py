@@ -238,6 +238,7 @@ def node_info(config: Config) -> NodeInfo:
         storage_type="sqlite" if config.store.url.startswith("sqlite") else "postgresql",
         started_at=time.time(),
         api_address=config.server.api_addr or config.listener[0].url,
+        unauthenticated_ceremonies=config.server.unauthenticated_ceremonies,
     )
 
 

@@ -69,9 +69,19 @@ class MountEntry(msgspec.Struct, frozen=True, kw_only=True):
             path=self.path,
             namespace=self.namespace_path,
             options=self.options or {},
-            default_lease_ttl=self.default_lease_ttl or DEFAULT_LEASE_TTL,
-            max_lease_ttl=self.max_lease_ttl or DEFAULT_LEASE_TTL,
+            default_lease_ttl=self.effective_default_ttl,
+            max_lease_ttl=self.effective_max_ttl,
         )
+
+    @property
+    def effective_max_ttl(self) -> int:
+        """Seconds; the system's where the mount has none of its own."""
+        return self.max_lease_ttl or DEFAULT_LEASE_TTL
+
+    @property
+    def effective_default_ttl(self) -> int:
+        """Seconds; a mount with a shorter maximum than the system's default has that as its default."""
+        return min(self.default_lease_ttl or DEFAULT_LEASE_TTL, self.effective_max_ttl)
 
     @property
     def full_path(self) -> str:

@@ -66,7 +66,9 @@ class MountStore:
         known = self._methods if wanted.is_auth else self._types
         if wanted.type not in known:
             kind = "login method" if wanted.is_auth else "engine"
-            raise InvalidRequestError(f"there is no {kind} of that type; this server has: {', '.join(known.names())}")
+            raise InvalidRequestError(
+                f"this version of Mimir has no {kind} of that type (yet); it has: {', '.join(known.names())}"
+            )
         uuid = new_uuid()
         prefix = f"auth_{wanted.type}" if wanted.is_auth else wanted.type
         accessor = f"{prefix}_{random_base62(8).lower()}"

@@ -31,13 +31,15 @@ class Method:
     """One operation on a route.
 
     `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
-    Otherwise request and response records are written together, before the response leaves.
+    Otherwise request and response records are written together, before the response leaves. `statuses` are those of
+    its answers besides 200 and 204, for the OpenAPI document.
     """
 
     handler: Handler
     body: type[msgspec.Struct] = NoBody
     mutates: bool = True
     summary: str = ""
+    statuses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,7 @@ def assemble(given: Assembly) -> Assembled:
         lifecycle=lifecycle,
         store=store,
         mounts=mounts,
-        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links)),
+        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links, tokens)),
         namespaces=NamespaceStore(store, clock),
         tokens=tokens,
         policies=policies,

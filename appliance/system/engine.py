@@ -79,15 +79,24 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
 
 
 def _seal_routes(parts: SystemParts) -> list[Route]:
-    barrier, clock = parts.barrier, parts.clock
+    barrier = parts.barrier
     return [
         *SealRoutes(barrier, parts.lifecycle, parts.node).routes(),
         *KeyringRoutes(barrier).routes(),
-        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens)).routes(),
-        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock)).routes(),
+        *_ceremony_routes(parts),
         *HsmRoutes(barrier, parts.hsm_status, parts.escrow_id).routes(),
         *AuditRoutes(parts.trail).routes(),
     ]
+
+
+def _ceremony_routes(parts: SystemParts) -> list[Route]:
+    """What a quorum of recovery keys may do; by the older paths only where the operator leaves them on."""
+    barrier, clock = parts.barrier, parts.clock
+    routes = [
+        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens)).routes(),
+        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock)).routes(),
+    ]
+    return [route for route in routes if parts.node.unauthenticated_ceremonies or not route.unauthenticated]
 
 
 def _mount_routes(parts: SystemParts) -> list[Route]:

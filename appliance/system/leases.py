@@ -80,9 +80,9 @@ class LeaseRoutes:
             ),
             *self._both("renew", self.renew, RenewLeaseBody, "Renew a lease.", rest="lease_id"),
             *self._both("revoke", self.revoke, RevokeLeaseBody, "Revoke a lease.", rest="lease_id"),
-            *self._prefix("revoke-prefix", self.revoke_prefix, RevokePrefixBody, "Revoke all leases below it."),
+            *self._prefix("revoke-prefix", self.revoke_prefix, RevokePrefixBody, "Revoke all leases below a prefix."),
             *self._prefix(
-                "revoke-force", self.revoke_force, RevokePrefixBody, "Revoke all, whatever their engines say."
+                "revoke-force", self.revoke_force, RevokePrefixBody, "Forget all leases below a prefix, revoked or not."
             ),
             _update("leases/tidy", self.tidy, NoBody, "Revoke leases whose token is gone."),
             _read("leases/count", self.count, CountBody, "How many leases there are."),
@@ -92,7 +92,7 @@ class LeaseRoutes:
                 methods={Operation.LIST: Method(handler=self.list_jobs, mutates=False, summary="Recent jobs.")},
                 help="Revocations of many leases; Mimir's own.",
             ),
-            _read("leases/jobs/{job_id}", self.read_job, NoBody, "How far it is."),
+            _read("leases/jobs/{job_id}", self.read_job, NoBody, "How far one revocation of many leases is."),
         ]
 
     def _lookup_route(self) -> Route:
@@ -293,7 +293,7 @@ def _job_view(job: LeaseJob) -> dict[str, Any]:
 
 
 def _update(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str, *, sudo: bool = False) -> Route:
-    method = Method(handler=handler, body=body, summary=text)
+    method = Method(handler=handler, body=body, summary=text, statuses=(202,))  # work that goes on beside
     return Route(pattern=pattern, methods={Operation.UPDATE: method}, help=text, sudo=sudo)
 
 

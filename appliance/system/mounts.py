@@ -7,7 +7,7 @@ import msgspec
 from appliance.access.lockouts import parse_rules
 from appliance.access.request import as_access_request
 from appliance.mount_moves import MountMoves
-from appliance.mount_table import AUTH, DEFAULT_LEASE_TTL, MountEntry
+from appliance.mount_table import AUTH, MountEntry
 from appliance.mounts import MountStore
 from appliance.namespaces import Namespace
 from appliance.pipeline.mounted import MountedEngines
@@ -279,7 +279,7 @@ def _lockout(entry: MountEntry, config: dict[str, str]) -> dict[str, str]:
 def _check_ttls(default: int, maximum: int) -> None:
     if default < 0 or maximum < 0:
         raise InvalidRequestError("a lease TTL must not be negative")
-    if (default or DEFAULT_LEASE_TTL) > (maximum or max(default, DEFAULT_LEASE_TTL)):
+    if maximum and default > maximum:
         raise InvalidRequestError("default_lease_ttl must not be greater than max_lease_ttl")
 
 
@@ -306,8 +306,8 @@ def _optional_settings(entry: MountEntry) -> dict[str, Any]:
 def _settings(entry: MountEntry) -> Response:
     """What is in effect, with the defaults filled in."""
     data: dict[str, Any] = {
-        "default_lease_ttl": entry.default_lease_ttl or DEFAULT_LEASE_TTL,
-        "max_lease_ttl": entry.max_lease_ttl or DEFAULT_LEASE_TTL,
+        "default_lease_ttl": entry.effective_default_ttl,
+        "max_lease_ttl": entry.effective_max_ttl,
         "force_no_cache": entry.force_no_cache,
         "description": entry.description,
         **_optional_settings(entry),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -170,29 +171,35 @@ def _operation(
         "description": route.help or method.summary,
         "tags": [mount_path.strip("/") or "system"],
         "security": [] if route.unauthenticated else [{"token": []}, {"bearer": []}],
-        "responses": _responses(mount_path + route.pattern, operation),
+        "responses": _responses(mount_path + route.pattern, operation, method.statuses),
     }
     if method.body is not NoBody and operation in {Operation.UPDATE, Operation.PATCH}:
         required = any(member.required for member in msgspec.structs.fields(method.body))
         content = {_media_type(operation): {"schema": references[method.body]}}
         described["requestBody"] = {"required": required, "content": content}
+    elif method.body is not NoBody:
+        described["parameters"] = [_query_parameter(member) for member in msgspec.structs.fields(method.body)]
     if operation is Operation.LIST or (operation is Operation.READ and Operation.LIST in route.methods):
         is_needed = Operation.READ not in route.methods
-        described["parameters"] = [
-            {"name": "list", "in": "query", "required": is_needed, "schema": {"type": "string", "enum": ["true"]}}
-        ]
+        switch = {"name": "list", "in": "query", "required": is_needed, "schema": {"type": "string", "enum": ["true"]}}
+        described["parameters"] = [switch, *described.get("parameters", ())]
     return described
 
 
-def _responses(path: str, operation: Operation) -> dict[str, Any]:
+def _query_parameter(member: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    return {"name": member.encode_name, "in": "query", "required": False, "schema": {"type": "string"}}
+
+
+def _responses(path: str, operation: Operation, statuses: tuple[int, ...]) -> dict[str, Any]:
     answer = {"type": "object"}
-    given = {
+    given: dict[str, Any] = {
         "200": {
             "description": "The answer; its members are in `data`.",
             "content": {"application/json": {"schema": answer}, "text/plain": {"schema": {"type": "string"}}},
         },
         "204": {"description": "Done; there is nothing to say."},
     }
+    given |= {str(status): {**given["200"], "description": HTTPStatus(status).description} for status in statuses}
     codes = [code for code in _ERRORS if code != "415" or operation is Operation.PATCH]
     errors = {code: {"$ref": f"#/components/responses/Error{code}"} for code in codes}
     return {**given, **errors, **_OWN_CODES.get(path, {})}

@@ -74,7 +74,7 @@ class PolicyRoutes:
         if patch:
             methods[Operation.PATCH] = Method(handler=self.change, body=PolicyPatchBody, summary="Change parts of it.")
             methods[Operation.LIST] = Method(
-                handler=self.list_below, body=PageBody, mutates=False, summary="The names that begin so."
+                handler=self.list_below, body=PageBody, mutates=False, summary="The names that begin with it."
             )
         return Route(pattern=pattern, methods=methods, help="One access policy.")
 

@@ -105,8 +105,8 @@ class AppRoleRoutes:
         issue = Method(handler=self._issue, body=SecretIdBody, summary="Issue a secret id")
         assign = Method(handler=self._assign, body=SecretIdBody, summary="Assign a secret id of one's choice")
         accessors = Method(handler=self._accessors, mutates=False, summary="Accessors of the role's secret ids")
-        by_id = "Names a secret id by itself, in the body."
-        by_accessor = "Names a secret id by its accessor, in the body."
+        by_id = "About a secret id, which is in the body."
+        by_accessor = "About a secret id, whose accessor is in the body."
         return [
             Route(
                 pattern=_NAMED + "secret-id",
@@ -124,7 +124,7 @@ class AppRoleRoutes:
             ),
             Route(
                 pattern="tidy/secret-id",
-                methods={update: Method(handler=self._tidy, summary="Remove expired secret ids")},
+                methods={update: Method(handler=self._tidy, summary="Remove expired secret ids", statuses=(202,))},
                 help="Removes secret ids whose time is over. They are refused without it.",
             ),
         ]

@@ -198,7 +198,9 @@ class Rig:
         self.shared.close()
 
 
-async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: SoftwareHsm | None = None) -> Rig:
+async def make_rig(
+    url: str, directory: Path, clock: SettableClock, *, hsm: SoftwareHsm | None = None, node: NodeInfo = NODE
+) -> Rig:
     ring = ChangeRing.open(directory / "ring")
     hsm = hsm or SoftwareHsm()
     barrier = await Barrier.open(url, ring, hsm, clock=clock)
@@ -221,7 +223,7 @@ async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: Soft
             keys=hsm,
             trail=trail,
             clock=clock,
-            node=NODE,
+            node=node,
             hsm_status=hsm_status,
             escrow_id=lambda: hsm.escrow_id,
             catalog=EngineCatalog({"shelf": shelf, "accounts": create_accounts}),
@@ -233,4 +235,4 @@ async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: Soft
     return Rig(barrier, hsm, clock, made, trail, directory, shelves, url, shared)
 
 
-MakeRig = Callable[[], Awaitable[Rig]]
+MakeRig = Callable[..., Awaitable[Rig]]

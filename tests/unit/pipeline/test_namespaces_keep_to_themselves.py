@@ -90,3 +90,18 @@ async def test_capabilities_are_told_of_a_token_in_a_namespace_below(teams: Rig)
     body = {"accessor": auth["accessor"], "paths": ["team-a/shelf/x"]}
     reply = await teams.call("POST", "sys/capabilities-accessor", body)
     assert reply.json["data"]["capabilities"] == ["read"]
+
+
+# --- what a deleted namespace leaves ----------------------------------------------------------------------------------
+
+
+async def test_a_deleted_namespace_leaves_no_tokens_and_nothing_wrapped(teams: Rig) -> None:
+    storage = teams.barrier.storage
+    await token_in(teams, TEAM, SHELF)
+    kept = await storage.list("core/cubbyhole/")
+    wrapped = await teams.call("POST", "sys/wrapping/wrap", {"a": "secret"}, headers=TEAM)
+    assert wrapped.json["wrap_info"]["token"]
+    namespace = (await teams.call("GET", "sys/namespaces/team-a")).json["data"]["id"]
+    assert (await teams.call("DELETE", "sys/namespaces/team-a")).status == 204
+    assert await storage.count_records("token", f"{namespace}/") == 0
+    assert await storage.list("core/cubbyhole/") == kept
