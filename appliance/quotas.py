@@ -235,7 +235,7 @@ class _Table:
         self._globs: list[RateLimit] = []
         self._namespaces: dict[str, RateLimit] = {}
         for quota in quotas.values():
-            where = quota.namespace + quota.mount + plain_path(quota.rest)
+            where = quota.namespace + quota.mount + quota.rest.rstrip("/")
             if not quota.mount:
                 self._namespaces[quota.namespace] = quota
             elif quota.rest.endswith("*"):
