@@ -225,7 +225,7 @@ def check_allowed(access: AccessRequest, path: str, capability: str) -> None:
 
 
 def plain_text(text: str) -> str:
-    """Some clients send base64. No policy in HCL or JSON is: both need braces."""
+    """Some clients send base64. No policy is: HCL and JSON need braces or equals signs in the middle."""
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):
