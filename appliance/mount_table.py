@@ -150,15 +150,18 @@ def check_mount_path(path: str) -> None:
     for reserved in RESERVED:
         if path.startswith(reserved):
             raise InvalidRequestError(f"paths below {reserved} are the system's own; mount the engine elsewhere")
-    if path in {AUTH, "auth/token/"} or path.startswith("auth/token/"):
-        raise InvalidRequestError(f"path is already in use at {path}")
+    if path == AUTH or path.startswith("auth/token/"):
+        raise InvalidRequestError(f"path is already in use at {AUTH if path == AUTH else 'token/'}")
 
 
-def check_free(path: str, taken: Iterable[str]) -> None:
-    """Raise InvalidRequestError when something stands at, above or below the full path `path`."""
+def check_free(path: str, taken: Iterable[str], *, inside: str) -> None:
+    """Raise InvalidRequestError when something stands at, above or below the full path `path`.
+
+    It is named as its operator names it: inside the namespace of path `inside`, and a login method without "auth/".
+    """
     for other in taken:
         if path.startswith(other) or other.startswith(path):
-            raise InvalidRequestError(f"path is already in use at {other}")
+            raise InvalidRequestError(f"path is already in use at {other.removeprefix(inside).removeprefix(AUTH)}")
 
 
 class Reads(Protocol):

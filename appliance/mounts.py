@@ -132,7 +132,11 @@ async def _check_place(txn: CoreTransaction, entry: MountEntry) -> None:
         raise InvalidRequestError("the namespace was deleted, or is being deleted")
     mounts = [row.full_path for row in await read_mounts(txn) if row.uuid != entry.uuid]
     inside = [row.path for row in namespaces if row.path != entry.namespace_path]
-    check_free(entry.full_path, [*mounts, *(path for path in inside if path.startswith(entry.namespace_path))])
+    check_free(
+        entry.full_path,
+        [*mounts, *(path for path in inside if path.startswith(entry.namespace_path))],
+        inside=entry.namespace_path,
+    )
 
 
 def check_vacated(now: MountEntry, then: MountEntry) -> None:

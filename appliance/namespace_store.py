@@ -39,7 +39,11 @@ class NamespaceStore:
             known = next((row for row in rows if row.path == path), None)
             if known is None:
                 _check_parent(within, rows)
-                check_free(path, [row.full_path for row in await read_mounts(txn) if row.namespace == within.id])
+                check_free(
+                    path,
+                    [row.full_path for row in await read_mounts(txn) if row.namespace == within.id],
+                    inside=within.path,
+                )
                 await txn.put(NAMESPACE_ROWS + fresh.id, _encode(fresh), cas=0)
                 await bootstrap_policies(txn, namespace=fresh.id, now=fresh.created_at)
                 return fresh, True

@@ -6,6 +6,7 @@ from appliance.access.root_tokens import create_root_token
 from appliance.mount_table import MountEntry
 from appliance.router import RouteTable
 from appliance.system.audit import AuditRoutes
+from appliance.system.callers import Callers
 from appliance.system.capabilities import CapabilityRoutes
 from appliance.system.generate_root import GenerateRootRoutes
 from appliance.system.health import HealthRoutes
@@ -92,9 +93,10 @@ def _seal_routes(parts: SystemParts) -> list[Route]:
 def _ceremony_routes(parts: SystemParts) -> list[Route]:
     """What a quorum of recovery keys may do; by the older paths only where the operator leaves them on."""
     barrier, clock = parts.barrier, parts.clock
+    vouch = Callers(parts.tokens, parts.subjects, parts.mounts).vouch
     routes = [
-        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens)).routes(),
-        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock)).routes(),
+        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens), vouch).routes(),
+        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock), vouch).routes(),
     ]
     return [route for route in routes if parts.node.unauthenticated_ceremonies or not route.unauthenticated]
 
@@ -105,7 +107,7 @@ def _mount_routes(parts: SystemParts) -> list[Route]:
         *mounts.routes(),
         *RemountRoutes(parts.mounts, parts.moves).routes(),
         *NamespaceRoutes(parts.namespaces, parts.mounts, parts.moves, parts.entities).routes(),
-        *UiRoutes(parts.mounts, mounts, parts.tokens, parts.subjects).routes(),
+        *UiRoutes(parts.mounts, mounts, Callers(parts.tokens, parts.subjects, parts.mounts)).routes(),
     ]
 
 

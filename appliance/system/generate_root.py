@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from appliance.system.callers import Vouch, nobody
 from appliance.system.recovery_keys import (
-    OPEN,
     TRUSTED,
     Entrance,
     NonceBody,
@@ -41,13 +41,14 @@ class StartBody(msgspec.Struct):
 class GenerateRootRoutes:
     """Both ways in lead to the same attempt."""
 
-    def __init__(self, generation: RootGeneration, make_root_token: MakeRootToken) -> None:
+    def __init__(self, generation: RootGeneration, make_root_token: MakeRootToken, vouch: Vouch = nobody) -> None:
         self._generation = generation
         self._make_root_token = make_root_token
+        self._vouch = vouch
 
     def routes(self) -> list[Route]:
         """Below sys/; the older ones ask for no token, and are on record all the same."""
-        old, new = _Handlers(self, OPEN), _Handlers(self, TRUSTED)
+        old, new = _Handlers(self, Entrance(self._vouch)), _Handlers(self, TRUSTED)
         return [*old.routes("generate-root"), *new.routes("generate-root-token")]
 
     async def status(self) -> dict[str, Any]:
@@ -102,9 +103,9 @@ class _Handlers:
             self._entrance.route(f"{folder}/update", _HELP, update=give),
         ]
 
-    async def status(self, _request: Request, _body: object) -> Response:
+    async def status(self, request: Request, _body: object) -> Response:
         data = await self._work.status()
-        return self._entrance.answer(data | {"nonce": self._entrance.nonce(data["nonce"])})
+        return self._entrance.answer(data | {"nonce": await self._entrance.nonce(request, data["nonce"])})
 
     async def start(self, _request: Request, body: StartBody) -> Response:
         return self._entrance.answer(await self._work.start(body))
@@ -112,8 +113,8 @@ class _Handlers:
     async def give(self, _request: Request, body: ShareBody) -> Response:
         return self._entrance.answer(await self._work.give(body))
 
-    async def cancel(self, _request: Request, body: NonceBody) -> Response:
-        await self._work.cancel(self._entrance.cancelling(body))
+    async def cancel(self, request: Request, body: NonceBody) -> Response:
+        await self._work.cancel(await self._entrance.cancelling(request, body))
         return NO_CONTENT
 
 

@@ -29,7 +29,7 @@ _LISTS = (
 
 
 class MountConfig(msgspec.Struct):
-    """Vault's `config` block. A TTL of 0, "" or "system" is the system's default."""
+    """Vault's `config` block. A TTL of 0 or "system" is the system's default, "" (of Go clients) as good as none."""
 
     default_lease_ttl: str | int | None = None
     max_lease_ttl: str | int | None = None
@@ -126,7 +126,7 @@ class MountRoutes:
 
     def _read(self, request: Request, prefix: str) -> Response:
         """One mount, or with /tune behind the path its effective settings."""
-        path, tuned = _split_tune(request.params["path"])
+        prefix, path, tuned = _named_mount(prefix, request.params["path"])
         entry = self._entry(request, prefix + path)
         if entry is None or entry.is_auth is not bool(prefix):
             raise InvalidRequestError(_absent(path, prefix))
@@ -144,6 +144,8 @@ class MountRoutes:
             "force_no_cache": entry.force_no_cache,
             **_optional_settings(entry),
         }
+        if entry.user_lockout_config:
+            config["user_lockout_config"] = _lockout_view(entry.user_lockout_config)
         return entry.path.removeprefix(AUTH), {
             "type": entry.type,
             "description": entry.description,
@@ -163,10 +165,10 @@ class MountRoutes:
 
     async def _enable(self, request: Request, body: EnableBody, prefix: str) -> Response:
         """Mount, or with /tune behind the path change settings."""
-        path, tuned = _split_tune(request.params["path"])
+        of, path, tuned = _named_mount(prefix, request.params["path"])
         if tuned:
-            return await self._tune(request, prefix, path, parse_body(request.data, TuneBody))
-        if not prefix and path.startswith(AUTH):
+            return await self._tune(request, of, path, parse_body(request.data, TuneBody))
+        if of != prefix:
             raise InvalidRequestError("paths below auth/ are for login methods; enable one at sys/auth/")
         within = as_access_request(request).within
         await self._store.enable(wanted_mount(prefix + path, body, within))
@@ -184,9 +186,11 @@ class MountRoutes:
 
     async def _disable(self, request: Request, prefix: str) -> Response:
         """Disable; that nothing was there is as good."""
-        path, tuned = _split_tune(request.params["path"])
+        of, path, tuned = _named_mount(prefix, request.params["path"])
         if tuned:
             raise UnsupportedOperationError("unsupported operation")
+        if of != prefix:
+            raise InvalidRequestError("paths below auth/ are those of login methods; disable one at sys/auth/")
         if self._mounts.is_built_in(prefix + path):
             raise InvalidRequestError(f"cannot unmount {prefix + path}: it is the system's own")
         entry = self._entry(request, prefix + path)
@@ -239,7 +243,7 @@ def _with_config(entry: MountEntry, config: MountConfig) -> MountEntry:
     changed: dict[str, Any] = {}
     for field in ("default_lease_ttl", "max_lease_ttl"):
         value = getattr(config, field)
-        if value is not None:
+        if value not in {None, ""}:
             changed[field] = 0 if value == "system" else parse_duration(value, field=field)
     for field in ("force_no_cache", "plugin_version", *_LISTS):
         if (value := getattr(config, field)) is not None:
@@ -283,12 +287,17 @@ def _check_ttls(default: int, maximum: int) -> None:
         raise InvalidRequestError("default_lease_ttl must not be greater than max_lease_ttl")
 
 
-def _split_tune(captured: str) -> tuple[str, bool]:
-    """The mount's path, and whether its tuning is meant."""
+def _named_mount(prefix: str, captured: str) -> tuple[str, str, bool]:
+    """The prefix of its table, the mount's path behind it, and whether its tuning is meant.
+
+    Go clients look at login methods and tune them at sys/mounts/auth/<path>.
+    """
     path = captured.strip("/")
-    if path.endswith("/tune"):
-        return path.removesuffix("tune"), True
-    return path + "/", False
+    tuned = path.endswith("/tune")
+    path = path.removesuffix("tune") if tuned else path + "/"
+    if not prefix and path.startswith(AUTH) and path != AUTH:
+        return AUTH, path.removeprefix(AUTH), tuned
+    return prefix, path, tuned
 
 
 def _optional_settings(entry: MountEntry) -> dict[str, Any]:
@@ -296,11 +305,20 @@ def _optional_settings(entry: MountEntry) -> dict[str, Any]:
     shown: dict[str, Any] = {name: getattr(entry, name) for name in _LISTS if getattr(entry, name)}
     if entry.listing_visibility:
         shown["listing_visibility"] = entry.listing_visibility
-    if entry.user_lockout_config:
-        shown["user_lockout_config"] = entry.user_lockout_config
     if entry.is_auth:
         shown["token_type"] = entry.token_type or "default-service"
     return shown
+
+
+def _lockout_view(config: dict[str, str]) -> dict[str, Any]:
+    """What is in effect, by the names it is read under: they differ from those it is written under."""
+    rules = parse_rules(config)
+    return {
+        "user_lockout_threshold": rules.threshold,
+        "user_lockout_duration": rules.duration,
+        "user_lockout_counter_reset_duration": rules.counter_reset,
+        "user_lockout_disable": rules.is_disabled,
+    }
 
 
 def _settings(entry: MountEntry) -> Response:
@@ -312,6 +330,8 @@ def _settings(entry: MountEntry) -> Response:
         "description": entry.description,
         **_optional_settings(entry),
     }
+    if entry.user_lockout_config:
+        data |= _lockout_view(entry.user_lockout_config)
     if entry.options:
         data["options"] = entry.options
     return Response(data=data, repeat_data=True)

@@ -13,7 +13,7 @@ from appliance.pipeline.mounted import MountedEngines
 from core.bodies import StringMap, parse_body
 from core.engine import Method, Route
 from core.errors import InvalidRequestError, NotFoundError
-from core.requests import NO_CONTENT, Operation, Request, Response
+from core.requests import Operation, Request, Response
 
 
 class NamespaceBody(msgspec.Struct):
@@ -71,14 +71,14 @@ class NamespaceRoutes:
 
     async def read(self, request: Request, _body: object) -> Response:
         """One namespace."""
-        return Response(data=_shown(self._named(request), as_access_request(request).within))
+        return Response(data=_shown(self._named(request)))
 
     async def create(self, request: Request, body: NamespaceBody) -> Response:
         """Answers the namespace."""
         within = as_access_request(request).within
         metadata = None if body.custom_metadata is None else dict(body.custom_metadata)
         namespace, _ = await self._store.create(within, request.params["path"], metadata)
-        return Response(data=_shown(namespace, within))
+        return Response(data=_shown(namespace))
 
     async def patch(self, request: Request, _body: object) -> Response:
         """A null removes a key."""
@@ -91,16 +91,16 @@ class NamespaceRoutes:
         )
         changes: dict[str, str | None] = {**(kept.custom_metadata or {}), **removed}
         namespace = await self._store.patch(self._named(request).path, changes)
-        return Response(data=_shown(namespace, as_access_request(request).within))
+        return Response(data=_shown(namespace))
 
     async def delete(self, request: Request, _body: object) -> Response:
-        """Everything in it goes. Absent is as good."""
+        """Everything in it goes. Absent is as good. The answer has a body: Go clients fail without one."""
         path = self._path(request)
         if not path or path == as_access_request(request).within.path:
             raise InvalidRequestError("the namespace to delete is named by its path below this one")
         namespace = await self._store.taint(path)
         if namespace is None:
-            return NO_CONTENT
+            return Response(warnings=["requested namespace does not exist"])
         await self._mounts.refresh()
         for entry in self._mounts.entries(namespace):
             if not self._mounts.is_built_in(entry.path):
@@ -108,7 +108,7 @@ class NamespaceRoutes:
         await self._moves.end_tokens(namespace)
         await self._entities.forget_namespace(namespace.id)
         await self._store.remove(namespace)
-        return NO_CONTENT
+        return Response(data={"status": "done"})
 
     def _named(self, request: Request) -> Namespace:
         """One below the request's own, which is its parent's to look at and to change."""
@@ -123,11 +123,12 @@ class NamespaceRoutes:
         return as_access_request(request).within.path + parse_namespace_path(request.params["path"])
 
 
-def _shown(namespace: Namespace, within: Namespace) -> dict[str, Any]:
+def _shown(namespace: Namespace) -> dict[str, Any]:
+    """Its path is the whole one, wherever it is asked for."""
     return {
         "id": namespace.id,
         "uuid": namespace.uuid,
-        "path": namespace.path[len(within.path) :],
+        "path": namespace.path,
         "tainted": namespace.tainted,
         "locked": False,
         "custom_metadata": namespace.custom_metadata,
@@ -137,5 +138,5 @@ def _shown(namespace: Namespace, within: Namespace) -> dict[str, Any]:
 def _listing(within: Namespace, namespaces: list[Namespace]) -> Response:
     if not namespaces:
         raise NotFoundError("")
-    shown = {row.path[len(within.path) :]: _shown(row, within) for row in namespaces}
+    shown = {row.path[len(within.path) :]: _shown(row) for row in namespaces}
     return Response(data={"keys": sorted(shown), "key_info": shown})

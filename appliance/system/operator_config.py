@@ -140,12 +140,12 @@ class OperatorConfigRoutes:
         return Response(data={"headers": headers}, repeat_data=True)
 
     async def audited_header(self, request: Request, _body: object) -> Response:
-        """Vault answers 400 for an unknown one."""
+        """Named as the caller wrote it. Vault answers 400 for an unknown one."""
         name = _name(request)
         named = self._settings.value.audited_headers
         if name not in named:
             raise InvalidRequestError("Could not find header in config")
-        return Response(data={name: {"hmac": named[name]}}, repeat_data=True)
+        return Response(data={request.params["header"]: {"hmac": named[name]}}, repeat_data=True)
 
     async def audit_header(self, request: Request, body: AuditedHeaderBody) -> Response:
         """From each worker's next request on. Credentials are written as hashes only."""

@@ -234,7 +234,7 @@ def _view(quota: RateLimit) -> dict[str, object]:
         "type": "rate-limit",
         "path": quota.path,
         "role": quota.role,
-        "rate": quota.rate,
+        "rate": int(quota.rate) if quota.rate.is_integer() else quota.rate,  # as Go writes numbers
         "interval": quota.interval,
         "block_interval": quota.block_interval,
         "inheritable": quota.inheritable,

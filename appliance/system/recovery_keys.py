@@ -1,7 +1,8 @@
 """What the endpoints have in common that a quorum of recovery keys authorises.
 
 The older ones ask for no token, as Vault's do: there the nonce, told only to the caller who began, keeps strangers
-from reading along, giving shares and cancelling. The newer ones ask for `sudo`, and tell the nonce.
+from reading along, giving shares and cancelling; who brings a token that allows it is no stranger. The newer ones ask
+for `sudo`, and tell the nonce.
 """
 
 import base64
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.system.callers import Vouch
 from appliance.system.raw import raw_json
 from appliance.system.seal import parse_share
 from core.engine import Method, Route
@@ -67,19 +69,25 @@ def shown(shares: list[Secret]) -> dict[str, list[str]]:
 
 
 class Entrance:
-    """One way in: how it answers, and whether its callers are known."""
+    """One way in: how it answers, and how its callers become known."""
 
-    def __init__(self, *, is_trusted: bool) -> None:
-        self.is_trusted = is_trusted
-        self.answer: Answer = enveloped if is_trusted else raw_json
+    def __init__(self, vouch: Vouch | None = None) -> None:
+        """Without `vouch` the route asks for a token itself, with sudo."""
+        self.is_trusted = vouch is None
+        self.answer: Answer = enveloped if vouch is None else raw_json
+        self._vouch = vouch
 
-    def nonce(self, nonce: str) -> str:
+    async def trusts(self, request: Request) -> bool:
+        """Whether the caller may see nonces, and cancel without one."""
+        return self._vouch is None or await self._vouch(request)
+
+    async def nonce(self, request: Request, nonce: str) -> str:
         """As a status shows it: not to strangers."""
-        return nonce if self.is_trusted else ""
+        return nonce if nonce and await self.trusts(request) else ""
 
-    def cancelling(self, body: NonceBody) -> str | None:
+    async def cancelling(self, request: Request, body: NonceBody) -> str | None:
         """The nonce that must be right for a cancellation; None when the caller's policy is enough."""
-        return (body.nonce or None) if self.is_trusted else body.nonce
+        return None if not body.nonce and await self.trusts(request) else body.nonce
 
     def route(self, pattern: str, help_text: str, **methods: Method) -> Route:
         """A route with the operations of that name."""
@@ -93,4 +101,4 @@ class Entrance:
         )
 
 
-OPEN, TRUSTED = Entrance(is_trusted=False), Entrance(is_trusted=True)
+TRUSTED = Entrance()

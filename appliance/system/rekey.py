@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from appliance.system.callers import Vouch, nobody
 from appliance.system.recovery_keys import (
-    OPEN,
     TRUSTED,
     Entrance,
     NonceBody,
@@ -44,15 +44,16 @@ class StartBody(msgspec.Struct):
 class RekeyRoutes:
     """Below sys/."""
 
-    def __init__(self, root: RootKeyRotation, recovery: RecoveryRotation) -> None:
+    def __init__(self, root: RootKeyRotation, recovery: RecoveryRotation, vouch: Vouch = nobody) -> None:
         self._root = root
         self._recovery = recovery
+        self._open = Entrance(vouch)
 
     def routes(self) -> list[Route]:
         """The older ones ask for no token, and are on record all the same."""
         return [
-            *_RootHandlers(self._root, OPEN).routes("rekey"),
-            *_RecoveryHandlers(self._recovery, OPEN).routes("rekey-recovery-key"),
+            *_RootHandlers(self._root, self._open).routes("rekey"),
+            *_RecoveryHandlers(self._recovery, self._open).routes("rekey-recovery-key"),
             *_RootHandlers(self._root, TRUSTED).routes("rotate/root"),
             *_RecoveryHandlers(self._recovery, TRUSTED).routes("rotate/recovery"),
             *_backup_routes(),
@@ -87,8 +88,10 @@ class _RootHandlers:
             self._entrance.route(f"{folder}/verify", _ROOT_HELP, read=unverified, update=unverified, delete=unverified),
         ]
 
-    async def status(self, _request: Request, _body: object) -> Response:
-        return self._entrance.answer(_status(await self._rotation.status(), self._entrance))
+    async def status(self, request: Request, _body: object) -> Response:
+        status = await self._rotation.status()
+        nonce = await self._entrance.nonce(request, status.nonce)
+        return self._entrance.answer(_status(status, self._entrance, nonce=nonce))
 
     async def start(self, _request: Request, body: StartBody) -> Response:
         if body.pgp_keys:
@@ -99,16 +102,16 @@ class _RootHandlers:
             raise InvalidRequestError(
                 "requiring verification not supported when rekeying the barrier key with recovery keys"
             )
-        return self._entrance.answer(_status(await self._rotation.start(), TRUSTED))
+        return self._entrance.answer(_begun(await self._rotation.start()))
 
     async def give(self, _request: Request, body: ShareBody) -> Response:
         if await self._rotation.give(given_share(body), body.nonce):
             return self._entrance.answer(_completed(NewShares(shares=[]), body.nonce))
-        status = _status(await self._rotation.status(), self._entrance)
-        return self._entrance.answer(status | {"nonce": body.nonce})
+        status = _status(await self._rotation.status(), self._entrance, nonce=body.nonce)
+        return self._entrance.answer(status)
 
-    async def cancel(self, _request: Request, body: NonceBody) -> Response:
-        await self._rotation.cancel(self._entrance.cancelling(body))
+    async def cancel(self, request: Request, body: NonceBody) -> Response:
+        await self._rotation.cancel(await self._entrance.cancelling(request, body))
         return NO_CONTENT
 
     async def unverified(self, _request: Request, _body: object) -> Response:
@@ -136,8 +139,10 @@ class _RecoveryHandlers:
             self._entrance.route(f"{folder}/verify", _RECOVERY_HELP, read=verification, update=verify, delete=restart),
         ]
 
-    async def status(self, _request: Request, _body: object) -> Response:
-        return self._entrance.answer(_status(await self._rotation.status(), self._entrance))
+    async def status(self, request: Request, _body: object) -> Response:
+        status = await self._rotation.status()
+        nonce = await self._entrance.nonce(request, status.nonce)
+        return self._entrance.answer(_status(status, self._entrance, nonce=nonce))
 
     async def start(self, _request: Request, body: StartBody) -> Response:
         """Begin. A cluster without recovery keys gets its first ones at once, from whom a policy allows it."""
@@ -147,34 +152,34 @@ class _RecoveryHandlers:
             counts = {"t": wanted.threshold, "n": wanted.shares}
             return self._entrance.answer(_completed(first, "") | counts)
         status = await self._rotation.start(wanted, is_verified=body.require_verification)
-        return self._entrance.answer(_status(status, TRUSTED))
+        return self._entrance.answer(_begun(status))
 
     async def give(self, _request: Request, body: ShareBody) -> Response:
         new = await self._rotation.give(given_share(body), body.nonce)
         if new is not None:
             return self._entrance.answer(_completed(new, body.nonce))
-        status = _status(await self._rotation.status(), self._entrance)
-        return self._entrance.answer(status | {"nonce": body.nonce})
+        status = _status(await self._rotation.status(), self._entrance, nonce=body.nonce)
+        return self._entrance.answer(status)
 
-    async def cancel(self, _request: Request, body: NonceBody) -> Response:
-        await self._rotation.cancel(self._entrance.cancelling(body))
+    async def cancel(self, request: Request, body: NonceBody) -> Response:
+        await self._rotation.cancel(await self._entrance.cancelling(request, body))
         return NO_CONTENT
 
-    async def verification(self, _request: Request, _body: object) -> Response:
+    async def verification(self, request: Request, _body: object) -> Response:
         status = await self._rotation.status()
         if not status.started:
             raise InvalidRequestError("no rekey configuration found: no rotation of recovery keys is in progress")
-        return self._entrance.answer(_verification(status, self._entrance))
+        nonce = await self._entrance.nonce(request, status.verification_nonce)
+        return self._entrance.answer(_verification(status, nonce=nonce))
 
     async def verify(self, _request: Request, body: ShareBody) -> Response:
         if await self._rotation.verify(given_share(body), body.nonce):
             return self._entrance.answer({"nonce": body.nonce, "complete": True})
-        status = _verification(await self._rotation.status(), self._entrance)
-        return self._entrance.answer(status | {"nonce": body.nonce})
+        return self._entrance.answer(_verification(await self._rotation.status(), nonce=body.nonce))
 
-    async def restart(self, _request: Request, body: NonceBody) -> Response:
-        status = await self._rotation.restart_verification(self._entrance.cancelling(body))
-        return self._entrance.answer(_verification(status, TRUSTED))
+    async def restart(self, request: Request, body: NonceBody) -> Response:
+        status = await self._rotation.restart_verification(await self._entrance.cancelling(request, body))
+        return self._entrance.answer(_verification(status, nonce=status.verification_nonce))
 
 
 def _wanted(body: StartBody) -> ShareCounts:
@@ -190,9 +195,14 @@ def _wanted(body: StartBody) -> ShareCounts:
     return ShareCounts(shares=body.secret_shares, threshold=body.secret_threshold)
 
 
-def _status(status: AttemptStatus, entrance: Entrance) -> dict[str, Any]:
+def _begun(status: AttemptStatus) -> dict[str, Any]:
+    """What whoever began it is told, by either way in."""
+    return _status(status, TRUSTED, nonce=status.nonce)
+
+
+def _status(status: AttemptStatus, entrance: Entrance, *, nonce: str) -> dict[str, Any]:
     data: dict[str, Any] = {
-        "nonce": entrance.nonce(status.nonce),
+        "nonce": nonce,
         "started": status.started,
         "t": status.wanted.threshold,
         "n": status.wanted.shares,
@@ -209,9 +219,9 @@ def _status(status: AttemptStatus, entrance: Entrance) -> dict[str, Any]:
     return data
 
 
-def _verification(status: AttemptStatus, entrance: Entrance) -> dict[str, Any]:
+def _verification(status: AttemptStatus, *, nonce: str) -> dict[str, Any]:
     return {
-        "nonce": entrance.nonce(status.verification_nonce),
+        "nonce": nonce,
         "started": bool(status.verification_nonce),
         "t": status.wanted.threshold,
         "n": status.wanted.shares,

@@ -5,26 +5,21 @@ Clients of kv ask this before anything else, to learn the version. A refusal and
 
 from typing import Any
 
-from appliance.access.acl import Acl
-from appliance.access.subjects import Subjects
-from appliance.access.tokens import TokenStore, check_address
 from appliance.pipeline.mounted import MountedEngines
-from appliance.pipeline.parsing import parse_token
+from appliance.system.callers import Callers
 from appliance.system.errors import PreflightDeniedError
 from appliance.system.mounts import MountRoutes
 from core.engine import Handler, Method, Route
-from core.errors import PermissionDeniedError
 from core.requests import Operation, Request, Response
 
 
 class UiRoutes:
     """Both routes ask for the token themselves: the list is answered without one, too."""
 
-    def __init__(self, mounts: MountedEngines, views: MountRoutes, tokens: TokenStore, subjects: Subjects) -> None:
+    def __init__(self, mounts: MountedEngines, views: MountRoutes, callers: Callers) -> None:
         self._mounts = mounts
         self._views = views
-        self._tokens = tokens
-        self._subjects = subjects
+        self._callers = callers
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -35,7 +30,7 @@ class UiRoutes:
 
     async def list_visible(self, request: Request, _body: object) -> Response:
         """Without a token only what is tuned to be visible."""
-        acl = await self._acl_of(request)
+        acl = await self._callers.acl_of(request)
         data: dict[str, dict[str, Any]] = {"secret": {}, "auth": {}}
         for entry in self._mounts.entries(self._mounts.table.resolve(request.namespace)):
             if entry.listing_visibility == "unauth" or (
@@ -51,28 +46,14 @@ class UiRoutes:
         namespace = self._mounts.table.resolve(request.namespace + path)
         mounted = self._mounts.find(request.namespace + path, namespace)
         full_path = namespace.path + mounted.entry.path if mounted is not None else ""
-        acl = await self._acl_of(request)
+        acl = await self._callers.acl_of(request)
         if acl is None or mounted is None or not acl.reaches(full_path):
             raise PreflightDeniedError(
                 "preflight capability check returned 403, please ensure client's policies grant access to path"
                 f' "{path.removesuffix("/")}/"'
             )
-        shown_path = full_path[len(request.namespace) :]
-        return Response(data={"path": shown_path, **self._views.view(mounted.entry)[1]})
-
-    async def _acl_of(self, request: Request) -> Acl | None:
-        """What the caller may do; None for nobody, and for a token that is not for this namespace or address."""
-        client_token = parse_token(request.headers)
-        if not client_token:
-            return None
-        try:
-            token = self._tokens.peek(client_token) or await self._tokens.authenticate(client_token)
-            check_address(token, request.client_address)
-            acl = await self._subjects.acl(token)
-        except PermissionDeniedError:
-            return None
-        home = self._mounts.table.namespaces_by_id.get(token.namespace)
-        return acl if home is not None and request.namespace.startswith(home.path) else None
+        shown_path, view = self._views.view(mounted.entry)
+        return Response(data={"path": namespace.path[len(request.namespace) :] + shown_path, **view})
 
 
 def _route(pattern: str, handler: Handler, text: str) -> Route:

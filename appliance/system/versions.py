@@ -75,8 +75,8 @@ class VersionRoutes:
         before = [None, *(row.version for row in rows)]
         info = {
             row.version: {
-                "build_date": row.build_date or None,
-                "commit_date": None,
+                "build_date": row.build_date,
+                "commit_date": row.build_date,
                 "previous_version": previous,
                 "timestamp_installed": rfc3339(row.installed_at),
             }

@@ -53,6 +53,7 @@ TRUSTED = [
     "rekey/recovery-key-backup",
 ]
 ATTEMPTS = [("generate-root/attempt", {}), ("rekey/init", {}), ("rekey-recovery-key/init", None)]
+SUDO = {"X-Vault-Token": "of somebody whose policy allows it"}
 NEW_KEYS = {"secret_shares": 2, "secret_threshold": 2}
 
 
@@ -123,10 +124,13 @@ async def serve(directory: Path, request: InitRequest):
     async def nothing(_transaction: CoreTransaction) -> None:
         pass
 
+    async def vouch(asked: Request) -> bool:
+        return asked.headers == SUDO
+
     result = await barrier.initialize(request, nothing)
     routes: list[Route] = [
-        *GenerateRootRoutes(RootGeneration(barrier, clock), make_root_token).routes(),
-        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock)).routes(),
+        *GenerateRootRoutes(RootGeneration(barrier, clock), make_root_token, vouch).routes(),
+        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock), vouch).routes(),
     ]
     yield Endpoints(barrier, RouteTable(routes), [share.hex() for share in result.recovery_shares], made)
     await barrier.close()
@@ -172,6 +176,19 @@ async def test_strangers_are_not_told_the_nonce(sys: Endpoints, path: str, body:
 async def test_who_began_can_cancel(sys: Endpoints, path: str, body: dict[str, Any] | None) -> None:
     nonce = (await sys.put(path, **(NEW_KEYS if body is None else body)))["nonce"]
     assert await sys.delete(path, nonce=nonce) is None
+    assert (await sys.read(path))["started"] is False
+
+
+@pytest.mark.parametrize(("path", "body"), ATTEMPTS)
+async def test_whose_token_allows_it_sees_the_nonce_and_can_cancel_without(
+    sys: Endpoints, path: str, body: dict[str, Any] | None
+) -> None:
+    """Neither hvac nor the commands send a nonce to cancel, and those ask the status for it."""
+    nonce = (await sys.put(path, **(NEW_KEYS if body is None else body)))["nonce"]
+    assert (await sys.call(Operation.READ, path, headers=SUDO))["nonce"] == nonce
+    with pytest.raises(InvalidRequestError, match="nonce"):
+        await sys.call(Operation.DELETE, path, {"nonce": "wrong"}, headers=SUDO)
+    await sys.call(Operation.DELETE, path, headers=SUDO)
     assert (await sys.read(path))["started"] is False
 
 

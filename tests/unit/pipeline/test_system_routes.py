@@ -36,7 +36,8 @@ async def test_one_mount(rig: Rig) -> None:
     [
         ("sys/mounts/none", "No secret engine mount at none/"),
         ("sys/mounts/none/tune", "No secret engine mount at none/"),
-        ("sys/mounts/auth/token", "No secret engine mount at auth/token/"),
+        ("sys/mounts/auth/none", "No auth engine at none/"),
+        ("sys/mounts/auth/none/tune", "No auth engine at none/"),
         ("sys/auth/none", "No auth engine at none/"),
     ],
 )
@@ -107,6 +108,29 @@ async def test_tune(rig: Rig) -> None:
     assert (await rig.call("POST", "sys/mounts/none/tune", body)).status == 400
     assert (await rig.call("POST", "sys/mounts/sys/tune", body)).status == 400
     assert (await rig.call("POST", "sys/mounts/shelf/tune", {"max_lease_ttl": "60s"})).status == 400
+    assert (await rig.call("GET", "sys/mounts/shelf/tune")).json["data"]["max_lease_ttl"] == 2764800
+
+
+async def test_an_empty_ttl_is_none_given(rig: Rig) -> None:
+    """Go clients send both with every tuning, and with every mount."""
+    body = {"type": "shelf", "config": {"default_lease_ttl": "", "max_lease_ttl": "2h"}}
+    assert (await rig.call("POST", "sys/mounts/new", body)).status == 204
+    assert (await rig.call("POST", "sys/mounts/new/tune", {"default_lease_ttl": "1h"})).status == 204
+    tune = {"default_lease_ttl": "", "max_lease_ttl": "", "description": "other"}
+    assert (await rig.call("POST", "sys/mounts/new/tune", tune)).status == 204
+    tuned = (await rig.call("GET", "sys/mounts/new/tune")).json["data"]
+    assert (tuned["default_lease_ttl"], tuned["max_lease_ttl"], tuned["description"]) == (3600, 7200, "other")
+    assert (await rig.call("POST", "sys/mounts/new/tune", {"default_lease_ttl": "system"})).status == 204
+    assert (await rig.call("GET", "sys/mounts/new")).json["data"]["config"]["default_lease_ttl"] == 0
+
+
+async def test_a_maximum_alone_bounds_the_default(rig: Rig) -> None:
+    body = {"type": "shelf", "config": {"max_lease_ttl": "1h"}}
+    assert (await rig.call("POST", "sys/mounts/new", body)).status == 204
+    tuned = (await rig.call("GET", "sys/mounts/new/tune")).json["data"]
+    assert (tuned["default_lease_ttl"], tuned["max_lease_ttl"]) == (3600, 3600)
+    assert rig.shelves[-1].context.mount.default_lease_ttl == 3600
+    assert (await rig.call("POST", "sys/mounts/new/tune", {"default_lease_ttl": "2h"})).status == 400
 
 
 @pytest.mark.parametrize("config", [{"max_lease_ttl": "8h"}, {"max_lease_ttl": "8h", "default_lease_ttl": "system"}])

@@ -111,7 +111,7 @@ async def test_audited_headers_reach_the_record(desks: tuple[Desk, Desk]) -> Non
     assert two.audited.select(sent) == ({"x-request-source": ["ci"]}, {"x-forwarded-for": ["10.1.1.1"]})
     assert two.audited.select(Headers({})) == (None, None)
     assert (await two.read(base))["headers"]["x-forwarded-for"] == {"hmac": True}
-    assert await two.read(f"{base}/X-FORWARDED-FOR") == {"x-forwarded-for": {"hmac": True}}
+    assert await two.read(f"{base}/X-FORWARDED-FOR") == {"X-FORWARDED-FOR": {"hmac": True}}
     await one.call("delete", f"{base}/x-forwarded-for")
     with pytest.raises(InvalidRequestError):
         await one.call("read", f"{base}/x-forwarded-for")
