@@ -7,17 +7,14 @@ Memory is bounded by the depth of the tree, whatever its size.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 import msgspec
 
 from appliance.access.token_entry import KIND, TokenEntry, decode, rewritten
 from appliance.access.token_lives import Lives
+from appliance.transactions import transact_again
 from core.clock import Clock
-from core.errors import CasMismatchError
 from core.protocols import CoreStorage, CoreTransaction, Record
-
-T = TypeVar("T")
 
 # Takes away, in the transaction that deletes the token with that record id, some hundred rows of what hangs on it;
 # False when there is more: then the token stays, refused, and the deletion runs again.
@@ -27,7 +24,6 @@ _ROOT_TOKENS = "root/auth/token/root/"  # record paths of the tokens of init and
 _BATCH = 200  # records deleted by one transaction
 _INLINE = 1000  # records that a caller waits for; more are left to the housekeeper
 _ROUND = 10_000  # records that the housekeeper deletes before it looks at other work
-_ATTEMPTS = 10  # at a record that others write too
 
 
 class _Budget:
@@ -220,13 +216,3 @@ class TokenTrees:
 def _is_meant(record: Record, prefix: str) -> bool:
     """Whether a revocation below `prefix` takes this token: root tokens only when they are named."""
     return not record.path.startswith(_ROOT_TOKENS) or prefix.startswith(_ROOT_TOKENS)
-
-
-async def transact_again(storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
-    """A transaction, again when somebody else wrote the record between our read and our write."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await storage.transact(body)
-        except CasMismatchError:
-            continue
-    return await storage.transact(body)

@@ -18,7 +18,8 @@ from appliance.access.lifetimes import SYSTEM_DEFAULT_TTL, SYSTEM_MAX_TTL, Lifet
 from appliance.access.token_entry import BATCH, KIND, Terms, TokenEntry, TokenSpec, as_record, decode
 from appliance.access.token_hash import BATCH_PREFIX, TokenHasher, is_possible, new_accessor, new_token
 from appliance.access.token_lives import Lives, TokenScopes
-from appliance.access.token_trees import Attachment, TokenTrees, transact_again
+from appliance.access.token_trees import Attachment, TokenTrees
+from appliance.transactions import transact_again
 from core.addresses import is_within
 from core.clock import Clock
 from core.errors import CasMismatchError, IntegrityError, InvalidRequestError, PermissionDeniedError, SealedError

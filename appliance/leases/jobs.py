@@ -10,7 +10,7 @@ import msgspec
 
 from appliance.leases.entries import KIND, record_path
 from appliance.leases.markers import MarkerTable
-from appliance.leases.transactions import transact_with_retries
+from appliance.transactions import transact_again
 from core.clock import Clock
 from core.ids import new_uuid
 from core.protocols import CoreStorage, CoreTransaction, Entry
@@ -91,7 +91,7 @@ class JobTable:
             await _put(txn, job)
             return job
 
-        return await transact_with_retries(self._storage, body)
+        return await transact_again(self._storage, body)
 
     async def claim(self, job_id: str) -> LeaseJob | None:
         """The job, for this process to work on; None when it is finished or somebody else's."""
@@ -112,7 +112,7 @@ class JobTable:
             await _put(txn, claimed)
             return claimed
 
-        return await transact_with_retries(self._storage, body)
+        return await transact_again(self._storage, body)
 
     async def hold(self, job_id: str) -> None:
         """Prolong this process's claim while a batch takes long."""
@@ -150,7 +150,7 @@ class JobTable:
                 await _put(txn, msgspec.structs.replace(job, finished=now))
             await self._markers.remove(txn, job_id)
 
-        await transact_with_retries(self._storage, body)
+        await transact_again(self._storage, body)
         await self._forget_old(now)
 
     async def find(self, job_id: str) -> LeaseJob | None:

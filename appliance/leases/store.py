@@ -28,10 +28,10 @@ from appliance.leases.jobs import TOKENS, JobTable
 from appliance.leases.markers import MarkerTable
 from appliance.leases.revocation import BATCH, CLAIM, Failure, Revoker
 from appliance.leases.terms import granted_terms, renewed_terms, room_left
-from appliance.leases.transactions import transact_with_retries
 from appliance.leases.worker import JobWorker, LeasedTokens
 from appliance.mount_table import MountEntry
 from appliance.namespaces import Namespace
+from appliance.transactions import transact_again
 from core.clock import Clock
 from core.engine import Lease, LeasingEngine
 from core.errors import InvalidRequestError, MimirError, PermissionDeniedError, UnsupportedPathError
@@ -241,7 +241,7 @@ class LeaseStore:
             await txn.put_record(KIND, renewed.record(), cas=record.revision)
             return renewed
 
-        return await transact_with_retries(self._storage, body)
+        return await transact_again(self._storage, body)
 
     # --- revoking -------------------------------------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class LeaseStore:
         async def body(txn: CoreTransaction) -> None:
             await self._revoker.settle(txn, outcomes, force=force)
 
-        await transact_with_retries(self._storage, body)
+        await transact_again(self._storage, body)
         self._revoker.tell(outcomes, force=force)
         failure = outcomes[0][1]
         if failure is not None and not force:
@@ -282,7 +282,7 @@ class LeaseStore:
             await self._revoker.settle(txn, outcomes)
 
         if outcomes:
-            await transact_with_retries(self._storage, body)
+            await transact_again(self._storage, body)
             self._revoker.tell(outcomes)
         return len(due)
 
@@ -321,7 +321,7 @@ class LeaseStore:
             await txn.put_record(KIND, entry.record(), cas=record.revision)
             return entry
 
-        return await transact_with_retries(self._storage, body)
+        return await transact_again(self._storage, body)
 
 
 def is_of_tokens(prefix: str) -> bool:

@@ -1,12 +1,11 @@
 """`sys/policies/password`: rules for made-up passwords, and passwords made up by them."""
 
-import base64
-import binascii
 from typing import Annotated
 
 import msgspec
 
 from appliance.password_policies import PasswordPolicies
+from appliance.system.policies import plain_text
 from appliance.system.within import namespace_of
 from core.engine import Method, Route
 from core.errors import NotFoundError
@@ -68,7 +67,7 @@ class PasswordPolicyRoutes:
 
     async def write(self, request: Request, body: PasswordPolicyBody) -> Response:
         """Only what can be satisfied is stored."""
-        text = _plain(body.policy)
+        text = plain_text(body.policy)
         await self._policies.put(request.params["name"], text, namespace=namespace_of(request).id)
         return NO_CONTENT
 
@@ -81,11 +80,3 @@ class PasswordPolicyRoutes:
         """A fresh one each time; the audit log has its keyed hash only."""
         namespace = namespace_of(request).id
         return Response(data={"password": await self._policies.generate(request.params["name"], namespace=namespace)})
-
-
-def _plain(text: str) -> str:
-    """Some clients send base64. No policy is: it needs an equals sign in the middle, or braces."""
-    try:
-        return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, ValueError):
-        return text

@@ -225,7 +225,7 @@ def check_allowed(access: AccessRequest, path: str, capability: str) -> None:
 
 
 def plain_text(text: str) -> str:
-    """Some clients send base64. No policy in HCL or JSON is: both need braces."""
+    """Some clients send base64. No policy is: HCL and JSON need braces or equals signs in the middle."""
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -248,6 +248,6 @@ def parse_time(value: str | int, *, field: str) -> float | None:
 
 
 def _within_range(seconds: float, field: str) -> float:
-    if not 0 <= seconds < 253402300800:  # the year 10000, which RFC 3339 cannot write
+    if not 0 <= seconds < 253370764800:  # the year 9999: in the next one no calendar here knows every timezone
         raise InvalidRequestError(f"{field} is too far away")
     return float(seconds)

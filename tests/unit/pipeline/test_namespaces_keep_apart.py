@@ -114,7 +114,7 @@ async def test_a_namespace_whose_leases_cannot_be_revoked_can_still_be_deleted(t
     assert (await team.operator("POST", "sys/mounts/more", {"type": "shelf"})).status == 404  # being deleted
     assert (await team.call("GET", "sys/mounts")).status == 403
     assert (await team.operator("PUT", "sys/leases/revoke-force/bank")).status == 204
-    assert (await rig.call("DELETE", "sys/namespaces/team-a")).status == 204
+    assert (await rig.call("DELETE", "sys/namespaces/team-a")).status == 200
     assert await rig.barrier.storage.count_records("lease") == 0
     assert (await rig.call("GET", "sys/namespaces/team-a")).status == 404
 
@@ -131,7 +131,7 @@ async def test_a_deletion_that_was_killed_goes_on(team: Team) -> None:
     assert (await rig.call("DELETE", "sys/namespaces/team-a")).status == 500
     rig.made.links._entities.forget_namespace = forget
     assert (await team.call("GET", "sys/mounts")).status == 403
-    assert (await rig.call("DELETE", "sys/namespaces/team-a")).status == 204
+    assert (await rig.call("DELETE", "sys/namespaces/team-a")).status == 200
     assert (await rig.call("PUT", "sys/namespaces/team-a")).status == 200
     assert (await team.call("GET", "sys/mounts")).status == 403  # a token of the former one is good for nothing
     mounts = (await team.operator("GET", "sys/mounts")).json["data"]

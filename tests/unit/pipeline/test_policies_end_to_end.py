@@ -167,3 +167,14 @@ async def test_namespaces_have_policies_of_their_own(rig: Rig) -> None:
 async def test_bad_input_is_the_callers_fault(rig: Rig, method: str, path: str, body: object) -> None:
     assert (await rig.call("PUT", "sys/policies/acl/p", {"policy": READ})).status == 204
     assert (await rig.call(method, path, body)).status in {400, 404}
+
+
+@pytest.mark.parametrize("at", [253402300799, 1, "9999-12-31T23:59:59Z"])
+async def test_a_trial_at_the_end_of_time_is_answered(rig: Rig, at: object) -> None:
+    """In Tokyo the year 10000 has begun by then, which no calendar here knows."""
+    windows = 'path "shelf/*" { capabilities = ["read"]\n time_window { hours = "08:00-09:00"\n timezone = "%s" } }'
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        assert (await rig.call("PUT", "sys/policies/acl/w", {"policy": windows % zone})).status == 204
+        body = {"policies": ["w"], "path": "shelf/keys/a", "action": "read", "at": at}
+        reply = await rig.call("POST", "sys/policies/test", body)
+        assert reply.status in {200, 400}, reply.body

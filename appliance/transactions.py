@@ -11,7 +11,7 @@ T = TypeVar("T")
 _ATTEMPTS = 10
 
 
-async def transact_with_retries(storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
+async def transact_again(storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
     """Commit `body`, again from the start after a CasMismatchError. Raises the tenth one."""
     for _ in range(_ATTEMPTS - 1):
         try:
