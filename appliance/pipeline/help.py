@@ -25,9 +25,18 @@ _WORDS: dict[object, str] = {
 
 
 def help_reply(exchange: Exchange) -> WireReply:
+    """Of a path below a mount, or of the mount."""
+    mount = exchange.mounted.entry.full_path if exchange.mounted is not None else ""
+    return _reply(_overview(exchange) if exchange.route is None else _describe(exchange.route, mount))
+
+
+def open_help_reply(route: Route) -> WireReply:
+    """Of a path that is served in every seal state; its pattern is the whole path."""
+    return _reply(_describe(route, "", is_open=True))
+
+
+def _reply(text: str) -> WireReply:
     """Vault's shape: the text, and what else to look at."""
-    route = exchange.route
-    text = _overview(exchange) if route is None else _describe(route, exchange)
     return WireReply(200, msgspec.json.encode({"help": text, "see_also": None}) + b"\n")
 
 
@@ -40,12 +49,11 @@ def _overview(exchange: Exchange) -> str:
     return f"The {entry.type} {kind} at {entry.full_path}\n\n## PATHS\n\n{paths}\n"
 
 
-def _describe(route: Route, exchange: Exchange) -> str:
-    mount = exchange.mounted.entry.full_path if exchange.mounted is not None else ""
+def _describe(route: Route, mount: str, *, is_open: bool = False) -> str:
     parts = [f"Path: {mount}{route.pattern}", route.help]
     if route.sudo:
         parts.append("A policy must grant `sudo` on it besides.")
-    if route.unauthenticated:
+    if route.unauthenticated or is_open:
         parts.append("No token is needed.")
     lines = [f"    {operation.value:8}{method.summary}" for operation, method in route.methods.items()]
     parts.append("## OPERATIONS\n\n" + "\n".join(lines))

@@ -24,7 +24,7 @@ from appliance.pipeline.admissions import Admissions, Admitted
 from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
 from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
-from appliance.pipeline.help import help_reply
+from appliance.pipeline.help import help_reply, open_help_reply
 from appliance.pipeline.identity import Identities
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
@@ -45,7 +45,7 @@ from core.errors import (
     UnsupportedOperationError,
 )
 from core.ids import new_uuid
-from core.requests import Response
+from core.requests import Operation, Response
 
 _NO_BODY = NoBody()
 T = TypeVar("T")
@@ -393,6 +393,8 @@ class Pipeline:
 
     async def _serve_open(self, route: Route, wire: WireRequest, asked: Asked, request_id: str) -> WireReply:
         """A path that works in every seal state; it names no secret, so there is neither token nor record."""
+        if asked.operation is Operation.HELP:
+            return open_help_reply(route)
         method = route.methods.get(asked.operation)
         if method is None:
             raise UnsupportedOperationError("")

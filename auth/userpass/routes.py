@@ -15,8 +15,14 @@ from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Login, Operation, Request, Response
 
 
+class LoginBody(msgspec.Struct):
+    """login/<name>."""
+
+    password: str = ""
+
+
 class PasswordBody(msgspec.Struct):
-    """users/<name>/password, and login/<name>."""
+    """users/<name>/password."""
 
     password: str = ""
     password_hash: str = ""
@@ -83,7 +89,7 @@ class UserpassRoutes:
             ),
             Route(
                 pattern="login/{name}",
-                methods={update: Method(handler=self._login, body=PasswordBody, summary="Log in")},
+                methods={update: Method(handler=self._login, body=LoginBody, summary="Log in")},
                 unauthenticated=True,
                 login_name=lambda request, _body: request.params["name"].lower(),
                 help="Logs in with a password.",
@@ -122,6 +128,6 @@ class UserpassRoutes:
         await self._engine.set_policies(user_name(request.params["name"]), body)
         return NO_CONTENT
 
-    async def _login(self, request: Request, body: PasswordBody) -> Response:
+    async def _login(self, request: Request, body: LoginBody) -> Response:
         login = await self._engine.login(request.params["name"], body.password, address=request.client_address)
         return Response(login=login)

@@ -274,6 +274,7 @@ async def test_help_needs_a_token_and_no_policy(rig: Rig) -> None:
         ("shelf/keys/a", ["Path: shelf/keys/{name}", "One value.", "    read    Read it."]),
         ("shelf/careful", ["A policy must grant `sudo` on it besides."]),
         ("shelf/raw", ["No token is needed."]),
+        ("sys/unseal", ["Path: sys/unseal", "No token is needed.", "    key (text)"]),
         ("auth/token", ["The token login method at auth/token/"]),
         (
             "auth/token/create",
