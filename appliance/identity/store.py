@@ -142,7 +142,9 @@ class IdentityStore:
         except InvalidRequestError as exc:
             raise InvalidRequestError(f"the login method at {mount_path} gave what cannot be kept: {exc}") from exc
         settled = await self._settled(namespace, facts)
-        entity = settled or await self.change(namespace, lambda ledger: record_login(ledger, facts))
+        entity = settled
+        if entity is None:
+            entity = await self.change(namespace, lambda ledger: record_login(ledger, facts))
         view = self.peek(entity.id) or await self._view_in(namespace, entity.id)
         if view is None:
             raise InvalidRequestError("the entity was deleted while it logged in; log in again")
