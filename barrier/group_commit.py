@@ -109,7 +109,7 @@ class GroupCommit:
         try:
             await self._transact(members)
         except DRIVER_ERRORS as exc:
-            for member in members or [self._waiting.popleft() for _ in range(hopeful)]:
+            for member in members or [self._waiting.popleft() for _ in range(min(hopeful, len(self._waiting)))]:
                 failure = store_error(exc)
                 failure.__cause__ = exc
                 member.fail(failure)
@@ -132,6 +132,8 @@ class GroupCommit:
                     await self._run_members(connection, members, deadline)
                     if members:
                         await self._commit(driver_connection(connection), members)
+                    else:
+                        await asyncio.sleep(0)  # all have failed; others than writers want to run, too
                 finally:
                     _roll_back(connection)  # what has not been committed
         finally:
@@ -169,11 +171,12 @@ class GroupCommit:
     async def _run_members(self, connection: Connection, members: list[_Member], deadline: float) -> None:
         """Run those that wait, until the group's bounds are reached; `members` are those that succeeded."""
         driver, closes = driver_connection(connection), time.monotonic() + MAX_SECONDS
+        has_run = False
         while self._waiting and len(members) < MAX_MEMBERS:
-            member = self._waiting[0]
-            if members and not (member.may_share and time.monotonic() < closes):
+            if has_run and (time.monotonic() >= closes or (members and not self._waiting[0].may_share)):
                 return
-            self._waiting.popleft()
+            has_run = True
+            member = self._waiting.popleft()
             statements = InlineStatements(connection, in_company=bool(members))
             failure = await _run_member(member, driver, statements)
             if failure is None and not statements.needs_own_transaction:
@@ -222,8 +225,9 @@ def _undo_last(driver: sqlite3.Connection, *, is_first: bool) -> bool:
             driver.execute("ROLLBACK TO member")
             driver.execute("RELEASE member")
             return True
-    if driver.in_transaction:
-        driver.execute("ROLLBACK")
+    with contextlib.suppress(sqlite3.Error):  # then the next BEGIN says so
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
     return False
 
 

@@ -239,6 +239,24 @@ async def test_a_group_ends_when_its_time_is_over(worker: Barrier, monkeypatch: 
     assert len(seen) == 5
 
 
+async def test_a_row_of_failures_lets_others_run(worker: Barrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_SECONDS", 0.0)
+    turns = []
+
+    async def failing(_txn: CoreTransaction) -> None:
+        turns.append(len(turns))
+        raise ValueError("its own")
+
+    async def look() -> None:
+        while len(turns) < 20:
+            turns_seen.add(len(turns))
+            await asyncio.sleep(0)
+
+    turns_seen: set[int] = set()
+    await asyncio.gather(look(), at_once(worker, *[failing] * 20))
+    assert len(turns_seen) > 10
+
+
 async def test_a_scan_of_many_rows_keeps_no_group_waiting(worker: Barrier) -> None:
     tries = []
 
