@@ -15,11 +15,13 @@ from appliance.config import Config
 from appliance.dev_init import initialize_for_development
 from appliance.housekeeping import Housekeeping
 from appliance.logging import code_path
+from appliance.metrics import Gauge
 from appliance.node_shared import Shared
 from appliance.pipeline.assembly import BUILT_IN_TYPES, Assembled, Assembly, assemble
 from appliance.pipeline.catalog import AUTH_METHODS, EngineCatalog
-from appliance.pipeline.lifecycle import Lifecycle
+from appliance.system.config_state import sanitized
 from appliance.system.node import NodeInfo
+from appliance.system.rotation import rotate_if_due
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from barrier.changes import ChangeRing
@@ -93,14 +95,14 @@ class Node:
             sanitized=sanitized(self._config),
         )
         assembled = assemble(given)
-        self._pipeline = assembled.pipeline
+        self._pipeline, self._cors = assembled.pipeline, assembled.cors
         self._opened = _Opened(ring=ring, hsm=hsm, barrier=barrier, shared=shared, assembled=assembled)
         try:
             await self._open_seal(self._opened)
         except BaseException:
             await self.close()
             raise
-        self._run_beside(self._follow_seal(assembled.lifecycle))
+        self._run_beside(self._follow_others(self._opened))
         if self._role == "housekeeper":
             keeping = Housekeeping(
                 assembled.lifecycle,
@@ -108,9 +110,18 @@ class Node:
                 sync=barrier.storage.sync,
                 leases=assembled.leases,
                 follow=assembled.mounts.refresh,
-                tidy=assembled.links.tidy_lockouts,
+                tidy=self._tidy,
+                metrics=shared.metrics,
             )
             self._run_beside(keeping.run())
+
+    async def _tidy(self) -> None:
+        """What the housekeeper does every minute."""
+        if self._opened is None:
+            return
+        assembled = self._opened.assembled
+        await assembled.links.tidy_lockouts()
+        await rotate_if_due(self._opened.barrier, assembled.settings, SystemClock())
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
         self._beside.append(asyncio.create_task(work))
@@ -128,16 +139,23 @@ class Node:
         except MimirError as exc:
             log.warning("not unsealed yet; trying again", reason=exc.sentence)
 
-    async def _follow_seal(self, lifecycle: Lifecycle) -> None:
-        """Seal and unseal with the other processes, also when no request comes that would tell of it.
+    async def _follow_others(self, opened: _Opened) -> None:
+        """Seal, unseal and set with the other processes, also when no request comes that would tell of it.
 
-        So passing trouble at start is overcome, and a sealed appliance has no keys in an idle worker.
+        So passing trouble at start is overcome, a sealed appliance has no keys in an idle worker, and who asks which
+        pages may call gets an answer of now.
         """
+        lifecycle, metrics = opened.assembled.lifecycle, opened.shared.metrics
         while True:
             pause = _SEAL_CHECK
             try:
                 if not lifecycle.is_settled():
                     await lifecycle.settle()
+                metrics.set(Gauge.UNSEALED, lifecycle.ready)
+                metrics.set(Gauge.HSM_BREAKER, not opened.hsm.is_ready)
+                if lifecycle.ready:
+                    opened.barrier.storage.sync()
+                    await opened.assembled.settings.refresh()
             except MimirError as exc:
                 log.warning("the seal could not be followed; trying again", reason=exc.sentence)
                 pause = _UNSEAL_PAUSE
@@ -148,7 +166,10 @@ class Node:
 
     async def handle(self, request: WireRequest) -> WireReply:
         """Answer one request."""
-        return await self._pipeline.handle(request)
+        cors = self._cors
+        if not cors.active:
+            return await self._pipeline.handle(request)
+        return await cors.around(self._pipeline.handle)(request)
 
     async def drain(self) -> None:
         """Wait for the requests under way."""
@@ -217,6 +238,7 @@ def node_info(config: Config) -> NodeInfo:
         storage_type="sqlite" if config.store.url.startswith("sqlite") else "postgresql",
         started_at=time.time(),
         api_address=config.server.api_addr or config.listener[0].url,
+        unauthenticated_ceremonies=config.server.unauthenticated_ceremonies,
     )
 
 
@@ -226,17 +248,3 @@ def own_version() -> str:
         return version("mimir")
     except PackageNotFoundError:  # run from a source tree that is not installed
         return "0.0.0"
-
-
-def sanitized(config: Config) -> dict[str, Any]:
-    """The configuration as `sys/config/state/sanitized` shows it: no file of a secret, no address of the store."""
-    return {
-        "api_addr": config.server.api_addr,
-        "workers": config.server.workers,
-        "storage": {"type": "sqlite" if config.store.url.startswith("sqlite") else "postgresql"},
-        "seals": [{"type": "pkcs11", "disabled": False}],
-        "listeners": [
-            {"type": "unix" if row.unix_path else "tcp", "config": {"address": row.address}} for row in config.listener
-        ],
-        "hsm": {"mode": config.hsm.mode, "pool_size": config.hsm.pool_size},
-    }

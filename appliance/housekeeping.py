@@ -8,6 +8,7 @@ import structlog
 from appliance.access.tokens import TokenStore
 from appliance.leases.store import LeaseStore
 from appliance.logging import code_path
+from appliance.metrics import Counter, Metrics
 from appliance.pipeline.lifecycle import Lifecycle
 from core.errors import MimirError
 
@@ -37,13 +38,19 @@ class Housekeeping:
         leases: LeaseStore | None = None,
         follow: Callable[[], Awaitable[None]] | None = None,
         tidy: Callable[[], Awaitable[None]] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._lifecycle = lifecycle
         self._sync = sync
         self._follow = follow
-        self._works: list[Work] = [_until_empty(tokens.revoke_expired, _BATCH)]
+        self._works: list[Work] = [
+            _until_empty(tokens.revoke_expired, _BATCH, _counted(metrics, Counter.TOKENS_EXPIRED))
+        ]
         if leases is not None:
-            self._works += [_until_empty(leases.expire_due, _BATCH), leases.worker.work]
+            self._works += [
+                _until_empty(leases.expire_due, _BATCH, _counted(metrics, Counter.LEASES_REVOKED)),
+                leases.worker.work,
+            ]
         if tidy is not None:
             self._works.append(_now_and_then(tidy))
 
@@ -75,13 +82,19 @@ class Housekeeping:
         return 5 * _PERIOD
 
 
-def _until_empty(clear: Callable[[int], Awaitable[int]], limit: int) -> Work:
+def _until_empty(clear: Callable[[int], Awaitable[int]], limit: int, count: Callable[[int], None]) -> Work:
     """A batch that is not empty may have been the last one; the next look is cheap and tells."""
 
     async def work() -> bool:
-        return await clear(limit) > 0
+        cleared = await clear(limit)
+        count(cleared)
+        return cleared > 0
 
     return work
+
+
+def _counted(metrics: Metrics | None, counter: Counter) -> Callable[[int], None]:
+    return lambda number: metrics.count(counter, number) if metrics is not None else None
 
 
 def _now_and_then(tidy: Callable[[], Awaitable[None]]) -> Work:

@@ -76,13 +76,10 @@ def sentence_of(error: BaseException, *, request_id: str) -> str:
 def error_reply(error: BaseException, *, request_id: str) -> WireReply:
     """`{"errors": [...]}` with the status that fits."""
     sentence = sentence_of(error, request_id=request_id)
-    headers: tuple[tuple[str, str], ...] = ()
-    if isinstance(error, QuotaExceededError):
-        headers = (("Retry-After", str(error.retry_after)),)
     body = {"errors": [sentence] if sentence else []}
     if isinstance(error, PermissionDeniedError):  # for `mimir policy explain`
-        return WireReply(403, _encode({**body, "request_id": request_id}) + b"\n", headers=headers)
-    return WireReply(status_of(error), _encode(body) + b"\n", headers=headers)
+        return WireReply(403, _encode({**body, "request_id": request_id}) + b"\n")
+    return WireReply(status_of(error), _encode(body) + b"\n")
 
 
 def log_fault(error: BaseException, *, request_id: str) -> None:

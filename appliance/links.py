@@ -47,6 +47,11 @@ class Links:
         namespace = self._mounts.table.namespaces_by_id.get(namespace_id)
         return None if namespace is None or namespace.tainted else namespace.path
 
+    def lease_namespace_path(self, namespace_id: str) -> str | None:
+        """The same for leases, which also need ways out of a namespace that is being deleted."""
+        namespace = self._mounts.table.namespaces_by_id.get(namespace_id)
+        return None if namespace is None else namespace.path
+
     def namespace_at(self, path: str) -> Namespace | None:
         """The namespace of that path."""
         return self._mounts.table.namespaces.get(path)
@@ -117,16 +122,14 @@ class Links:
             for entry in self._mounts.entries(namespace)
         ]
 
-    def split(self, path: str) -> tuple[str, str, str] | None:
-        """A full path as namespace, mount and the rest; None when nothing is mounted there."""
-        namespace = self._mounts.table.resolve(path)
-        inside = path[len(namespace.path) :]
-        if not inside:
-            return namespace.path, "", ""
-        mounted = self._mounts.find(path, namespace)
-        if mounted is None:
-            return None
-        return namespace.path, mounted.entry.path, inside[len(mounted.entry.path) :]
+    def mount_paths(self, namespace_path: str) -> list[str]:
+        """The paths of the mounts of a namespace, the built-in ones too."""
+        namespace = self._mounts.table.namespaces.get(namespace_path)
+        return [] if namespace is None else [entry.path for entry in self._mounts.entries(namespace)]
+
+    def namespace_paths(self) -> list[str]:
+        """Of all namespaces."""
+        return list(self._mounts.table.namespaces)
 
     def find_mount(self, namespace_id: str, accessor: str) -> MountNote | None:
         """The login mount of that accessor, as identity shows it."""

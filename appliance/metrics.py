@@ -34,8 +34,6 @@ class Counter(Enum):
     LOGINS_FAILED = "logins_failed_total", "Logins with wrong credentials."
     RATE_LIMITED = "rate_limited_total", "Requests refused by a rate-limit quota."
     AUDIT_FAILURES = "audit_failures_total", "Requests refused because no audit device took their record."
-    HSM_CALLS = "hsm_calls_total", "Calls to the HSM."
-    HSM_ERRORS = "hsm_errors_total", "Calls to the HSM that failed."
     LEASES_REVOKED = "leases_revoked_total", "Leases revoked, at their end or before."
     TOKENS_EXPIRED = "tokens_expired_total", "Expired tokens removed by the housekeeper."
 
@@ -52,7 +50,6 @@ class Gauge(Enum):
     IN_FLIGHT = "requests_in_flight", "Requests being served.", True
     UNSEALED = "unsealed", "1 when a process of the node has its keys.", False
     HSM_BREAKER = "hsm_breaker_open", "1 while the HSM is taken for gone and calls fail at once.", False
-    HOUSEKEEPING_LAG = "housekeeping_lag_seconds", "How far expiry is behind, in seconds.", False
     PROCESSES = "processes", "Processes that count.", True
 
     def __init__(self, word: str, text: str, is_sum: bool) -> None:

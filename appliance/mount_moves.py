@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance.mount_table import MountEntry
-from appliance.mounts import MountStore
+from appliance.mounts import MountStore, check_vacated
 from appliance.namespaces import Namespace
 from core.errors import InvalidRequestError, MimirError, NotFoundError
 from core.ids import new_uuid
@@ -64,10 +64,12 @@ class MountMoves:
             raise InvalidRequestError(f"no matching mount at {entry.path}")
 
         def moved(now: MountEntry) -> MountEntry:
+            check_vacated(now, entry)
             return msgspec.structs.replace(now, path=to, namespace=within.id, namespace_path=within.path, tainted=False)
 
         try:
-            await self._store.change(entry.uuid, moved)
+            if await self._store.change(entry.uuid, moved) is None:
+                raise InvalidRequestError(f"no matching mount at {entry.path}")
         except MimirError:
             await self._store.change(entry.uuid, lambda now: msgspec.structs.replace(now, tainted=False))
             raise

@@ -69,19 +69,19 @@ class MountEntry(msgspec.Struct, frozen=True, kw_only=True):
             path=self.path,
             namespace=self.namespace_path,
             options=self.options or {},
-            default_lease_ttl=self.default_ttl,
-            max_lease_ttl=self.max_ttl,
+            default_lease_ttl=self.effective_default_ttl,
+            max_lease_ttl=self.effective_max_ttl,
         )
 
     @property
-    def max_ttl(self) -> int:
-        """The longest life of what is granted here, in seconds."""
+    def effective_max_ttl(self) -> int:
+        """Seconds; the system's where the mount has none of its own."""
         return self.max_lease_ttl or DEFAULT_LEASE_TTL
 
     @property
-    def default_ttl(self) -> int:
-        """How long what is granted here lives when nobody says; never above the longest."""
-        return min(self.default_lease_ttl or DEFAULT_LEASE_TTL, self.max_ttl)
+    def effective_default_ttl(self) -> int:
+        """Seconds; a mount with a shorter maximum than the system's default has that as its default."""
+        return min(self.default_lease_ttl or DEFAULT_LEASE_TTL, self.effective_max_ttl)
 
     @property
     def full_path(self) -> str:
@@ -145,6 +145,8 @@ def check_mount_path(path: str) -> None:
         )
     if any(set(segment) == {"."} for segment in path.split("/") if segment):
         raise InvalidRequestError("a mount path has no segment of dots only")
+    if path == "tune/" or path.endswith("/tune/"):
+        raise InvalidRequestError("a mount path does not end in tune: that is the path of a mount's tuning")
     for reserved in RESERVED:
         if path.startswith(reserved):
             raise InvalidRequestError(f"paths below {reserved} are the system's own; mount the engine elsewhere")

@@ -8,6 +8,7 @@ import msgspec
 
 from appliance.mount_table import (
     EMPTY_TABLE,
+    ROWS,
     TABLE,
     MountEntry,
     MountTable,
@@ -17,6 +18,7 @@ from appliance.mount_table import (
     read_mounts,
     read_namespaces,
 )
+from appliance.namespaces import ROOT
 from core.clock import Clock
 from core.errors import CasMismatchError, InvalidRequestError
 from core.ids import new_uuid, random_base62
@@ -26,6 +28,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 5  # mounts change by hand: a fifth collision in a row means something else is wrong
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder(MountEntry).decode
 
 
 class KnownTypes(Protocol):
@@ -63,7 +66,9 @@ class MountStore:
         known = self._methods if wanted.is_auth else self._types
         if wanted.type not in known:
             kind = "login method" if wanted.is_auth else "engine"
-            raise InvalidRequestError(f"there is no {kind} of that type; this server has: {', '.join(known.names())}")
+            raise InvalidRequestError(
+                f"this version of Mimir has no {kind} of that type (yet); it has: {', '.join(known.names())}"
+            )
         uuid = new_uuid()
         prefix = f"auth_{wanted.type}" if wanted.is_auth else wanted.type
         accessor = f"{prefix}_{random_base62(8).lower()}"
@@ -77,11 +82,14 @@ class MountStore:
         return entry
 
     async def remove(self, entry: MountEntry) -> bool:
-        """Remove the mount and all its data at once; whether it was still there."""
+        """Remove a vacated mount and all its data at once; whether it was still there."""
 
         async def body(txn: CoreTransaction) -> bool:
-            if not await txn.delete(entry.row):
+            row = await txn.get(entry.row)
+            if row is None:
                 return False
+            check_vacated(_decode(row.value), entry)
+            await txn.delete(entry.row)
             await txn.delete_prefix(entry.data_prefix)
             return True
 
@@ -91,9 +99,10 @@ class MountStore:
         """Replace a mount by what `change` makes of it; None when it is gone. A new place must be free."""
 
         async def body(txn: CoreTransaction) -> MountEntry | None:
-            before = next((row for row in await read_mounts(txn) if row.uuid == uuid), None)
-            if before is None:
+            row = await txn.get(ROWS + uuid)
+            if row is None:
                 return None
+            before = _decode(row.value)
             after = change(before)
             if after.full_path != before.full_path:
                 await _check_place(txn, after)
@@ -119,12 +128,8 @@ class MountStore:
 
 async def _check_place(txn: CoreTransaction, entry: MountEntry) -> None:
     namespaces = await read_namespaces(txn)
-    if not entry.namespace_path and entry.namespace == "root":
-        found = True
-    else:
-        found = any(row.id == entry.namespace for row in namespaces)
-    if not found:
-        raise InvalidRequestError("the namespace was deleted meanwhile")
+    if entry.namespace != ROOT.id and not any(row.id == entry.namespace and not row.tainted for row in namespaces):
+        raise InvalidRequestError("the namespace was deleted, or is being deleted")
     mounts = [row.full_path for row in await read_mounts(txn) if row.uuid != entry.uuid]
     inside = [row.path for row in namespaces if row.path != entry.namespace_path]
     check_free(
@@ -132,6 +137,14 @@ async def _check_place(txn: CoreTransaction, entry: MountEntry) -> None:
         [*mounts, *(path for path in inside if path.startswith(entry.namespace_path))],
         inside=entry.namespace_path,
     )
+
+
+def check_vacated(now: MountEntry, then: MountEntry) -> None:
+    """Raise InvalidRequestError unless the mount is as who vacated it left it: nothing new hangs on it."""
+    if not now.tainted or now.full_path != then.full_path:
+        raise InvalidRequestError(
+            f"somebody else moved or restored {then.path} meanwhile; look where it is, and try again"
+        )
 
 
 async def bootstrap_mounts(txn: CoreTransaction) -> None:

@@ -17,7 +17,9 @@ from math import ceil
 
 import msgspec
 
+from appliance.access.token_hash import without_tokens
 from appliance.lanes import Lanes
+from appliance.router import single_slashes
 from appliance.settings import QuotaConfig, RateLimit, Settings
 from core.errors import QuotaExceededError
 
@@ -201,7 +203,9 @@ class Quotas:
         """Count the request; the response headers that operators asked for. Raises RateLimitedError.
 
         `path` is below the mount, `mount` and `path` are without the namespace. `role` is that of a login.
+        However many slashes a path is spelled with, it counts as the one that is served.
         """
+        path = single_slashes(path).removeprefix("/")
         below = mount + path
         if self._counts is None or below in self._exempt or below.startswith(self._exempt_below):
             return ()
@@ -210,7 +214,8 @@ class Quotas:
             return ()
         allowed, standing = self._counts.take(quota, client_of(address))
         if not allowed:
-            sentence = f'request path "{namespace}{mount}{path}": rate limit quota exceeded'
+            shown = without_tokens(f"{namespace}{mount}{path}")
+            sentence = f'request path "{shown}": rate limit quota exceeded'
             raise RateLimitedError(sentence, name=quota.name, standing=standing)
         return standing.headers(time.time()) if self._config.response_headers else ()
 
@@ -230,7 +235,7 @@ class _Table:
         self._globs: list[RateLimit] = []
         self._namespaces: dict[str, RateLimit] = {}
         for quota in quotas.values():
-            where = quota.namespace + quota.mount + quota.rest
+            where = quota.namespace + quota.mount + quota.rest.rstrip("/")
             if not quota.mount:
                 self._namespaces[quota.namespace] = quota
             elif quota.rest.endswith("*"):
@@ -241,9 +246,10 @@ class _Table:
 
     def find(self, namespace: str, mount: str, path: str, role: str) -> RateLimit | None:
         """Path and role, path, pattern, mount and role, mount, namespace, the nearest namespace that hands down."""
-        full, at = namespace + mount + path, namespace + mount
+        at = namespace + mount
+        full = at + path.rstrip("/")
         found = (role and self._exact.get((full, role))) or (role and self._exact.get((at, role)))
-        found = found or self._exact.get((full, "")) or self._matching(full) or self._exact.get((at, ""))
+        found = found or self._exact.get((full, "")) or self._matching(at + path) or self._exact.get((at, ""))
         return found or self._of_namespace(namespace)
 
     def _matching(self, path: str) -> RateLimit | None:

@@ -1,5 +1,6 @@
 """Which route of an engine serves a path: a tree over its segments, built once for each engine."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from core.engine import Route
@@ -7,6 +8,19 @@ from core.engine import Route
 # Answers that are remembered: the paths in use are few and short, what an attacker makes up is neither.
 _SEEN_PATHS = 2000
 _SEEN_PATH = 128
+
+
+_SLASHES = re.compile("//+")
+
+
+def single_slashes(path: str) -> str:
+    """With one slash where there are several."""
+    return _SLASHES.sub("/", path) if "//" in path else path
+
+
+def plain_path(path: str) -> str:
+    """So, and without slashes at the end: "sys/mounts//kv/" is "sys/mounts/kv"."""
+    return single_slashes(path).rstrip("/")
 
 
 class _Node:

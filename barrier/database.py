@@ -5,7 +5,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from barrier.connection import InlineStatements, OwnTransaction, Statements
+from barrier.group_commit import GroupCommit, Work
 from barrier.schema_version import SCHEMA
 from barrier.store_errors import (
     CANNOT_OPEN,
@@ -25,13 +26,13 @@ from barrier.store_errors import (
     store_error,
 )
 from barrier.tables import schema_version
+from barrier.turn import Turn
 from core.errors import ConfigError, MimirError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
-Work = Callable[[Statements], Awaitable[T]]
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
@@ -58,21 +59,20 @@ class Database:
         self._url = parsed
         self._engine = None if self.is_sqlite else make_engine(parsed, patience=patience)
         self._reader = make_inline_engine(parsed, patience=0) if self.is_sqlite else None
-        self._writer = make_inline_engine(parsed, patience=patience) if self.is_sqlite else None
-        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL SERIALIZABLE"
-        # SQLite has one writer: who waits here is served in turn, who waits inside SQLite polls
-        self._turn = asyncio.Semaphore(1 if self.is_sqlite else POOL_SIZE)
+        self._writer = make_group_commit(parsed, patience=patience) if self.is_sqlite else None
+        self._places = asyncio.Semaphore(POOL_SIZE)  # who waits here is served in turn
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
         """Finish the transactions and scans under way and close every connection."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        if self._writer is not None:
+            await self._writer.close()
         if self._engine is not None:
             await self._engine.dispose()
-        for engine in (self._reader, self._writer):
-            if engine is not None:
-                engine.dispose()
+        if self._reader is not None:
+            self._reader.dispose()
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, whose statements each see one consistent state. Raises StoreUnavailableError."""
@@ -119,28 +119,33 @@ class Database:
         with self._reader.connect() as connection:
             return await work(InlineStatements(connection))
 
-    async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None) -> T:
+    async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None, may_share: bool = False) -> T:
         """Run `work` in one transaction; durable when this returns.
 
         `work` runs again after a serialisation failure. `committed` is called as soon as others may see the changes,
         also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
-        that no cache hears of, and a connection could go back to the pool in the middle. Raises StoreUnavailableError.
+        that no cache hears of, and a connection could go back to the pool in the middle. `may_share` says that `work`
+        waits for nothing but its own statements, so that it may be committed together with others.
+        Raises StoreUnavailableError.
         """
-        return await self._finish(self._write(work, committed))
+        writer = self._writer
+        if writer is not None:
+            return await self._write(lambda: writer.run(work, committed=committed, may_share=may_share))
+        return await self._finish(self._write(lambda: self._transact_alone(work, committed)))
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also when its caller is gone
 
-    async def _write(self, work: Work[T], committed: Callable[[], None]) -> T:
+    async def _write(self, transact: Callable[[], Awaitable[T]]) -> T:
+        """`transact`, again after what another try may mend."""
         deadline = time.monotonic() + self._patience
         pause = 0.001
         reconnects = 1
         while True:
             try:
-                async with self._turn, self._transaction_connection() as connection:
-                    return await self._transact(connection, work, committed)
+                return await transact()
             except WriteConflictError as exc:
                 failure: BaseException = exc
             except DRIVER_ERRORS as exc:
@@ -154,17 +159,12 @@ class Database:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads contenders, guards nothing
             pause = min(pause * 2, 0.25)
 
-    @contextlib.asynccontextmanager
-    async def _transaction_connection(self) -> AsyncIterator[OwnTransaction]:
-        if self._writer is None:
-            async with (await self._waiting_engine()).connect() as connection:
-                yield connection
-        else:
-            with self._writer.connect() as inline:
-                yield InlineStatements(inline)
+    async def _transact_alone(self, work: Work[T], committed: Callable[[], None]) -> T:
+        async with self._places, (await self._waiting_engine()).connect() as connection:
+            return await self._transact(connection, work, committed)
 
     async def _transact(self, connection: OwnTransaction, work: Work[T], committed: Callable[[], None]) -> T:
-        await connection.exec_driver_sql(self._begin)
+        await connection.exec_driver_sql("BEGIN ISOLATION LEVEL SERIALIZABLE")
         try:
             result = await work(connection)
         except BaseException:
@@ -243,6 +243,13 @@ def make_inline_engine(url: URL, *, patience: float) -> Engine:
     return engine
 
 
+def make_group_commit(url: URL, *, patience: float) -> GroupCommit:
+    """SQLite's writer, whose statements never wait for a lock on the event loop's thread."""
+    engine = make_inline_engine(url, patience=patience)
+    event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA busy_timeout=0"))
+    return GroupCommit(engine, Turn(url.database or ""), patience=patience)
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # the driver's connection has no public type
     cursor = connection.cursor()
     try:
@@ -266,7 +273,7 @@ def create_sqlite_file(url: URL) -> None:
 
 async def check_schema(connection: Statements) -> None:
     """Raise StoreUnavailableError unless the schema is the one that this code knows."""
-    found = (await connection.execute(select(schema_version.c.version_num))).scalar_one_or_none()
+    found = (await connection.execute(select(schema_version.c.version_num))).scalar()
     check_schema_version(found)
 
 

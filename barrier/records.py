@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import LargeBinary, Select, bindparam, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy import cast as sql_cast
 
 from barrier.connection import Statements, in_slices, scan
@@ -23,15 +35,18 @@ _DOMAIN_WITH_PATH = b"mimir record 2\0"
 _DELETED_AT_ONCE = 500  # ids a statement; SQLite takes 32,766 parameters
 
 _C = records.c
+_NOTHING: ColumnElement[str] = literal_column(
+    "''"
+)  # in the statement's text: a parameter would hide that a partial index serves
 # the cast: SQLite gives what was put there, which a stranger may have made text
 _SEALED = sql_cast(_C.sealed, LargeBinary)
 _ROW = (_C.kind, _C.record_id, _C.expires_at, _C.parent, _C.alias, _C.revision, _SEALED, _C.path)
 _OF_KIND = select(*_ROW).where(_C.kind == bindparam("kind_"))
 _BY_ID = _OF_KIND.where(_C.record_id == bindparam("id_"))
-_BY_ALIAS = _OF_KIND.where(_C.alias == bindparam("alias_"), _C.alias != "")
+_BY_ALIAS = _OF_KIND.where(_C.alias == bindparam("alias_"), _C.alias != _NOTHING)
 _CHILDREN = _OF_KIND.where(_C.parent == bindparam("parent_"), _C.record_id > bindparam("after_")).order_by(_C.record_id)
 # "path <> ''" as the partial index has it, or the engines do not see that it serves
-_PLACED = _C.path != literal("", literal_execute=True)
+_PLACED = _C.path != _NOTHING
 _BELOW = _OF_KIND.where(_PLACED, _C.path >= bindparam("start_")).order_by(_C.path)
 _COUNT = select(func.count()).select_from(records).where(_C.kind == bindparam("kind_"))
 _COUNT_BELOW = _COUNT.where(_PLACED, _C.path >= bindparam("start_"))
@@ -41,7 +56,7 @@ _AFTER = _OF_KIND.where(_C.record_id > bindparam("after_")).order_by(_C.record_i
 _HEAD = select(_C.revision, _C.alias, _C.path).where(_C.kind == bindparam("kind_"), _C.record_id == bindparam("id_"))
 _OWNER = select(_C.record_id).where(_C.kind == bindparam("kind_"))
 _OWNERS = union_all(
-    _OWNER.where(_C.alias == bindparam("alias_"), _C.alias != literal("", literal_execute=True)),
+    _OWNER.where(_C.alias == bindparam("alias_"), _C.alias != _NOTHING),
     _OWNER.where(_C.path == bindparam("path_"), _PLACED),
 )
 _DELETE = delete(records).where(_C.kind == bindparam("kind_"), _C.record_id == bindparam("id_"))
@@ -197,7 +212,7 @@ def _check_columns(kind: str, record: Record) -> None:
 
 async def _check_owners(connection: Statements, kind: str, record: Record) -> None:
     owners = await connection.execute(_OWNERS, {"kind_": kind, "alias_": record.alias, "path_": record.path})
-    if any(owner != record.record_id for owner in owners.scalars()):
+    if any(row[0] != record.record_id for row in owners.all()):
         raise CasMismatchError(f"another {kind} has that alias or path")
 
 

@@ -241,7 +241,7 @@ class BarrierStorage:
             finally:
                 touched[:] = transaction.end()
 
-        return await self._database.write(work, committed=lambda: self._publish(touched))
+        return await self._database.write(work, committed=lambda: self._publish(touched), may_share=True)
 
     def _publish(self, touched: Sequence[str]) -> None:
         """Tell all processes, and this one at once: what is read back must be what was written."""

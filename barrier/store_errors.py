@@ -57,7 +57,7 @@ def store_error(exc: BaseException) -> StoreUnavailableError:
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     code = getattr(cause, "sqlite_errorcode", None)
     if isinstance(code, int):
-        if code & 0xFF == sqlite3.SQLITE_ERROR and isinstance(exc, DBAPIError):
+        if code & 0xFF == sqlite3.SQLITE_ERROR:
             return StoreUnavailableError(_NO_SCHEMA if _is_missing_table(cause) else _OTHER)
         return StoreUnavailableError(_SQLITE.get(code & 0xFF, _OTHER))
     state = sqlstate(exc)
@@ -84,7 +84,7 @@ def is_conflict(exc: BaseException) -> bool:
 
     Serialisation failure, deadlock, and a unique index that another transaction filled in between.
     """
-    return sqlstate(exc) in {"40001", "40P01", "23505"} or isinstance(exc, IntegrityError)
+    return sqlstate(exc) in {"40001", "40P01", "23505"} or isinstance(exc, IntegrityError | sqlite3.IntegrityError)
 
 
 def is_disconnect(exc: BaseException) -> bool:

@@ -74,8 +74,12 @@ class Client:
         query: dict[str, str] | None = None,
         authenticated: bool = True,
         partial: bool = False,
+        denied: Callable[[], str] | None = None,
     ) -> Answer:
-        """One exchange. `partial` lets a 4xx through that carries `data`: a batch of which some items failed."""
+        """One exchange. `partial` lets a 4xx through that carries `data`: a batch of which some items failed.
+
+        `denied` tells what to do about a 403, where the command knows better than that its token may be the reason.
+        """
         path = clean_path(path)
         token = self.load_token() if authenticated else ""
         raw = exchange(
@@ -87,7 +91,7 @@ class Client:
             headers=self._headers(token, has_body=body is not None, is_patch=method == "PATCH"),
             body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
         )
-        return self._answer(raw, path=path, token_sent=bool(token), partial=partial)
+        return self._answer(raw, path=path, token_sent=bool(token), partial=partial, denied=denied)
 
     def _headers(self, token: str, *, has_body: bool, is_patch: bool) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "mimir-cli", "X-Vault-Request": "true"}
@@ -102,7 +106,9 @@ class Client:
             headers["X-Vault-Wrap-TTL"] = header_value(self.wrap_ttl, what="wrap TTL")
         return headers
 
-    def _answer(self, raw: RawAnswer, *, path: str, token_sent: bool, partial: bool) -> Answer:
+    def _answer(
+        self, raw: RawAnswer, *, path: str, token_sent: bool, partial: bool, denied: Callable[[], str] | None
+    ) -> Answer:
         if raw.status < 300:
             return Answer(status=raw.status, body=parse_body(raw, self.endpoint))
         try:
@@ -119,6 +125,7 @@ class Client:
             request_id=str(request_id),
             token_sent=token_sent,
             location=raw.headers.get("Location") or "",
+            denied=denied,
         )
 
 

@@ -28,6 +28,7 @@ cli = group(
         "write": "client.commands.generic:write",
         "list": "client.commands.generic:list_",
         "delete": "client.commands.generic:delete",
+        "path-help": "client.commands.generic:path_help",
         "token": "client.commands.token:token",
         "auth": "client.commands.auth:auth",
         "lease": "client.commands.lease:lease",

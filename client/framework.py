@@ -46,6 +46,11 @@ def common_options() -> list[click.Option]:
     ]
 
 
+def _words(value: object) -> Sequence[object]:
+    """The values of an argument that may be given several times."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 class MimirCommand(click.Command):
     """A command with the common options in a section of their own, and examples."""
 
@@ -61,6 +66,9 @@ class MimirCommand(click.Command):
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             raise click.UsageError(f"{len(rest)} argument(s) more than this command takes", ctx)
+        for param in () if ctx.resilient_parsing else self.params:
+            if isinstance(param, click.Argument) and param.required and "" in _words(ctx.params.get(param.name or "")):
+                raise click.UsageError(f"{param.make_metavar(ctx)} is empty", ctx)
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

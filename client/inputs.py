@@ -74,7 +74,7 @@ class Inputs:
             key, equals, value = argument.partition("=")
             if not equals or not key:
                 raise LocalError(
-                    f"argument {position} after the path is not key=value: write key=value, key=@file, key=-, "
+                    f"argument {position} of the values is not key=value: write key=value, key=@file, key=-, "
                     "or - for a JSON object on standard input"
                 )
             _add(body, key, self._value(value, key=key))

@@ -1,5 +1,7 @@
 """An error answer, turned into a sentence that says what to do next."""
 
+from collections.abc import Callable
+
 from client.errors import CliError, DeniedError, RefusedError, UnavailableError
 from client.text import printable
 
@@ -16,15 +18,24 @@ _NEXT_STEPS = {
 }
 
 
-def refusal(status: int, body: object, *, path: str, request_id: str, token_sent: bool, location: str) -> CliError:
-    """The error for a status of 300 and above."""
+def refusal(
+    status: int,
+    body: object,
+    *,
+    path: str,
+    request_id: str,
+    token_sent: bool,
+    location: str,
+    denied: Callable[[], str] | None = None,
+) -> CliError:
+    """The error for a status of 300 and above. `denied` is what a command knows better than we when it is a 403."""
     sentences = error_sentences(body)
     tail = f" (request id {printable(request_id)})" if request_id else ""
     if status < 400:
         where = f" to {printable(location)}" if location else ""
         return RefusedError(f"{path}: the appliance redirects{where} (status {status}): set MIMIR_ADDR accordingly")
     if status == 403:
-        return DeniedError(_permission_denied(sentences, path=path, token_sent=token_sent) + tail)
+        return DeniedError(_permission_denied(sentences, path=path, token_sent=token_sent, denied=denied) + tail)
     said = "; ".join(sentences) or _NEXT_STEPS.get(status, f"status {status}")
     if status in {412, 429} or status >= 500:
         return UnavailableError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
@@ -42,8 +53,10 @@ def one_line(error: object) -> str:
     return printable(" ".join(str(error).split())).rstrip(".")
 
 
-def _permission_denied(sentences: list[str], *, path: str, token_sent: bool) -> str:
+def _permission_denied(sentences: list[str], *, path: str, token_sent: bool, denied: Callable[[], str] | None) -> str:
     said = "; ".join(sentences) or "permission denied"
+    if denied is not None:
+        return f"{path}: {said}. {denied()}"
     if not token_sent:
         return f"{path}: {said}. No token was sent: run `mimir login`, or set MIMIR_TOKEN"
     return (

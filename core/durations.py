@@ -1,6 +1,5 @@
 """Durations as Vault's clients write them: 3600, "3600", "1h", "2160h0m0s", "1.5h", "30d"."""
 
-import math
 import re
 
 from core.errors import InvalidRequestError
@@ -22,8 +21,8 @@ def parse_duration(value: object, *, field: str = "duration") -> int:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidRequestError(f'{field} must be a number of seconds or a duration like "1h30m"')
-    seconds = _seconds(value.strip()) if isinstance(value, str) else float(value)
-    if seconds is None or not math.isfinite(seconds) or abs(seconds) > MAX_SECONDS:
+    seconds = _seconds(value.strip()) if isinstance(value, str) else value
+    if seconds is None or not abs(seconds) <= MAX_SECONDS:  # nor is NaN; an int may be too large to be a float
         raise InvalidRequestError(f'{field} must be a number of seconds or a duration like "1h30m"')
     return int(seconds)
 

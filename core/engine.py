@@ -31,13 +31,15 @@ class Method:
     """One operation on a route.
 
     `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
-    Otherwise request and response records are written together, before the response leaves.
+    Otherwise request and response records are written together, before the response leaves. `statuses` are those of
+    its answers besides 200 and 204, for the OpenAPI document.
     """
 
     handler: Handler
     body: type[msgspec.Struct] = NoBody
     mutates: bool = True
     summary: str = ""
+    statuses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Route:
     `sudo` paths ask for the capability of that name. `unauthenticated` ones (logins, CRLs) for no token.
     `login_name` tells whom a login is for, before it is tried: after too many failures the appliance refuses that name
     for a while (the handler says that credentials are wrong by raising LoginFailedError).
+    With `ignores_case`, "users/Admin" is read as "users/admin": policies must allow both spellings then.
     """
 
     pattern: str
@@ -57,6 +60,7 @@ class Route:
     sudo: bool = False
     unauthenticated: bool = False
     login_name: Callable[[Request, Any], str] | None = None
+    ignores_case: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

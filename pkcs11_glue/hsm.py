@@ -58,6 +58,11 @@ class Hsm:
         self._sealing.clear()
         await self._link.close()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls go through: False while the module is being re-opened, or after it failed for good."""
+        return self._link.state == "ready"
+
     # --- what the token is ----------------------------------------------------------------------------------------
 
     async def status(self) -> HsmStatus:

@@ -105,6 +105,12 @@ class Acl:
             pattern.value.grants and pattern.reaches(folder) for pattern in self._index.patterns
         )
 
+    def granted_below(self, namespace: str, facts: Facts | None = None) -> dict[str, list[str]]:
+        """Capabilities by pattern, as it reads in the namespace of that path; what cannot match there is left out."""
+        grants = [*self._exact.items(), *((pattern.value.pattern, pattern.value) for pattern in self._index.patterns)]
+        found = ((_as_inside(pattern, namespace), grant) for pattern, grant in grants)
+        return {inside: grant.capabilities(facts) for inside, grant in found if inside is not None}
+
     def _is_live(self, expires_at: float | None, now: float) -> bool:
         if expires_at is None:
             return True
@@ -167,6 +173,18 @@ class Acl:
 def is_templated(policy: Policy) -> bool:
     """Whether its access list depends on the entity: by a template in a path, or a condition on who asks."""
     return any(is_template(rule.path) or (rule.conditions and rule.conditions.environment) for rule in policy.rules)
+
+
+def _as_inside(pattern: str, namespace: str) -> str | None:
+    """What is left of a pattern below the namespace: of "+/secret/*" below "team-a/" it is "secret/*"."""
+    parts = pattern.split("/")
+    for segment in namespace.split("/")[:-1]:
+        part = parts.pop(0)
+        if not parts and part.endswith("*") and segment.startswith(part[:-1]):
+            return "*"
+        if not parts or part not in ("+", segment):
+            return None
+    return "/".join(parts)
 
 
 def _value(pattern: Pattern[Grant] | None) -> Grant | None:

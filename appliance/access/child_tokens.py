@@ -8,7 +8,7 @@ import msgspec
 from appliance.access.globs import matches_any
 from appliance.access.lifetimes import lesser
 from appliance.access.policy_text import policy_name
-from appliance.access.token_entry import BATCH, SERVICE, TokenEntry, TokenSpec
+from appliance.access.token_entry import BATCH, SERVICE, WRAPPING_POLICY, TokenEntry, TokenSpec
 from appliance.access.token_hash import MAX_TOKEN
 from appliance.access.token_roles import TokenRole
 from core.addresses import is_subnet, parse_cidrs
@@ -20,7 +20,6 @@ MAX_POLICIES = 256
 MAX_USES = 2**31 - 1  # what Vault's clients decode into
 _MAX_NAME = 256
 
-_UNASSIGNABLE = "response-wrapping"
 _CHOSEN_ID = re.compile(rf"[!-\-/-~]{{1,{MAX_TOKEN}}}")  # printable ASCII but "."
 
 
@@ -143,8 +142,8 @@ def child_policies(body: CreateBody, grounds: Grounds) -> tuple[str, ...]:
     by_lists = role is not None and role.lists_policies  # they have settled "default" themselves
     if body.no_default_policy or (role is not None and role.token_no_default_policy and not by_lists):
         names = names - {"default"}
-    if _UNASSIGNABLE in names:
-        raise InvalidRequestError(f'cannot assign policy "{_UNASSIGNABLE}"')
+    if WRAPPING_POLICY in names:
+        raise InvalidRequestError(f'cannot assign policy "{WRAPPING_POLICY}"')
     return ("root",) if "root" in names else tuple(sorted(names))
 
 

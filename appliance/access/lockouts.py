@@ -97,6 +97,7 @@ def lockout_prefix(namespace: str) -> str:
     return data_prefix(namespace) + "lockouts/"
 
 
+@lru_cache(maxsize=1024)
 def mount_folder(namespace: str, mount: str) -> str:
     """Below it stand the failures of a mount."""
     return f"{lockout_prefix(namespace)}{mount}/"
@@ -243,7 +244,7 @@ class Lockouts:
 
     async def _failures(self, who: LoginName) -> Failures | None:
         """Of the name; from memory, unless something changed at its mount since it was last read."""
-        epoch = f"{mount_folder(who.namespace, who.mount)}epoch"
+        epoch = who.folder + "epoch"
         known = self._epochs.peek(epoch) or await self._epochs.get(epoch)
         if known is None:  # the first login by this mount: from now on there is something to hang on
             with suppress(CasMismatchError):

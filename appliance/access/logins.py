@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from appliance.access.subject import EntityView
+from appliance.access.token_entry import WRAPPING_POLICY
 from appliance.access.tokens import TokenEntry, TokenSpec, TokenStore
 from appliance.mount_table import DEFAULT_LEASE_TTL
 from appliance.namespaces import Namespace
@@ -136,10 +137,12 @@ def clipped_login(login: Login, mount: LoginMount) -> Login:
 
 @lru_cache(maxsize=1024)
 def login_policies(names: tuple[str, ...], *, without_default: bool) -> tuple[str, ...]:
-    """Sorted, in lower case, with "default" unless it is not wanted. Raises InvalidRequestError for "root"."""
+    """Sorted, in lower case, with "default" unless it is not wanted. Raises InvalidRequestError for what none gets."""
     found = {name.strip().lower() for name in names} - {""}
     if "root" in found:
         raise InvalidRequestError("auth methods cannot create root tokens")
+    if WRAPPING_POLICY in found:
+        raise InvalidRequestError(f'cannot assign policy "{WRAPPING_POLICY}"')
     if not without_default:
         found.add("default")
     return tuple(sorted(found))

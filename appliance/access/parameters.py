@@ -34,7 +34,7 @@ class Constraints:
         if problem or capability not in _CHECKED:
             return problem
         for name in self.required:
-            if name not in data:
+            if data.get(name) is None:
                 return f'the parameter "{name}" is required'
         return (self._denied_problem(data) or self._allowed_problem(data)) if data else ""
 
@@ -76,7 +76,7 @@ class Constraints:
             if values is None:
                 if "*" not in allowed:
                     return f"the parameter {_quoted(name)} is not among those allowed"
-            elif values and not any(_is_same(value, one) for one in values):
+            elif values and not _is_allowed(value, values):
                 return f"the value of {_quoted(name)} is not among those allowed"
         return ""
 
@@ -150,17 +150,33 @@ def _matches_glob(value: str, pattern: str) -> bool:
     return value.startswith(pattern[:-1]) if ends else value == pattern
 
 
+def _is_allowed(value: Any, values: list[Any]) -> bool:
+    """One of the values; of a list that is written as one string every item, so that no glob lets others along."""
+    if not any(_is_same(value, one) for one in values):
+        return False
+    if not isinstance(value, str) or "," not in value or value in values:
+        return True
+    return all(any(_is_same(item.strip(), one) for one in values) for item in value.split(","))
+
+
 def _is_denied(value: Any, denied: Any) -> bool:
-    """As `_is_same`, and further than Vault: engines read "true" and "5" as what they spell, and lists item by item."""
+    """As `_is_same`, and further than Vault, since engines do not tell apart what is denied here as the same.
+
+    They read "true" and "5" as what they spell, lists item by item (also those written as one string, with blanks),
+    and the names of policies and users in any letter case.
+    """
     if _is_same(value, denied):
         return True
     if isinstance(value, list):
         return any(_is_denied(item, denied) for item in value)
+    if isinstance(value, str) and isinstance(denied, str):
+        wanted = denied.lower()
+        return any(_matches_glob(item.strip(), wanted) for item in (value.lower(), *value.lower().split(",")))
     if isinstance(denied, bool):
         return _text(value) in (_TRUE if denied else _FALSE)
     if isinstance(denied, int | float):
         return _number(value) == denied
-    return isinstance(denied, str) and not isinstance(value, str | dict) and _matches_glob(_text(value), denied)
+    return isinstance(denied, str) and not isinstance(value, dict) and _matches_glob(_text(value), denied)
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from core.protocols import Record
 KIND = "token"
 SERVICE = "service"
 BATCH = "batch"
+WRAPPING_POLICY = "response-wrapping"  # of wrapping tokens; no other token, role, user or entity can have it
 
 
 class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

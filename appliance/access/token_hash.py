@@ -15,7 +15,7 @@ _RANDOM = 24  # base62: 142 bits
 
 _BLOCK = 64  # bytes of a SHA-256 block
 _IN_TEXT = re.compile(r"hv[bs]\.[A-Za-z0-9_-]+")
-_NAMED_IN_PATH = re.compile(r"((?:^|/)auth/token/(?:lookup|renew|revoke|revoke-orphan)/)[^/]+")
+_NAMED_IN_PATH = re.compile(r"((?:^|/)auth/token/(?:lookup|renew|revoke|revoke-orphan)/+)[^/]+")
 
 
 def new_token() -> str:

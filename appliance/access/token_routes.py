@@ -149,7 +149,9 @@ class _TokenEngine:
                 "Seal batch tokens under a new key; with end_all those that exist are refused.",
                 sudo=True,
             ),
-            _post("tidy", _writes(self._start_tidy, NoBody), "Clear away what lost tokens left behind."),
+            _post(
+                "tidy", Method(handler=self._start_tidy, statuses=(202,)), "Clear away what lost tokens left behind."
+            ),
         ]
 
     # --- look up --------------------------------------------------------------------------------------------------

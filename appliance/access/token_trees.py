@@ -23,6 +23,7 @@ T = TypeVar("T")
 # False when there is more: then the token stays, refused, and the deletion runs again.
 Attachment = Callable[[CoreTransaction, str], Awaitable[bool]]
 
+_ROOT_TOKENS = "root/auth/token/root/"  # record paths of the tokens of init and generate-root
 _BATCH = 200  # records deleted by one transaction
 _INLINE = 1000  # records that a caller waits for; more are left to the housekeeper
 _ROUND = 10_000  # records that the housekeeper deletes before it looks at other work
@@ -91,11 +92,17 @@ class TokenTrees:
     async def revoke_below(self, prefix: str, limit: int) -> int:
         """Revoke up to `limit` tokens whose record path starts with `prefix`, with their trees; 0: none is left.
 
-        To be called until then; what an interrupted call leaves is found by the next one.
+        To be called until then; what an interrupted call leaves is found by the next one. The root tokens of init and
+        generate-root are spared, as Vault does, unless the prefix names them: who clears a wide prefix is not to lock
+        everybody out.
         """
         found = await self._storage.records_below(KIND, prefix, limit=limit)
-        await self._cut_all(found, lambda _entry: True)
-        return len(found)
+        while found and not (due := [record for record in found if _is_meant(record, prefix)]):
+            found = await self._storage.records_below(KIND, prefix, after=found[-1].path, limit=limit)
+        if not found:
+            return 0
+        await self._cut_all(due, lambda _entry: True)
+        return len(due)
 
     async def remove(self, txn: CoreTransaction, record: Record) -> bool:
         """Delete the record if nothing more than little hangs on it, otherwise mark it; whether it is gone."""
@@ -208,6 +215,11 @@ class TokenTrees:
     @staticmethod
     async def _has_children(txn: CoreTransaction, record_id: str) -> bool:
         return bool(await txn.child_records(KIND, record_id, limit=1))
+
+
+def _is_meant(record: Record, prefix: str) -> bool:
+    """Whether a revocation below `prefix` takes this token: root tokens only when they are named."""
+    return not record.path.startswith(_ROOT_TOKENS) or prefix.startswith(_ROOT_TOKENS)
 
 
 async def transact_again(storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from appliance.access.cubbyhole import cubbyhole_prefix
-from appliance.access.token_entry import KIND, TokenEntry, TokenSpec, decode
+from appliance.access.token_entry import KIND, WRAPPING_POLICY, TokenEntry, TokenSpec, decode
 from appliance.access.token_hash import without_tokens
 from appliance.access.tokens import TokenStore
 from core.clock import Clock, rfc3339
@@ -18,9 +18,8 @@ from core.errors import InvalidRequestError
 from core.protocols import CoreStorage, CoreTransaction
 from core.requests import Request, WrapInfo
 
-WRAPPING_POLICY = "response-wrapping"
 DEFAULT_TTL = 300  # of sys/wrapping/wrap without X-Vault-Wrap-TTL
-MAX_TTL = 2764800  # the system's longest lease
+MAX_TTL = 2764800  # seconds; the system's longest lease
 _MAX_TOKEN_PATH = 1024  # characters; a record's path is bounded, a request's hardly
 
 _INVALID = "wrapping token is not valid or does not exist"
@@ -44,6 +43,11 @@ class _Stored(msgspec.Struct, frozen=True):
 def is_wrapping_token(entry: TokenEntry) -> bool:
     """Whether it was made to wrap an answer; no other token can have this policy."""
     return entry.policies == (WRAPPING_POLICY,)
+
+
+def is_about_wrapping(request: Request) -> bool:
+    """Whether this is sys/wrapping/…, which answers in its own way."""
+    return request.mount_path == "sys/" and request.path.startswith("wrapping/")
 
 
 def is_own_unwrap(request: Request) -> bool:

@@ -127,6 +127,8 @@ async def _to_and_from(ledger: Ledger, to_id: str, from_ids: Sequence[str]) -> t
         source = await ledger.entity(entity_id)
         if source is None:
             raise InvalidRequestError("entity id to merge from is invalid")
+        if source.disabled and not to.disabled:  # its tokens and logins would work again
+            raise InvalidRequestError("a disabled entity cannot become part of one that is not: enable it before")
         sources.append(source)
     return to, sources
 

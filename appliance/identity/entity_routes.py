@@ -271,9 +271,19 @@ def check_accessor(find_mount: FindMount, namespace: str, accessor: str) -> None
 
 
 def names_route(pattern: str, handler: Handler) -> Route:
-    """What is listed, by LIST and by GET with `?list=true`."""
+    """What is listed, by LIST and by GET with `?list=true`: `entity/id` by id, `entity/name` by name."""
+    kind, _, by = pattern.partition("/")
+    text = f"All {_PLURALS[kind]}, by {by}."
     return Route(
         pattern=pattern,
-        methods={Operation.LIST: Method(handler=handler, mutates=False, summary="All of them.")},
-        help="All of them.",
+        methods={Operation.LIST: Method(handler=handler, mutates=False, summary=text)},
+        help=text,
     )
+
+
+_PLURALS = {
+    "entity": "entities",
+    "entity-alias": "aliases of entities",
+    "group": "groups",
+    "group-alias": "aliases of groups",
+}

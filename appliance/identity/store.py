@@ -55,6 +55,13 @@ class _Kept(msgspec.Struct, frozen=True):
     epoch: _Epoch
 
 
+class _Recognised(msgspec.Struct, frozen=True):
+    """A login that had nothing to write, and whom it was."""
+
+    metadata: dict[str, str]
+    view: EntityView
+
+
 class IdentityStore:
     """Entities and groups of all namespaces."""
 
@@ -66,10 +73,12 @@ class IdentityStore:
         self._epochs: DecodedCache[_Epoch] = storage.decoded_cache(_load_epoch, capacity=1000)
         self._ids: DecodedCache[str] = storage.decoded_cache(_load_id, capacity=4 * _VIEWS)
         self._views: dict[str, _Kept] = {}
+        self._recognised: dict[tuple[str, str, str], _Recognised] = {}  # by namespace, mount accessor and alias name
 
     def forget(self) -> None:
         """Drop every view; called at seal."""
         self._views.clear()
+        self._recognised.clear()
 
     # --- what access control asks ---------------------------------------------------------------------------------
 
@@ -122,33 +131,47 @@ class IdentityStore:
         Nothing is written when nothing changes. Two logins at once of one new name make one entity. `mount_path` is
         part of the error when the method's answer cannot be stored.
         """
+        login = (namespace, mount_accessor, alias.name)
+        known = self._recognised.get(login)
+        # while the very same view is current, nothing of the entity was changed, so its aliases and groups neither
+        is_known = known is not None and not group_aliases and known.metadata == (alias.metadata or {})
+        if known is not None and is_known and self.peek(known.view.id) is known.view:
+            return known.view
         try:
             facts = login_facts(mount_accessor, alias, group_aliases)
         except InvalidRequestError as exc:
             raise InvalidRequestError(f"the login method at {mount_path} gave what cannot be kept: {exc}") from exc
-        entity_id = await self._settled(namespace, facts)
-        if not entity_id:
+        settled = await self._settled(namespace, facts)
+        entity = settled
+        if entity is None:
             entity = await self.change(namespace, lambda ledger: record_login(ledger, facts))
-            entity_id = entity.id
-        view = self.peek(entity_id) or await self._view_in(namespace, entity_id)
+        view = self.peek(entity.id) or await self._view_in(namespace, entity.id)
         if view is None:
             raise InvalidRequestError("the entity was deleted while it logged in; log in again")
+        kept = self._views.get(view.id)
+        if not group_aliases and kept is not None and kept.view is view and kept.entity is settled:
+            self._recognise(login, _Recognised(facts.metadata, view))
         return view
 
-    async def _settled(self, namespace: str, facts: LoginFacts) -> str:
-        """The id of the entity for which this login has nothing to write; "" when there is something."""
+    def _recognise(self, login: tuple[str, str, str], recognised: _Recognised) -> None:
+        if len(self._recognised) >= _VIEWS:
+            self._recognised.clear()
+        self._recognised[login] = recognised
+
+    async def _settled(self, namespace: str, facts: LoginFacts) -> StoredEntity | None:
+        """The entity for which this login has nothing to write; None when there is something."""
         paths = Paths(namespace)
         entity_id = await self._ids.get(paths.alias_index("alias-name", facts.mount_accessor, facts.name))
         entity = await self._entities.get(paths.entity(entity_id)) if entity_id else None
         if entity is None:
-            return ""
+            return None
         vouched = []
         for name in facts.groups:
             group_id = await self._ids.get(paths.alias_index("group-alias-name", facts.mount_accessor, name))
             group = await self._groups.get(paths.group(group_id)) if group_id else None
             if group is not None:
                 vouched.append(group)
-        return entity.id if is_settled(entity, facts, vouched) else ""
+        return entity if is_settled(entity, facts, vouched) else None
 
     # --- finding --------------------------------------------------------------------------------------------------
 

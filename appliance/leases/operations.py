@@ -3,16 +3,14 @@
 import msgspec
 
 from appliance.access.tokens import TokenEntry
-from appliance.leases.entries import KIND, LeaseEntry, LeaseState, decode_lease, record_path
+from appliance.leases.entries import LeaseEntry, record_path
 from appliance.leases.jobs import TOKENS, JobKind, LeaseJob
 from appliance.leases.store import LeaseStore, is_of_tokens
 from appliance.leases.worker import LeasedTokens
 from appliance.namespaces import Namespace
 from core.errors import InvalidRequestError
-from core.protocols import CoreStorage, CoreTransaction, Record
+from core.protocols import CoreStorage, Record
 from core.requests import LeaseGrant
-
-_PAGE = 200
 
 
 class LeaseOperations:
@@ -99,17 +97,3 @@ class LeaseOperations:
         if record is None or record.path != record_path(within.id, lease_id):
             return None
         return record
-
-
-async def has_live_leases(txn: CoreTransaction, namespace_id: str, prefix: str) -> bool:
-    """Whether a lease below the prefix ("database/") is live, as the transaction sees it.
-
-    Who disables a mount revokes everything below it, and asks this in the transaction that deletes the mount's row: a
-    lease that was granted meanwhile sends it back to revoking, and after the deletion none can be stored.
-    """
-    after = ""
-    while page := await txn.records_below(KIND, record_path(namespace_id, prefix), after=after, limit=_PAGE):
-        if any(decode_lease(record).state is LeaseState.LIVE for record in page):
-            return True
-        after = page[-1].path
-    return False

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from appliance.access.subject import ROOT_NAMESPACE
 from appliance.access.tokens import TokenEntry
 from appliance.leases.engines import EngineFinder
 from appliance.leases.entries import (
@@ -41,6 +42,14 @@ _log = structlog.get_logger("mimir.leases")
 
 BATCH_TOKEN = "batch"  # noqa: S105 - a kind, not a credential
 _NOT_FOUND = "lease not found"
+
+
+class _MountMark(msgspec.Struct):
+    """As much of a mount's row as tells whether it still stands where a secret was asked for."""
+
+    path: str
+    namespace: str = ROOT_NAMESPACE
+    tainted: bool = False
 
 
 class _TokenMark(msgspec.Struct):
@@ -80,8 +89,8 @@ class LeaseStore:
         """Store what an engine granted to `token` at `path` below `mount`; durable when this returns.
 
         The answer has the lease's id and its durations as they are. Raises PermissionDeniedError when the token was
-        revoked meanwhile, UnsupportedPathError when the mount was disabled; then, and after any other error, the engine
-        must take back what it granted.
+        revoked meanwhile, UnsupportedPathError when the mount is being disabled or moved: who does that revokes what
+        was stored before. Then, and after any other error, the engine must take back what it granted.
         """
         now = int(self._clock.now())
         is_batch = token.type == BATCH_TOKEN
@@ -106,8 +115,7 @@ class LeaseStore:
 
         async def body(txn: CoreTransaction) -> None:
             await _check_token(txn, entry.token, uses=token.num_uses)
-            if await txn.get(mount.row) is None:
-                raise UnsupportedPathError("the mount was disabled meanwhile")
+            await _check_mount(txn, mount)
             generation = (await self._markers.read(txn)).revision
             stored = msgspec.structs.replace(entry, generation=generation)
             await txn.put_record(KIND, stored.record(), cas=0)
@@ -319,6 +327,13 @@ class LeaseStore:
 def is_of_tokens(prefix: str) -> bool:
     """Whether a lease id or a prefix names tokens: those are the leases of login methods."""
     return prefix.startswith("auth/")
+
+
+async def _check_mount(txn: CoreTransaction, mount: MountEntry) -> None:
+    row = await txn.get(mount.row)
+    mark = msgspec.json.decode(row.value, type=_MountMark) if row else None
+    if mark is None or mark.tainted or (mark.path, mark.namespace) != (mount.path, mount.namespace):
+        raise UnsupportedPathError("the mount was disabled or moved meanwhile")
 
 
 async def _check_token(txn: CoreTransaction, record_id: str, *, uses: int) -> None:

@@ -56,7 +56,8 @@ class Admissions:
         found = self._known.get((asked.token, asked.path, asked.operation))
         if found is None or found.mounted.retired or found.until <= self._clock.now():
             return None
-        return found
+        # a header may divide the same path where there is no namespace
+        return found if found.namespace.path.startswith(asked.namespace) else None
 
     def note(self, exchange: Exchange, method: Method, *, sequence: int, until: float) -> None:
         """Remember an admission that was found at `sequence`, all of it.

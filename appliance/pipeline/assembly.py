@@ -13,8 +13,11 @@ from appliance.access.token_roles import TokenRoles
 from appliance.access.token_routes import token_engine
 from appliance.access.tokens import TokenStore, bootstrap_tokens
 from appliance.access.wrapping import Wrapping
+from appliance.audited_headers import AuditedHeaders
+from appliance.cors import CrossOrigin
 from appliance.identity.routes import identity_engine
 from appliance.identity.store import IdentityStore
+from appliance.in_flight import InFlightRequests
 from appliance.leases.attachment import lease_attachment
 from appliance.leases.counts import LeaseCounts
 from appliance.leases.operations import LeaseOperations
@@ -29,7 +32,6 @@ from appliance.pipeline.admissions import Admissions
 from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.dependents import dependents
 from appliance.pipeline.identity import Identities
-from appliance.pipeline.in_flight import InFlightRequests
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.outcomes import Outcomes
@@ -85,6 +87,7 @@ class Assembled:
     settings: SystemSettings
     store: MountStore
     links: Links
+    cors: CrossOrigin
     bootstrap: Bootstrap
 
 
@@ -117,11 +120,13 @@ def assemble(given: Assembly) -> Assembled:
     attachments = (lease_attachment(clock), cubbyhole_attachment)
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
     policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
-    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.namespace_path)
+    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path)
     lease_operations = LeaseOperations(storage, leases, tokens)
     wrapping = Wrapping(storage, clock, tokens, namespace_path=links.namespace_path)
     settings, versions = SystemSettings(storage), VersionHistory(storage, clock, version=given.node.version)
-    settings.watch(shared.quotas.apply)
+    cors, audited = CrossOrigin(), AuditedHeaders()
+    for follower in (shared.quotas, cors, audited):
+        settings.watch(follower.apply)
     identities, admissions = Identities(), Admissions(clock)
     lifecycle = Lifecycle(
         given.barrier,
@@ -134,7 +139,7 @@ def assemble(given: Assembly) -> Assembled:
         lifecycle=lifecycle,
         store=store,
         mounts=mounts,
-        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links)),
+        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links, tokens)),
         namespaces=NamespaceStore(store, clock),
         tokens=tokens,
         policies=policies,
@@ -142,7 +147,7 @@ def assemble(given: Assembly) -> Assembled:
         subjects=Subjects(entities, policies),
         links=links,
         lease_operations=lease_operations,
-        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.namespace_path),
+        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.lease_namespace_path),
         wrapping=wrapping,
         lockouts=lockouts,
         passwords=PasswordPolicies(storage),
@@ -155,7 +160,7 @@ def assemble(given: Assembly) -> Assembled:
         clock=clock,
         hsm_status=given.hsm_status,
         escrow_id=given.escrow_id,
-        in_flight=running.shown,
+        in_flight=running,
         sanitized=given.sanitized,
     )
 
@@ -195,6 +200,7 @@ def assemble(given: Assembly) -> Assembled:
         admissions=admissions,
         outcomes=Outcomes(Logins(tokens, entities), lockouts, leases, wrapping, shared.metrics),
         entities=entities,
+        audited=audited,
         shared=shared,
         running=running,
         clock=clock,
@@ -209,5 +215,6 @@ def assemble(given: Assembly) -> Assembled:
         settings=settings,
         store=store,
         links=links,
+        cors=cors,
         bootstrap=bootstrap,
     )

@@ -1,19 +1,18 @@
 """Which route a request means, and whether its token may use it."""
 
-import re
-
 from appliance.access.acl import Acl
 from appliance.access.policies import PolicyStore
 from appliance.access.request import AccessRequest
 from appliance.access.token_hash import without_tokens
 from appliance.access.verdicts import Refusal
+from appliance.access.wrapping import is_about_wrapping
 from appliance.pipeline.exchange import Exchange
-from core.engine import Method
-from core.errors import PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
+from appliance.router import plain_path
+from core.engine import Method, Route
+from core.errors import InvalidRequestError, PermissionDeniedError, UnsupportedOperationError, UnsupportedPathError
 from core.requests import Operation
 
 _ROOT = ("root",)
-_SLASHES = re.compile("//+")
 # what sys/ serves in namespaces below the root; the rest is the whole appliance's
 _IN_NAMESPACES = frozenset(
     (
@@ -65,12 +64,18 @@ async def _settle_write(exchange: Exchange) -> None:
 
 
 async def _refusal(exchange: Exchange, acl: Acl, *, sudo: bool) -> Refusal | None:
-    """Routes read a path with a slash too many as the one without: then both spellings must be granted."""
-    path = exchange.asked.path
+    """Routes read a path with a slash too many as the one without, and some take capitals for small letters.
+
+    Then both spellings must be granted.
+    """
+    path, route = exchange.asked.path, exchange.route
     refusal = await _refusal_at(exchange, acl, path, sudo=sudo)
     if refusal is not None:
         return refusal
     plain = plain_path(path)
+    if route is not None and route.ignores_case:
+        start = len(path) - len(exchange.request.path)  # where it stands is the mount's, in the case it was given
+        plain = plain[:start] + plain[start:].lower()
     return None if plain == path else await _refusal_at(exchange, acl, plain, sudo=sudo)
 
 
@@ -89,13 +94,6 @@ def _ask(exchange: Exchange, acl: Acl, path: str, capability: str, *, sudo: bool
         return verdict.refusal(facts)
     exchange.granting = verdict.policies
     return None if verdict.granted else verdict.refusal(exchange.facts)
-
-
-def plain_path(path: str) -> str:
-    """Without slashes at the end, and with one where there are several: "sys/mounts//kv/" is "sys/mounts/kv"."""
-    if "//" in path:
-        path = _SLASHES.sub("/", path)
-    return path.rstrip("/")
 
 
 async def _refusal_of_update(exchange: Exchange, acl: Acl, path: str, *, sudo: bool) -> Refusal | None:
@@ -128,15 +126,27 @@ def check_served(exchange: Exchange) -> Method | None:
     method = route.methods.get(operation)
     if method is None:
         raise UnsupportedOperationError("unsupported operation")
+    if exchange.asked.wrap_ttl:
+        _check_wrappable(exchange, route)
     return method
 
 
+def _check_wrappable(exchange: Exchange, route: Route) -> None:
+    """Raise for an answer that anybody may ask for: strangers could fill the store with what is kept for weeks."""
+    if route.unauthenticated and route.login_name is None and not is_about_wrapping(exchange.request):
+        raise InvalidRequestError("this path is served without a token, and what it answers is not wrapped")
+
+
 def _check_in_namespace(exchange: Exchange) -> None:
-    """Raise when the namespace is being deleted, or the path is one of the whole appliance's."""
-    if exchange.namespace.tainted:
-        raise UnsupportedPathError("the namespace is being deleted")
+    """Raise when the namespace is being deleted, or the path is one of the whole appliance's.
+
+    Leases stay within reach: a deletion waits for them, and an operator may have to force those that fail.
+    """
     request = exchange.request
-    if request.mount_path == "sys/" and request.path.partition("/")[0] not in _IN_NAMESPACES:
+    first = request.path.partition("/")[0] if request.mount_path == "sys/" else ""
+    if exchange.namespace.tainted and first != "leases":
+        raise UnsupportedPathError("the namespace is being deleted")
+    if first and first not in _IN_NAMESPACES:
         raise UnsupportedPathError("this path is served in the root namespace only")
 
 

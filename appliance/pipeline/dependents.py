@@ -1,5 +1,6 @@
 """How what hangs on a mount is ended, when the mount goes or moves."""
 
+from appliance.access.tokens import TokenStore
 from appliance.leases.operations import LeaseOperations
 from appliance.links import Links
 from appliance.mount_moves import Dependents
@@ -8,7 +9,7 @@ from appliance.pipeline.mounted import MountedEngines
 _BY = "the appliance"  # in whose name the jobs run
 
 
-def dependents(leases: LeaseOperations, mounts: MountedEngines, links: Links) -> Dependents:
+def dependents(leases: LeaseOperations, mounts: MountedEngines, links: Links, tokens: TokenStore) -> Dependents:
     """Leases and tokens by their prefix; waits until they are revoked."""
 
     async def revoke_below(namespace_id: str, path: str) -> None:
@@ -19,5 +20,8 @@ def dependents(leases: LeaseOperations, mounts: MountedEngines, links: Links) ->
 
     async def revoke_tokens(namespace_id: str, path: str) -> None:
         await revoke_below(namespace_id, path or "auth/")
+        if not path:
+            while await tokens.revoke_below(f"{namespace_id}/"):  # wrapping tokens stand below what they wrap
+                pass
 
     return Dependents(revoke_leases=revoke_below, revoke_tokens=revoke_tokens, forget_logins=links.forget_logins)

@@ -5,7 +5,7 @@ import msgspec
 from appliance import envelope
 from appliance.access.lockouts import DEFAULT_RULES, LockoutRules, Lockouts, LoginName, parse_rules
 from appliance.access.logins import Logins
-from appliance.access.wrapping import Wrapping
+from appliance.access.wrapping import Wrapping, is_about_wrapping
 from appliance.leases.store import LeaseStore
 from appliance.metrics import Counter, Metrics
 from appliance.mount_table import MountEntry
@@ -14,8 +14,6 @@ from core.addresses import is_within
 from core.engine import Handler, LeasingEngine
 from core.errors import InvalidRequestError, LoginFailedError, PermissionDeniedError
 from core.requests import LeaseGrant, Login, Response
-
-MAX_WRAP_TTL = 2764800  # seconds; the system's longest lease
 
 
 class Outcomes:
@@ -37,12 +35,7 @@ class Outcomes:
             response = await self._log_in(exchange, response, response.login)
         if response.lease is not None and not response.lease.lease_id:
             response = await self._lease(exchange, response, response.lease)
-        if (
-            exchange.asked.wrap_ttl
-            and not _is_wrapping(exchange)
-            and response.raw is None
-            and (response.data is not None or response.auth)
-        ):
+        if exchange.asked.wrap_ttl and not is_about_wrapping(exchange.request):
             response = await self._wrap(exchange, response)
         return response
 
@@ -89,21 +82,25 @@ class Outcomes:
             grant,
             namespace=exchange.namespace.id,
             mount=mounted.entry,
-            path=mounted.entry.path + exchange.request.path,
+            path=exchange.request.path,
             token=identity.token,
             engine=engine,
         )
         return msgspec.structs.replace(response, lease=lease)
 
     async def _wrap(self, exchange: Exchange, response: Response) -> Response:
-        """Keep the whole answer under a token that is good for fetching it once."""
-        request, ttl = exchange.request, exchange.asked.wrap_ttl
-        if ttl > MAX_WRAP_TTL:
-            raise InvalidRequestError(f"a response can be wrapped for at most {MAX_WRAP_TTL} seconds")
+        """Keep the whole answer under a token that is good for fetching it once; one without data needs none."""
+        if response.raw is not None:
+            raise InvalidRequestError(
+                "this answer is no JSON envelope and cannot be wrapped: leave X-Vault-Wrap-TTL out"
+            )
+        if response.data is None and response.auth is None:
+            return response
+        request = exchange.request
         reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
         wrap = await self._wrapping.wrap(
             reply.body,
-            ttl=ttl,
+            ttl=exchange.asked.wrap_ttl,
             creation_path=exchange.asked.path[len(exchange.namespace.path) :],
             namespace=exchange.namespace.id,
             wrapped_accessor=_accessor(response),
@@ -117,12 +114,6 @@ def _accessor(response: Response) -> str:
         return response.auth.accessor
     accessor = (response.data or {}).get("secret_id_accessor", "")
     return accessor if isinstance(accessor, str) else ""
-
-
-def _is_wrapping(exchange: Exchange) -> bool:
-    """sys/wrapping/ itself answers in its own way."""
-    request = exchange.request
-    return request.mount_path == "sys/" and request.path.startswith("wrapping/")
 
 
 def _entry(exchange: Exchange) -> MountEntry:

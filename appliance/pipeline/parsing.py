@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from appliance.access.wrapping import MAX_TTL
 from appliance.namespaces import parse_namespace_path
 from appliance.wire import WireRequest
 from core.durations import parse_duration
@@ -128,6 +129,8 @@ def _parse_wrap_ttl(text: str, headers: Mapping[str, str]) -> int:
     seconds = parse_duration(text, field="X-Vault-Wrap-TTL")
     if seconds < 0:
         raise InvalidRequestError("X-Vault-Wrap-TTL must not be negative")
+    if seconds > MAX_TTL:
+        raise InvalidRequestError(f"X-Vault-Wrap-TTL: a response can be wrapped for at most {MAX_TTL} seconds")
     if seconds and headers.get("X-Vault-Wrap-Format", "").lower() == "jwt":
         raise InvalidRequestError("wrapping tokens are not made as JWT here; leave X-Vault-Wrap-Format out")
     return seconds

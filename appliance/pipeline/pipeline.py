@@ -14,8 +14,10 @@ from appliance.access.refusals import Refused, refused_by
 from appliance.access.subject import EntityView
 from appliance.access.tokens import TokenEntry, TokenStore, check_address
 from appliance.access.wrapping import is_own_unwrap
+from appliance.audited_headers import AuditedHeaders
 from appliance.http_errors import error_reply, log_fault, sentence_of
 from appliance.identity.store import IdentityStore
+from appliance.in_flight import InFlightRequests
 from appliance.metrics import Counter
 from appliance.node_shared import Shared
 from appliance.pipeline.admissions import Admissions, Admitted
@@ -24,7 +26,6 @@ from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
 from appliance.pipeline.help import help_reply
 from appliance.pipeline.identity import Identities
-from appliance.pipeline.in_flight import InFlightRequests
 from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import Mounted, MountedEngines
 from appliance.pipeline.outcomes import Outcomes
@@ -68,6 +69,7 @@ class Pipeline:
         outcomes: Outcomes,
         entities: IdentityStore,
         settings: SystemSettings,
+        audited: AuditedHeaders,
         shared: Shared,
         running: InFlightRequests,
         clock: Clock,
@@ -89,7 +91,8 @@ class Pipeline:
         self._outcomes = outcomes
         self._entities = entities
         self._settings = settings
-        self._running_now = running.exchanges
+        self._audited = audited
+        self._running_now = running
         self._quotas = shared.quotas
         self._refusals = shared.refusals
         self._metrics = shared.metrics
@@ -105,6 +108,7 @@ class Pipeline:
         metrics, begun = self._metrics, perf_counter()
         metrics.began()
         status, served = 0, _Served()
+        self._running_now.began(served.request_id, wire)
         try:
             reply = await self._serve(wire, served)
             status = reply.status
@@ -112,7 +116,9 @@ class Pipeline:
             log_fault(exc, request_id=served.request_id)
             reply = error_reply(exc, request_id=served.request_id)
             status = reply.status
+            self._count_failure(exc, served)
         finally:
+            self._running_now.ended(served.request_id)
             metrics.ended(served.mount_type, status or 499, perf_counter() - begun)
             self.in_flight -= 1
             if self.in_flight == 0:
@@ -120,6 +126,12 @@ class Pipeline:
         if served.headers:
             reply = msgspec.structs.replace(reply, headers=(*reply.headers, *served.headers))
         return reply if wire.method != "HEAD" else msgspec.structs.replace(reply, body=b"")
+
+    def _count_failure(self, error: Exception, served: "_Served") -> None:
+        if isinstance(error, QuotaExceededError):
+            served.headers = self._quotas.refusal_headers(error)
+        elif isinstance(error, AuditUnavailableError):
+            self._metrics.count(Counter.AUDIT_FAILURES)
 
     async def drain(self) -> None:
         """Wait until no request is being served, and nothing that outlived its client."""
@@ -149,19 +161,17 @@ class Pipeline:
         else:
             exchange = self._new_exchange(wire, asked, request_id, data)
         mounted = exchange.mounted
-        if mounted is None:
-            return await self._admit(exchange, seen)
-        served.mount_type = mounted.entry.type
+        served.mount_type = exchange.mount_type
         if self._quotas.active:
             served.headers = self._check_quota(exchange)
+        if mounted is None:
+            return await self._admit(exchange, seen)
         mounted.users += 1
-        self._running_now[id(exchange)] = exchange
         try:
             if admitted is not None:
                 return await self._execute(exchange, admitted.method)
             return await self._admit(exchange, seen)
         finally:
-            del self._running_now[id(exchange)]
             if mounted.left():
                 await self._mounts.leave(mounted)
 
@@ -321,6 +331,8 @@ class Pipeline:
                 response = await method.handler(request, body)
             if response.login is not None or response.lease is not None or exchange.asked.wrap_ttl:
                 response = await self._outcomes.settle(exchange, response)
+            if response.auth is not None:
+                self._metrics.count(Counter.TOKENS)
             reply = envelope.reply(response, request_id=request.request_id, mount_type=exchange.mount_type)
             self._record_response(exchange, response)
         except asyncio.CancelledError:
@@ -421,6 +433,8 @@ class Pipeline:
         if identity is not None:
             exchange.who = identity.audit_refused() if refused else identity.audit(exchange.granting)
         exchange.audit = audit_request(exchange)
+        if self._audited.active:
+            exchange.audit.headers, exchange.audit.secret_headers = self._audited.select(exchange.wire.headers)
         trail.record_request(exchange.audit, exchange.who, error=refused)
 
     def _record_response(self, exchange: Exchange, response: Response | None, *, error: str = "") -> None:

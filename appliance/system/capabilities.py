@@ -5,6 +5,7 @@ import msgspec
 from appliance.access.acl import Acl
 from appliance.access.request import as_access_request
 from appliance.access.subjects import Subjects
+from appliance.access.token_answers import NamespacePath
 from appliance.access.tokens import TokenEntry, TokenStore
 from core.bodies import StringList
 from core.engine import Handler, Method, Route
@@ -37,9 +38,10 @@ class AccessorPathsBody(PathsBody):
 class CapabilityRoutes:
     """Asks the policies, changes nothing."""
 
-    def __init__(self, tokens: TokenStore, subjects: Subjects) -> None:
+    def __init__(self, tokens: TokenStore, subjects: Subjects, *, namespace_path: NamespacePath) -> None:
         self._tokens = tokens
         self._subjects = subjects
+        self._namespace_path = namespace_path
 
     def routes(self) -> list[Route]:
         """Below sys/."""
@@ -58,8 +60,12 @@ class CapabilityRoutes:
         return await self._of(request, body, await self._tokens.find(body.token), "invalid token")
 
     async def of_accessor(self, request: Request, body: AccessorPathsBody) -> Response:
-        """Of the token with that accessor."""
-        return await self._of(request, body, await self._tokens.find_accessor(body.accessor), "invalid accessor")
+        """Of the token with that accessor, in the request's namespace or below: accessors are no proof of anything."""
+        token = await self._tokens.find_accessor(body.accessor)
+        home = None if token is None else self._namespace_path(token.namespace)
+        if home is None or not home.startswith(as_access_request(request).within.path):
+            token = None
+        return await self._of(request, body, token, "invalid accessor")
 
     async def _of(self, request: Request, body: PathsBody, token: TokenEntry | None, absent: str) -> Response:
         if token is None:

@@ -23,11 +23,11 @@ from appliance.system.parts import SystemParts
 from appliance.system.policies import PolicyRoutes
 from appliance.system.policies_history import PolicyHistoryRoutes
 from appliance.system.policies_tools import PolicyToolRoutes
+from appliance.system.quotas import splitter
 from appliance.system.rekey import RekeyRoutes
 from appliance.system.remount import RemountRoutes
 from appliance.system.seal import SealRoutes
 from appliance.system.ui import UiRoutes
-from appliance.system.ui_access import grants_of_policies
 from appliance.system.wrapping import WrappingRoutes
 from barrier.ceremonies import RecoveryRotation, RootGeneration, RootKeyRotation
 from core.engine import Route
@@ -80,16 +80,25 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
 
 
 def _seal_routes(parts: SystemParts) -> list[Route]:
-    barrier, clock = parts.barrier, parts.clock
-    vouch = Callers(parts.tokens, parts.subjects, parts.mounts).vouch
+    barrier = parts.barrier
     return [
         *SealRoutes(barrier, parts.lifecycle, parts.node).routes(),
         *KeyringRoutes(barrier).routes(),
-        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens), vouch).routes(),
-        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock), vouch).routes(),
+        *_ceremony_routes(parts),
         *HsmRoutes(barrier, parts.hsm_status, parts.escrow_id).routes(),
         *AuditRoutes(parts.trail).routes(),
     ]
+
+
+def _ceremony_routes(parts: SystemParts) -> list[Route]:
+    """What a quorum of recovery keys may do; by the older paths only where the operator leaves them on."""
+    barrier, clock = parts.barrier, parts.clock
+    vouch = Callers(parts.tokens, parts.subjects, parts.mounts).vouch
+    routes = [
+        *GenerateRootRoutes(RootGeneration(barrier, clock), lambda: create_root_token(parts.tokens), vouch).routes(),
+        *RekeyRoutes(RootKeyRotation(barrier, clock), RecoveryRotation(barrier, clock), vouch).routes(),
+    ]
+    return [route for route in routes if parts.node.unauthenticated_ceremonies or not route.unauthenticated]
 
 
 def _mount_routes(parts: SystemParts) -> list[Route]:
@@ -115,7 +124,7 @@ def _access_routes(parts: SystemParts) -> list[Route]:
             find_identity=links.find_identity,
             mounts_of=links.mounts_of,
         ).routes(),
-        *CapabilityRoutes(parts.tokens, parts.subjects).routes(),
+        *CapabilityRoutes(parts.tokens, parts.subjects, namespace_path=links.namespace_path).routes(),
         *LeaseRoutes(parts.lease_operations, parts.lease_counts, clock).routes(),
         *WrappingRoutes(parts.wrapping).routes(),
         *LockedUserRoutes(parts.lockouts, links.namespaces_below).routes(),
@@ -132,8 +141,7 @@ def _operation_routes(parts: SystemParts) -> list[Route]:
             keys=parts.keys,
             node=parts.node,
             clock=parts.clock,
-            split=parts.links.split,
-            grants=grants_of_policies(parts.policies),
+            split=splitter(parts.links.namespace_paths, parts.links.mount_paths),
             namespaces=parts.links.reachable,
             tokens=parts.links.count_tokens,
             entities=parts.links.count_entities,

@@ -20,10 +20,11 @@ from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedErro
 from core.requests import NO_CONTENT, Operation, Request, Response
 
 _DEFAULT_LIMIT = 10_000  # irrevocable leases of one answer; Vault's number
+_LIMIT_DIGITS = 10
 
 
 class LeaseBody(msgspec.Struct):
-    """Names a lease; in the path or here, and what stands here counts."""
+    """Names a lease; in the path or here."""
 
     lease_id: str = ""
 
@@ -79,19 +80,19 @@ class LeaseRoutes:
             ),
             *self._both("renew", self.renew, RenewLeaseBody, "Renew a lease.", rest="lease_id"),
             *self._both("revoke", self.revoke, RevokeLeaseBody, "Revoke a lease.", rest="lease_id"),
-            *self._prefix("revoke-prefix", self.revoke_prefix, RevokePrefixBody, "Revoke all leases below it."),
+            *self._prefix("revoke-prefix", self.revoke_prefix, RevokePrefixBody, "Revoke all leases below a prefix."),
             *self._prefix(
-                "revoke-force", self.revoke_force, RevokePrefixBody, "Revoke all, whatever their engines say."
+                "revoke-force", self.revoke_force, RevokePrefixBody, "Forget all leases below a prefix, revoked or not."
             ),
             _update("leases/tidy", self.tidy, NoBody, "Revoke leases whose token is gone."),
             _read("leases/count", self.count, CountBody, "How many leases there are."),
-            _read("leases", self.list_irrevocable, ListBody, "The leases that could not be revoked."),
+            _read("leases", self.list_irrevocable, ListBody, "The leases that could not be revoked.", sudo=True),
             Route(
                 pattern="leases/jobs",
                 methods={Operation.LIST: Method(handler=self.list_jobs, mutates=False, summary="Recent jobs.")},
                 help="Revocations of many leases; Mimir's own.",
             ),
-            _read("leases/jobs/{job_id}", self.read_job, NoBody, "How far it is."),
+            _read("leases/jobs/{job_id}", self.read_job, NoBody, "How far one revocation of many leases is."),
         ]
 
     def _lookup_route(self) -> Route:
@@ -231,10 +232,13 @@ class LeaseRoutes:
 
 
 def _lease_id(request: Request, body: LeaseBody) -> str:
-    lease_id = body.lease_id or request.params.get("lease_id", "")
-    if not lease_id:
+    """Policies speak of the path: a body that names another lease would get around them."""
+    named = request.params.get("lease_id", "")
+    if named and body.lease_id not in {"", named}:
+        raise InvalidRequestError("the path and lease_id name different leases; send one of them")
+    if not named and not body.lease_id:
         raise InvalidRequestError("lease_id must be specified")
-    return lease_id
+    return named or body.lease_id
 
 
 def _limit(text: str | int) -> int | None:
@@ -242,7 +246,7 @@ def _limit(text: str | int) -> int | None:
         return None
     if text == "":
         return _DEFAULT_LIMIT
-    if isinstance(text, str) and not text.isdecimal():
+    if isinstance(text, str) and not (text.isdecimal() and len(text) <= _LIMIT_DIGITS):
         raise InvalidRequestError('limit must be a whole number or "none"')
     limit = int(text)
     if not 1 <= limit <= 2**31:
@@ -289,10 +293,10 @@ def _job_view(job: LeaseJob) -> dict[str, Any]:
 
 
 def _update(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str, *, sudo: bool = False) -> Route:
-    method = Method(handler=handler, body=body, summary=text)
+    method = Method(handler=handler, body=body, summary=text, statuses=(202,))  # work that goes on beside
     return Route(pattern=pattern, methods={Operation.UPDATE: method}, help=text, sudo=sudo)
 
 
-def _read(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str) -> Route:
+def _read(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str, *, sudo: bool = False) -> Route:
     method = Method(handler=handler, body=body, mutates=False, summary=text)
-    return Route(pattern=pattern, methods={Operation.READ: method}, help=text)
+    return Route(pattern=pattern, methods={Operation.READ: method}, help=text, sudo=sudo)

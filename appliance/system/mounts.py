@@ -14,7 +14,7 @@ from appliance.pipeline.mounted import MountedEngines
 from core.bodies import StringList, StringMap, parse_body
 from core.durations import parse_duration
 from core.engine import Method, Route
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, UnsupportedOperationError
 from core.requests import NO_CONTENT, Operation, Request, Response
 
 _VISIBILITIES = {"", "unauth", "hidden"}
@@ -186,7 +186,11 @@ class MountRoutes:
 
     async def _disable(self, request: Request, prefix: str) -> Response:
         """Disable; that nothing was there is as good."""
-        path = request.params["path"].strip("/") + "/"
+        of, path, tuned = _named_mount(prefix, request.params["path"])
+        if tuned:
+            raise UnsupportedOperationError("unsupported operation")
+        if of != prefix:
+            raise InvalidRequestError("paths below auth/ are those of login methods; disable one at sys/auth/")
         if self._mounts.is_built_in(prefix + path):
             raise InvalidRequestError(f"cannot unmount {prefix + path}: it is the system's own")
         entry = self._entry(request, prefix + path)
@@ -320,8 +324,8 @@ def _lockout_view(config: dict[str, str]) -> dict[str, Any]:
 def _settings(entry: MountEntry) -> Response:
     """What is in effect, with the defaults filled in."""
     data: dict[str, Any] = {
-        "default_lease_ttl": entry.default_ttl,
-        "max_lease_ttl": entry.max_ttl,
+        "default_lease_ttl": entry.effective_default_ttl,
+        "max_lease_ttl": entry.effective_max_ttl,
         "force_no_cache": entry.force_no_cache,
         "description": entry.description,
         **_optional_settings(entry),

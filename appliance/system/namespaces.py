@@ -111,8 +111,10 @@ class NamespaceRoutes:
         return Response(data={"status": "done"})
 
     def _named(self, request: Request) -> Namespace:
-        namespace = self._mounts.table.namespaces.get(self._path(request))
-        if namespace is None:
+        """One below the request's own, which is its parent's to look at and to change."""
+        path = self._path(request)
+        namespace = self._mounts.table.namespaces.get(path)
+        if namespace is None or path == as_access_request(request).within.path:
             raise NotFoundError("")
         return namespace
 

@@ -15,3 +15,4 @@ class NodeInfo:
     build_date: str = ""  # RFC 3339
     started_at: float = 0.0  # epoch seconds
     api_address: str = ""
+    unauthenticated_ceremonies: bool = True  # whether sys/generate-root and sys/rekey are served

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from appliance.pipeline.mounted import MountedEngines
 from appliance.system.raw import raw_json
+from appliance.system.within import namespace_of
 from core.bodies import Base64Bytes, Duration, StringList, StringMap
 from core.engine import Method, NoBody, Route
 from core.requests import Operation, Request, Response
@@ -72,10 +74,11 @@ class OpenApiRoutes:
             )
         ]
 
-    async def read(self, _request: Request, _body: object) -> Response:
-        """Raw, as generators want it."""
+    async def read(self, request: Request, _body: object) -> Response:
+        """Raw, as generators want it; of the namespace's own mounts."""
         served = [("", route) for route in self._open_routes]
-        served += [(mounted.entry.path, route) for mounted in self._mounts.all() for route in mounted.routes]
+        mounts = self._mounts.all(namespace_of(request))
+        served += [(mounted.entry.path, route) for mounted in mounts for route in mounted.routes]
         return raw_json(openapi_document(served, version=self._version))
 
 
@@ -168,29 +171,35 @@ def _operation(
         "description": route.help or method.summary,
         "tags": [mount_path.strip("/") or "system"],
         "security": [] if route.unauthenticated else [{"token": []}, {"bearer": []}],
-        "responses": _responses(mount_path + route.pattern, operation),
+        "responses": _responses(mount_path + route.pattern, operation, method.statuses),
     }
     if method.body is not NoBody and operation in {Operation.UPDATE, Operation.PATCH}:
         required = any(member.required for member in msgspec.structs.fields(method.body))
         content = {_media_type(operation): {"schema": references[method.body]}}
         described["requestBody"] = {"required": required, "content": content}
+    elif method.body is not NoBody:
+        described["parameters"] = [_query_parameter(member) for member in msgspec.structs.fields(method.body)]
     if operation is Operation.LIST or (operation is Operation.READ and Operation.LIST in route.methods):
         is_needed = Operation.READ not in route.methods
-        described["parameters"] = [
-            {"name": "list", "in": "query", "required": is_needed, "schema": {"type": "string", "enum": ["true"]}}
-        ]
+        switch = {"name": "list", "in": "query", "required": is_needed, "schema": {"type": "string", "enum": ["true"]}}
+        described["parameters"] = [switch, *described.get("parameters", ())]
     return described
 
 
-def _responses(path: str, operation: Operation) -> dict[str, Any]:
+def _query_parameter(member: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    return {"name": member.encode_name, "in": "query", "required": False, "schema": {"type": "string"}}
+
+
+def _responses(path: str, operation: Operation, statuses: tuple[int, ...]) -> dict[str, Any]:
     answer = {"type": "object"}
-    given = {
+    given: dict[str, Any] = {
         "200": {
             "description": "The answer; its members are in `data`.",
             "content": {"application/json": {"schema": answer}, "text/plain": {"schema": {"type": "string"}}},
         },
         "204": {"description": "Done; there is nothing to say."},
     }
+    given |= {str(status): {**given["200"], "description": HTTPStatus(status).description} for status in statuses}
     codes = [code for code in _ERRORS if code != "415" or operation is Operation.PATCH]
     errors = {code: {"$ref": f"#/components/responses/Error{code}"} for code in codes}
     return {**given, **errors, **_OWN_CODES.get(path, {})}

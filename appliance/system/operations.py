@@ -18,7 +18,7 @@ from appliance.system.plugins import PluginRoutes
 from appliance.system.quotas import QuotaRoutes, Split
 from appliance.system.rotation import RotationRoutes
 from appliance.system.tools import ToolRoutes
-from appliance.system.ui_access import Grants, Reachable, UiAccessRoutes
+from appliance.system.ui_access import Reachable, UiAccessRoutes
 from appliance.system.versions import VersionHistory, VersionRoutes
 from core.clock import Clock
 from core.engine import Route
@@ -37,7 +37,6 @@ class OperationsParts:
     node: NodeInfo
     clock: Clock
     split: Split
-    grants: Grants
     namespaces: Reachable
     tokens: Count
     entities: Count
@@ -58,7 +57,7 @@ def operations_routes(parts: OperationsParts) -> list[Route]:
         *HostRoutes(clock, parts.in_flight).routes(),
         *VersionRoutes(parts.versions).routes(),
         *CounterRoutes(tokens=parts.tokens, entities=parts.entities).routes(),
-        *UiAccessRoutes(parts.grants, parts.namespaces, node.version).routes(),
+        *UiAccessRoutes(parts.namespaces, node.version).routes(),
         *PluginRoutes(node.version).routes(),
         *ToolRoutes(parts.keys).routes(),
         *ExperimentRoutes().routes(),

@@ -74,7 +74,7 @@ class PolicyRoutes:
         if patch:
             methods[Operation.PATCH] = Method(handler=self.change, body=PolicyPatchBody, summary="Change parts of it.")
             methods[Operation.LIST] = Method(
-                handler=self.list_below, body=PageBody, mutates=False, summary="The names that begin so."
+                handler=self.list_below, body=PageBody, mutates=False, summary="The names that begin with it."
             )
         return Route(pattern=pattern, methods=methods, help="One access policy.")
 
@@ -235,7 +235,7 @@ def plain_text(text: str) -> str:
 def parse_time(value: str | int, *, field: str) -> float | None:
     """Epoch seconds from a number, or from RFC 3339 with its offset; None from nothing."""
     if isinstance(value, int) or value.isdecimal():
-        return _within_range(float(value), field) or None
+        return _within_range(value if isinstance(value, int) else float(value), field) or None
     if not value:
         return None
     try:
@@ -250,4 +250,4 @@ def parse_time(value: str | int, *, field: str) -> float | None:
 def _within_range(seconds: float, field: str) -> float:
     if not 0 <= seconds < 253402300800:  # the year 10000, which RFC 3339 cannot write
         raise InvalidRequestError(f"{field} is too far away")
-    return seconds
+    return float(seconds)

@@ -47,6 +47,8 @@ class RemountRoutes:
                 raise InvalidRequestError(f"cannot remount {source}: it is the system's own")
             raise InvalidRequestError(f"no matching mount at {source}")
         into = table.resolve(target)
+        if into.tainted:
+            raise InvalidRequestError(f"the namespace {into.path} is being deleted")
         path = target[len(into.path) :]
         check_mount_path(path)
         taken = _taken(table, target, but=entry)

@@ -41,17 +41,19 @@ class UiRoutes:
         return Response(data=dict(data))
 
     async def read(self, request: Request, _body: object) -> Response:
-        """The mount, when any capability on any path below it is granted."""
+        """The mount, when any capability on any path below it is granted. It may be in a namespace further down."""
         path = request.params["path"].removeprefix("/")
-        mounted = self._mounts.find(request.namespace + path, self._mounts.table.resolve(request.namespace))
+        namespace = self._mounts.table.resolve(request.namespace + path)
+        mounted = self._mounts.find(request.namespace + path, namespace)
+        full_path = namespace.path + mounted.entry.path if mounted is not None else ""
         acl = await self._callers.acl_of(request)
-        if acl is None or mounted is None or not acl.reaches(request.namespace + mounted.entry.path):
+        if acl is None or mounted is None or not acl.reaches(full_path):
             raise PreflightDeniedError(
                 "preflight capability check returned 403, please ensure client's policies grant access to path"
                 f' "{path.removesuffix("/")}/"'
             )
-        path, view = self._views.view(mounted.entry)
-        return Response(data={"path": path, **view})
+        shown_path, view = self._views.view(mounted.entry)
+        return Response(data={"path": namespace.path[len(request.namespace) :] + shown_path, **view})
 
 
 def _route(pattern: str, handler: Handler, text: str) -> Route:

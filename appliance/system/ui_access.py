@@ -1,16 +1,14 @@
 """What user interfaces ask: what the caller may do, which namespaces it may enter, and which version answers."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from appliance.access.policies import PolicyStore
+from appliance.access.pattern_index import has_wildcard
 from appliance.access.request import AccessRequest, as_access_request
 from appliance.system.raw import raw_json
 from core.engine import Handler, Method, Route
 from core.requests import Operation, Request, Response
 
-# pattern, with its "*" or "+", to the capabilities granted there
-Grants = Callable[[AccessRequest], Awaitable[Mapping[str, Iterable[str]]]]
 # paths of the namespaces below the caller's where it may do anything: "team-a/"
 Reachable = Callable[[AccessRequest], Awaitable[Iterable[str]]]
 
@@ -18,8 +16,7 @@ Reachable = Callable[[AccessRequest], Awaitable[Iterable[str]]]
 class UiAccessRoutes:
     """Changes nothing."""
 
-    def __init__(self, grants: Grants, namespaces: Reachable, version: str) -> None:
-        self._grants = grants
+    def __init__(self, namespaces: Reachable, version: str) -> None:
         self._namespaces = namespaces
         self._version = version
 
@@ -33,19 +30,18 @@ class UiAccessRoutes:
         ]
 
     async def resultant_acl(self, request: Request, _body: object) -> Response:
-        """Exact paths, and prefixes under "glob_paths"; patterns with `+` stand among these, as in Vault."""
+        """Exact paths, and prefixes under "glob_paths"; patterns with `+` stand among these, as in Vault.
+
+        All as they read inside the namespace, with its path taken away.
+        """
         asked = as_access_request(request)
         if asked.acl.is_root:
             return Response(data={"root": True, "exact_paths": {}, "glob_paths": {}})
         exact: dict[str, Any] = {}
         glob: dict[str, Any] = {}
-        for pattern, capabilities in sorted((await self._grants(asked)).items()):
-            granted = sorted(set(capabilities))
-            view = {"capabilities": ["deny"] if "deny" in granted else granted}
-            if pattern.endswith("*") or "+" in pattern.split("/"):
-                glob[pattern.removesuffix("*")] = view
-            else:
-                exact[pattern] = view
+        for pattern, capabilities in sorted(asked.acl.granted_below(asked.within.path, asked.facts).items()):
+            paths = glob if has_wildcard(pattern) else exact
+            paths[pattern.removesuffix("*")] = {"capabilities": capabilities}
         return Response(data={"root": False, "exact_paths": exact, "glob_paths": glob})
 
     async def namespaces(self, request: Request, _body: object) -> Response:
@@ -59,20 +55,6 @@ class UiAccessRoutes:
     async def feature_flags(self, _request: Request, _body: object) -> Response:
         """Raw, as Vault answers it."""
         return raw_json({"feature_flags": []})
-
-
-def grants_of_policies(policies: PolicyStore) -> Grants:
-    """What the policies of the token say, as they are stored."""
-
-    async def grants(request: AccessRequest) -> dict[str, set[str]]:
-        merged: dict[str, set[str]] = {}
-        for name in request.caller.policies if request.caller else ():
-            policy = await policies.get(name)
-            for rule in policy.rules if policy is not None else ():
-                merged.setdefault(rule.path, set()).update(rule.capabilities)
-        return merged
-
-    return grants
 
 
 def _route(name: str, handler: Handler, text: str, *, is_open: bool = False) -> Route:

@@ -1,6 +1,7 @@
 """AppRole over Vault's API: paths, bodies and the shape of answers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -46,10 +47,9 @@ class AppRoleRoutes:
 
     def __init__(self, engine: AppRoleEngine) -> None:
         self._engine = engine
+        of_roles = (*self._role_routes(), *field_routes(engine), *self._secret_id_routes())
         self.routes: Sequence[Route] = [
-            *self._role_routes(),
-            *field_routes(engine),
-            *self._secret_id_routes(),
+            *(replace(route, ignores_case=True) for route in of_roles),
             self._login_route(),
         ]
 
@@ -105,8 +105,8 @@ class AppRoleRoutes:
         issue = Method(handler=self._issue, body=SecretIdBody, summary="Issue a secret id")
         assign = Method(handler=self._assign, body=SecretIdBody, summary="Assign a secret id of one's choice")
         accessors = Method(handler=self._accessors, mutates=False, summary="Accessors of the role's secret ids")
-        by_id = "Names a secret id by itself, in the body."
-        by_accessor = "Names a secret id by its accessor, in the body."
+        by_id = "About a secret id, which is in the body."
+        by_accessor = "About a secret id, whose accessor is in the body."
         return [
             Route(
                 pattern=_NAMED + "secret-id",
@@ -124,15 +124,19 @@ class AppRoleRoutes:
             ),
             Route(
                 pattern="tidy/secret-id",
-                methods={update: Method(handler=self._tidy, summary="Remove expired secret ids")},
+                methods={update: Method(handler=self._tidy, summary="Remove expired secret ids", statuses=(202,))},
                 help="Removes secret ids whose time is over. They are refused without it.",
             ),
         ]
 
     def _login_route(self) -> Route:
+        # What a login writes does nothing before its answer has left: a token that was told nobody opens nothing, and a
+        # use of a secret id that is taken without an answer only narrows. So its two audit records may be written
+        # together, before the answer, and need not be waited for one after the other.
+        login = Method(handler=self._login, body=LoginBody, mutates=False, summary="Log in")
         return Route(
             pattern="login",
-            methods={Operation.UPDATE: Method(handler=self._login, body=LoginBody, summary="Log in")},
+            methods={Operation.UPDATE: login},
             unauthenticated=True,
             login_name=lambda _request, body: str(body.role_id).strip(),
             help="Logs in with the id of a role and a secret id.",

@@ -1,13 +1,12 @@
 """A secret id: the credential that goes with a role's id. It is stored without itself."""
 
-from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 import msgspec
 
 from auth.approle.metadata import parse_metadata
 from auth.approle.roles import MAX_USES, Role
-from core.addresses import is_within, parse_cidrs
+from core.addresses import is_subnet, is_within, parse_cidrs
 from core.bodies import Duration, StringList
 from core.clock import rfc3339
 from core.errors import InvalidRequestError
@@ -58,9 +57,18 @@ class SecretId(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
 
     def narrower_cidrs(self, role: Role) -> tuple[str, ...]:
-        """Where its tokens may be used from; () leaves it to the role, also when the role was narrowed since."""
-        own = self.token_bound_cidrs
-        return own if is_subset(own, role.token.bound_cidrs) else ()
+        """Where its tokens may be used from: what lies in its own networks and in those that the role has by now.
+
+        () leaves it to the role. Raises InvalidRequestError when the two have nothing in common any more.
+        """
+        own, whole = self.token_bound_cidrs, role.token.bound_cidrs
+        if not own or not whole:
+            return own
+        # of two networks one holds the other, or they have nothing in common
+        found = [one for one in own if is_subnet(one, whole)] + [one for one in whole if is_subnet(one, own)]
+        if not found:
+            raise InvalidRequestError("token_bound_cidrs of the secret ID lie outside those that the role has now")
+        return tuple(dict.fromkeys(found))
 
     def shown(self) -> dict[str, Any]:
         """As clients read it."""
@@ -101,16 +109,7 @@ def new_secret_id(role: Role, body: SecretIdBody, *, now: float, max_ttl: int) -
 
 def is_subset(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
     """Whether each network of `inner` lies in one of `outer`; an empty `outer` is every network."""
-    if not outer:
-        return True
-    return all(any(_lies_in(one, other) for other in outer) for one in inner)
-
-
-def _lies_in(one: str, other: str) -> bool:
-    small, large = ip_network(one), ip_network(other)
-    if isinstance(small, IPv4Network):
-        return isinstance(large, IPv4Network) and small.subnet_of(large)
-    return not isinstance(large, IPv4Network) and small.subnet_of(large)
+    return not outer or all(is_subnet(one, outer) for one in inner)
 
 
 def _check_subset(inner: tuple[str, ...], outer: tuple[str, ...], *, what: str, whole: str) -> None:

@@ -106,6 +106,11 @@ class UserpassEngine:
         encoded = None if user is None else user.password_hash
         if not await self._passwords.is_right(password, encoded) or user is None:
             raise LoginFailedError("invalid username or password")
+        user = await self.user(name)  # the hash may have waited long behind others
+        if user is None or (
+            user.password_hash != encoded and not await self._passwords.is_right(password, user.password_hash)
+        ):
+            raise LoginFailedError("invalid username or password")
         if user.token.bound_cidrs and not is_within(address, user.token.bound_cidrs):
             raise PermissionDeniedError("permission denied")
         if self._passwords.is_outdated(user.password_hash):

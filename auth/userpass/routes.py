@@ -1,6 +1,7 @@
 """Userpass over Vault's API: paths, bodies and the shape of answers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import msgspec
@@ -37,7 +38,7 @@ class UserpassRoutes:
 
     def __init__(self, engine: UserpassEngine) -> None:
         self._engine = engine
-        self.routes: Sequence[Route] = self._routes()
+        self.routes: Sequence[Route] = [replace(route, ignores_case=True) for route in self._routes()]
 
     async def close(self) -> None:
         """Nothing is held here; the threads are the process's."""

@@ -77,6 +77,8 @@ def _place(path: str) -> str:
 @pass_session
 def enable(session: Session, /, type_: str, path: str | None, **given: Any) -> None:
     """Mount the login method TYPE."""
+    if path is not None and not _place(path):
+        raise click.UsageError("--path is empty")
     where = _place(path or type_)
     body: JsonObject = {"type": type_}
     if given["description"] is not None:
@@ -170,5 +172,7 @@ def help_(session: Session, path: str, method: str) -> None:
         text = METHOD_HELP.get(method, f"mimir login --method {method} [--role ROLE] [KEY=VALUE|KEY=@FILE|KEY=-]...")
         show_value(session, {"help": text}, text)
         return
+    from client.commands.generic import help_text
+
     answer = session.client().read(f"auth/{_place(path)}", {"help": "1"})
-    show(session, answer, lambda given: str(given.body.get("help") or "").rstrip("\n"))
+    show(session, answer, help_text)

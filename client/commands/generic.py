@@ -9,6 +9,7 @@ from client.framework import command
 from client.output import show
 from client.session import Session, pass_session
 from client.table import columns, duration, key_values, sorted_items
+from client.text import printable
 
 if TYPE_CHECKING:
     from client.api import Answer
@@ -70,6 +71,21 @@ def delete(session: Session, path: str, parameters: tuple[str, ...]) -> None:
     show(session, answer, lambda given: secret_table(given) if has_content(given) else f"Success! Deleted {path}")
 
 
+@command(
+    "path-help", examples=("mimir path-help auth/approle/role/web", "mimir path-help sys", "mimir path-help transit")
+)
+@click.argument("path")
+@pass_session
+def path_help(session: Session, path: str) -> None:
+    """Tell what is served at PATH, or of a mount what it serves. Needs a token, and no policy."""
+    show(session, session.client().read(path.strip().rstrip("/"), {"help": "1"}), help_text)
+
+
+def help_text(answer: "Answer") -> str:
+    """The text of `?help=1`, what would drive the terminal escaped."""
+    return "\n".join(printable(line) for line in str(answer.body.get("help") or "").rstrip("\n").split("\n"))
+
+
 def has_content(answer: "Answer") -> bool:
     """Whether there is more to show than that it worked."""
     return bool(answer.data or answer.auth or (answer.body and not has_envelope(answer)))
@@ -87,10 +103,15 @@ def secret_table(answer: "Answer") -> str:
         rows += [("lease_id", answer.body["lease_id"]), ("lease_duration", duration(answer.body.get("lease_duration")))]
         rows += [("lease_renewable", answer.body.get("renewable"))]
     rows += auth_rows(answer)
-    rows += sorted_items(answer.data)
+    rows += [(name, duration(value) if _is_duration(name) else value) for name, value in sorted_items(answer.data)]
     if not rows and not has_envelope(answer):
         rows = sorted_items(answer.body)
     return key_values(rows)
+
+
+def _is_duration(name: str) -> bool:
+    """Whether a member of this name holds seconds, as Vault's own client takes it."""
+    return name in {"ttl", "period", "duration"} or name.endswith(("_ttl", "_period", "_duration"))
 
 
 def auth_rows(answer: "Answer") -> list[tuple[str, object]]:
@@ -98,7 +119,7 @@ def auth_rows(answer: "Answer") -> list[tuple[str, object]]:
     auth = answer.auth
     if not auth:
         return []
-    rows = [("token", auth.get("client_token")), ("token_accessor", auth.get("accessor"))]
+    rows = [("token", auth.get("client_token")), ("token_accessor", auth.get("accessor") or None)]
     rows += [("token_duration", duration(auth.get("lease_duration")))]
     rows += [("token_renewable", auth.get("renewable")), ("token_policies", auth.get("policies"))]
     return rows + [(f"token_meta_{name}", value) for name, value in sorted_items(auth.get("metadata") or {})]

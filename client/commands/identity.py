@@ -10,7 +10,7 @@ from client.framework import group
 from client.table import columns, key_values
 
 if TYPE_CHECKING:
-    from client.api import Answer, JsonObject
+    from client.api import Answer, Client, JsonObject
 
 identity = group(
     "identity",
@@ -34,6 +34,13 @@ def item_path(kind: str, wanted: str) -> str:
     if not wanted or "/" in wanted:
         raise LocalError(f"a name with a slash cannot stand in a path: give the ID of the {kind}, which `list` shows")
     return f"identity/{kind}/name/{wanted}"
+
+
+def known_path(client: "Client", kind: str, wanted: str) -> str:
+    """The path by id, for a change, as a write at an unknown name would make a new one. A name costs a request."""
+    if is_id(wanted):
+        return item_path(kind, wanted)
+    return item_path(kind, str(client.read(item_path(kind, wanted)).data.get("id")))
 
 
 def is_id(text: str) -> bool:

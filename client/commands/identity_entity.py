@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.identity import alias_rows, described, is_id, item_path, known_items, pairs, replaced
+from client.commands.identity import alias_rows, described, is_id, item_path, known_items, known_path, pairs, replaced
+from client.errors import RefusedError
 from client.framework import command, group
 from client.output import show
 from client.session import Session, pass_session
@@ -129,7 +130,8 @@ def update(
         body["disabled"] = disabled
     if not body:
         raise click.UsageError("there is nothing to change: give an option")
-    answer = session.client().request("POST", item_path("entity", wanted), body=body)
+    client = session.client()
+    answer = client.request("POST", known_path(client, "entity", wanted), body=body)
     show(session, answer, lambda _: f"Success! The entity {wanted} is changed.")
 
 
@@ -186,7 +188,9 @@ def lookup(
     """Find the entity behind a name, an alias or an ID."""
     body = lookup_body(name, entity_id, alias_id, alias, accessor)
     answer = session.client().request("POST", "identity/lookup/entity", body=body)
-    show(session, answer, lambda given: entity_table(given) if given.data else "No such entity.")
+    if not answer.data:
+        raise RefusedError("there is no such entity")
+    show(session, answer, entity_table)
 
 
 def lookup_body(

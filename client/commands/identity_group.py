@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.identity import described, is_id, item_path, known_items, pairs, replaced
+from client.commands.identity import described, is_id, item_path, known_items, known_path, pairs, replaced
 from client.commands.identity_entity import lookup_body
+from client.errors import RefusedError
 from client.framework import command, group
 from client.output import show
 from client.session import Session, pass_session
@@ -155,7 +156,7 @@ def update(
         body["member_group_ids"] = _ids(client, "group", tuple(groups))
     if not body:
         raise click.UsageError("there is nothing to change: give an option")
-    answer = client.request("POST", item_path("group", wanted), body=body)
+    answer = client.request("POST", known_path(client, "group", wanted), body=body)
     show(session, answer, lambda _: f"Success! The group {wanted} is changed.")
 
 
@@ -193,7 +194,9 @@ def lookup(
     """Find the group behind a name, an alias or an ID."""
     body = lookup_body(name, group_id, alias_id, alias, accessor)
     answer = session.client().request("POST", "identity/lookup/group", body=body)
-    show(session, answer, lambda given: group_table(given) if given.data else "No such group.")
+    if not answer.data:
+        raise RefusedError("there is no such group")
+    show(session, answer, group_table)
 
 
 def group_table(answer: "Answer") -> str:

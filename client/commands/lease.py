@@ -31,6 +31,7 @@ lease = group(
     ),
 )
 _ROOT = "sys/leases"
+_UNDER_WAY = "Success! The lease, if it existed, is refused from now on, and is being revoked."
 _PAUSE = 0.5  # seconds between two looks at a job
 
 
@@ -119,16 +120,21 @@ def revoke(session: Session, target: str, prefix: bool, force: bool, sync: bool)
 
 
 def _revoked(text: str, *, waited: bool) -> str:
-    return f"Success! {text}" if waited else "Success! The lease is refused from now on, and is being revoked."
+    return (
+        f"Success! {text}"
+        if waited
+        else "Success! The lease, if it existed, is refused from now on, and is being revoked."
+    )
 
 
 def _prefix_text(answer: "Answer") -> str:
     job = answer.data
     if "state" in job:
-        return f"Success! {job.get('done')} leases are revoked, {job.get('failed')} could not be."
+        done = _number(job, "done")
+        return f"Success! {done} {'lease is' if done == 1 else 'leases are'} revoked, {job.get('failed')} could not be."
     if "job_id" in job:
         return f"Success! All are refused from now on. See how far it is: mimir lease jobs {job['job_id']}"
-    return "Success! The lease is refused from now on, and is being revoked."
+    return _UNDER_WAY
 
 
 def _check_failed(answer: "Answer", *, force: bool) -> None:
@@ -141,12 +147,7 @@ def _check_failed(answer: "Answer", *, force: bool) -> None:
 
 def _followed(client: "Client", job_id: str) -> "Answer":
     """The job at its end; a bar on standard error shows how far it is, where people look at it."""
-    try:
-        job = client.read(f"{_ROOT}/jobs/{job_id}")
-    except RefusedError as exc:
-        raise LocalError(
-            f"the leases are refused from now on, but how far it is cannot be read: {exc.sentence}"
-        ) from exc
+    job = _looked_at(client, job_id)
     if job.data.get("state") == "finished":
         return job
     if not sys.stderr.isatty():
@@ -164,9 +165,18 @@ def _followed(client: "Client", job_id: str) -> "Answer":
         return _until_finished(client, job_id, move)
 
 
+def _looked_at(client: "Client", job_id: str) -> "Answer":
+    try:
+        return client.read(f"{_ROOT}/jobs/{job_id}")
+    except RefusedError as exc:
+        raise LocalError(
+            f"the leases are refused from now on, but how far it is cannot be read: {exc.sentence}"
+        ) from exc
+
+
 def _until_finished(client: "Client", job_id: str, move: Callable[["JsonObject"], None]) -> "Answer":
     while True:
-        job = client.read(f"{_ROOT}/jobs/{job_id}")
+        job = _looked_at(client, job_id)
         move(job.data)
         if job.data.get("state") != "running":
             return job

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client.errors import DeniedError, LocalError, RefusedError
+from client.errors import LocalError, RefusedError
 from client.framework import MimirCommand, command
 from client.output import show, write_exact
 from client.session import Session, pass_session
@@ -54,14 +54,23 @@ def _login(
     where = (path or method).strip("/").removeprefix("auth/")
     found = credentials(session, method, role, arguments)
     target = f"auth/{where}/{found.path}"
-    try:
-        answer = session.client().request("PUT", target, body=found.body, authenticated=False)
-    except DeniedError as exc:
-        raise RefusedError(
-            f"{target}: permission denied. See `mimir auth list` whether the method {method} is mounted there; after "
-            "several failed logins a name is refused for a while"
-        ) from exc
+    answer = session.client().request(
+        "PUT", target, body=found.body, authenticated=False, denied=lambda: _why_denied(method)
+    )
     _keep(session, answer, **how)
+
+
+def _why_denied(method: str) -> str:
+    """The appliance tells nobody before a login which methods it has; what can be said here is said here."""
+    from importlib.metadata import entry_points
+
+    known = sorted({"token", *(point.name for point in entry_points(group="mimir.auth_methods"))})
+    if method not in known:
+        return f"This version of Mimir has no login method {method} (yet); it has: {', '.join(known)}"
+    return (
+        "Nothing is mounted there (`mimir auth list` shows what is, --path names another place), this address may not "
+        "log in there, or after several failed logins the name is refused for a while"
+    )
 
 
 def _keep(session: Session, answer: "Answer", *, no_store: bool, token_only: bool) -> None:

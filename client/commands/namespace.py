@@ -38,6 +38,9 @@ namespace = group(
 @pass_session
 def create(session: Session, path: str, metadata: tuple[str, ...]) -> None:
     """Make a namespace inside the one in use."""
+    parent, slash, name = path.strip("/").rpartition("/")
+    if slash:
+        raise click.UsageError(f"one inside another is made there: mimir --namespace {parent} namespace create {name}")
     body: JsonObject = {"custom_metadata": session.inputs.pairs(metadata)} if metadata else {}
     show(session, session.client().write(f"sys/namespaces/{path.strip('/')}", body), namespace_table)
 

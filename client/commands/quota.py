@@ -1,5 +1,6 @@
 """`mimir quota …`: how often one client address may ask."""
 
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -66,6 +67,8 @@ def write(
     inheritable: bool | None,
 ) -> None:
     """Create or replace a rate limit. The most specific one decides alone."""
+    if not math.isfinite(rate):
+        raise click.UsageError("--rate is a number of requests")
     if role and not path:
         raise click.UsageError("--role needs the --path of its login method")
     body: JsonObject = {"rate": rate}

@@ -42,6 +42,8 @@ engine = group(
 @pass_session
 def enable(session: Session, /, type_: str, path: str | None, options: tuple[str, ...], **settings: Any) -> None:
     """Mount a secrets engine of TYPE."""
+    if path is not None and not path.strip("/"):
+        raise click.UsageError("--path is empty")
     where = (path or type_).strip("/")
     body: JsonObject = {"type": type_}
     if (description := settings.pop("description")) is not None:

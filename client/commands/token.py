@@ -11,7 +11,7 @@ from client.session import Session, pass_session
 from client.table import duration, key_values, sorted_items
 
 if TYPE_CHECKING:
-    from client.api import Answer, JsonObject
+    from client.api import Answer, Client, JsonObject
 
 token = group(
     "token",
@@ -102,9 +102,11 @@ def lookup(session: Session, target: str, accessor: str | None) -> None:
     if accessor:
         answer = client.request("POST", "auth/token/lookup-accessor", body={"accessor": accessor})
     elif target:
-        answer = client.request("POST", "auth/token/lookup", body={"token": session.inputs.text(target, what="token")})
+        answer = _about(client, "lookup", {"token": session.inputs.text(target, what="token")})
     else:
-        answer = client.read("auth/token/lookup-self")
+        answer = client.request(
+            "GET", "auth/token/lookup-self", denied=(lambda: _NOT_VALID) if session.token() else None
+        )
     show(session, answer, lookup_table)
 
 
@@ -122,8 +124,22 @@ def renew(session: Session, target: str, accessor: str | None, increment: str | 
     if accessor:
         path, body = "auth/token/renew-accessor", body | {"accessor": accessor}
     elif target:
-        path, body = "auth/token/renew", body | {"token": session.inputs.text(target, what="token")}
+        given = session.inputs.text(target, what="token")
+        show(session, _about(session.client(), "renew", body | {"token": given}), secret_table)
+        return
     show(session, session.client().request("POST", path, body=body), secret_table)
+
+
+def _about(client: "Client", verb: str, body: "JsonObject") -> "Answer":
+    """Ask about another token; the refusal does not tell which of the two tokens was no good."""
+    return client.request("POST", f"auth/token/{verb}", body=body, denied=lambda: _EITHER)
+
+
+_EITHER = (
+    "The token asked about is not valid (any more), or the one in use must not do this: `mimir token lookup` without a "
+    "token shows the one in use"
+)
+_NOT_VALID = "The token in use is not valid (any more), or its policies do not allow this: run `mimir login`"
 
 
 @command(

@@ -93,8 +93,8 @@ async def die_before_publish(url: str, ring_path: str) -> None:
     await barrier.storage.put(command(), b"committed")
 
 
-async def write_for_ever(url: str, ring_path: str) -> None:
-    """Numbered transactions over three rows; says each number once it is acknowledged."""
+async def write_for_ever(url: str, ring_path: str, writers: int) -> None:
+    """Numbered transactions over three rows, so many at once; says each number once it is acknowledged."""
     barrier = await open_barrier(url, ring_path)
 
     async def step(transaction: CoreTransaction) -> int:
@@ -105,16 +105,22 @@ async def write_for_ever(url: str, ring_path: str) -> None:
         await transaction.put_record("token", Record(record_id="mirror", body=str(number).encode()))
         return number
 
-    while True:
-        say(str(await barrier.storage.transact(step)))
+    async def go_on() -> None:
+        while True:
+            say(str(await barrier.storage.transact(step)))
+
+    await asyncio.gather(*(go_on() for _ in range(writers)))
 
 
 def nursery(url: str, ring_path: str) -> None:
-    """For each command, fork a writer and say its pid and how it ended: quicker than starting an interpreter."""
-    while command():
+    """For each number, fork a process of so many writers and say its pid and how it ended.
+
+    That is quicker than starting an interpreter.
+    """
+    while writers := command():
         pid = os.fork()
         if pid == 0:
-            asyncio.run(write_for_ever(url, ring_path))
+            asyncio.run(write_for_ever(url, ring_path, int(writers)))
         say(f"pid {pid}")
         _pid, status = os.waitpid(pid, 0)
         say(f"ended {os.waitstatus_to_exitcode(status)}")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from sqlalchemy import text
+
 from barrier.changes import ChangeRing
 from barrier.database import Database
 from barrier.initialize import InitRequest, InitResult
@@ -53,6 +55,6 @@ async def execute(url: str, statement: str) -> None:
     """Edit the database behind the barrier's back."""
     database = Database(url)
     try:
-        await database.write(lambda connection: connection.exec_driver_sql(statement))
+        await database.write(lambda connection: connection.execute(text(statement.replace(":", r"\:"))))
     finally:
         await database.close()

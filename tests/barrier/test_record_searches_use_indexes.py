@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from barrier.connection import driver_connection
 from barrier.seal import Barrier
 from barrier.storage import BarrierStorage
 from core.protocols import Record
@@ -40,7 +41,15 @@ def statements(barrier: Barrier) -> Iterator[list[tuple[str, object]]]:
     """What is sent to the database, with its parameters."""
     sent: list[tuple[str, object]] = []
     database = barrier._database
-    engine = database._engine.sync_engine if database._engine else database._reader
+    if database._reader is not None:
+        with database._reader.connect() as connection:  # the one in the pool
+            driver = driver_connection(connection)
+        driver.set_trace_callback(lambda statement: sent.append((statement, ())))  # parameters filled in
+        yield sent
+        driver.set_trace_callback(None)
+        return
+    assert database._engine is not None
+    engine = database._engine.sync_engine
 
     def note(_connection, _cursor, statement, parameters, _context, _many) -> None:
         sent.append((statement, parameters))

@@ -26,7 +26,7 @@ async def test_the_migrations_make_the_tables_that_the_program_uses(url: str) ->
     database = Database(url)
     try:
         for table in metadata.sorted_tables:
-            rows = await database.read(lambda connection, table=table: connection.execute(table.select()))
+            rows = await database._read(lambda connection, table=table: connection.execute(table.select()))
             assert list(rows.keys()) == [column.name for column in table.columns]
     finally:
         await database.close()

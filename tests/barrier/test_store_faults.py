@@ -65,9 +65,9 @@ def limit_pages(barrier: Barrier, pages: int) -> int:
 
 
 def pragma(barrier: Barrier, setting: str) -> int:
-    engine = barrier._database._writer
-    assert engine is not None
-    with engine.connect() as connection:
+    writer = barrier._database._writer
+    assert writer is not None
+    with writer._engine.connect() as connection:
         found = connection.exec_driver_sql(f"PRAGMA {setting}")
         return int(found.scalar_one()) if found.returns_rows else 0
 

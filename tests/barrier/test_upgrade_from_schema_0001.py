@@ -128,6 +128,6 @@ async def indexes(url: str) -> list[str]:
     database = Database(url)
     try:
         found = await database.read(lambda connection: connection.execute(text(f"SELECT {column} FROM {where}")))
-        return sorted(row[0] for row in found if "records" in row[0])
+        return sorted(row[0] for row in found.all() if "records" in row[0])
     finally:
         await database.close()

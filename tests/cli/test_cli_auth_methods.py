@@ -155,6 +155,17 @@ def test_a_login_that_cannot_be_meant_is_wrong_usage(mimir, appliance, arguments
     assert not appliance.requests
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("aws", "no login method aws (yet); it has: approle, token, userpass"), ("userpass", "Nothing is mounted there")],
+)
+def test_a_refused_login_says_what_may_be_missing(mimir, appliance, method, said):
+    appliance.answers(403, {"errors": ["permission denied"]})
+    outcome = mimir("login", "--method", method, "username=bob", "password=-", stdin=b"p")
+    assert outcome.code == 1
+    assert said in outcome.err
+
+
 def test_a_name_with_a_slash_asks_no_other_path(mimir, appliance):
     assert mimir("login", "--method", "userpass", "username=../x", "password=-", stdin=b"p").code == 1
     assert not appliance.requests

@@ -14,11 +14,11 @@ ROWS = [
     (("entity", "read", "bob"), "GET", "entity/name/bob", None),
     (("entity", "read", ID), "GET", f"entity/id/{ID}", None),
     (("entity", "list"), "GET", "entity/id?list=true", None),
-    (("entity", "update", "bob", "--enabled"), "POST", "entity/name/bob", {"disabled": False}),
+    (("entity", "update", ID, "--enabled"), "POST", f"entity/id/{ID}", {"disabled": False}),
     (("entity", "update", ID, "--rename", "eve"), "POST", f"entity/id/{ID}", {"name": "eve"}),
     (
-        ("entity", "update", "bob", "--no-policy", "--no-metadata"),
-        "POST", "entity/name/bob", {"policies": [], "metadata": {}},
+        ("entity", "update", ID, "--no-policy", "--no-metadata"),
+        "POST", f"entity/id/{ID}", {"policies": [], "metadata": {}},
     ),
     (("entity", "delete", "bob"), "DELETE", "entity/name/bob", None),
     (
@@ -49,8 +49,8 @@ ROWS = [
         "POST", "group", {"name": "ops", "type": "external", "policies": ["p"]},
     ),
     (
-        ("group", "update", "ops", "--member", ID, "--no-member-group"),
-        "POST", "group/name/ops", {"member_entity_ids": [ID], "member_group_ids": []},
+        ("group", "update", OTHER, "--member", ID, "--no-member-group"),
+        "POST", f"group/id/{OTHER}", {"member_entity_ids": [ID], "member_group_ids": []},
     ),
     (("group", "read", "ops"), "GET", "group/name/ops", None),
     (("group", "list"), "GET", "group/id?list=true", None),
@@ -120,9 +120,28 @@ def test_a_list_is_a_table(mimir, appliance):
     assert lines[2].split() == ["bob", "b@corp", ID]
 
 
-def test_a_lookup_without_a_match_says_so(mimir, appliance):
+@pytest.mark.parametrize("kind", ["entity", "group"])
+def test_a_lookup_without_a_match_fails(mimir, appliance, kind):
     appliance.answers(204)
-    assert done(mimir("identity", "group", "lookup", "--name", "x")).out == "No such group.\n"
+    result = mimir("identity", kind, "lookup", "--name", "x")
+    assert (result.code, result.out, result.err) == (1, "", f"Error: there is no such {kind}\n")
+
+
+@pytest.mark.parametrize("kind", ["entity", "group"])
+def test_an_update_by_name_asks_for_the_id_first(mimir, appliance, kind):
+    """A write at a name that is not known would make a new one."""
+    appliance.gives(id=ID)
+    done(mimir("identity", kind, "update", "bob", "--policy", "p"))
+    assert [(one.method, one.target) for one in appliance.requests] == (
+        [("GET", f"/v1/identity/{kind}/name/bob"), ("POST", f"/v1/identity/{kind}/id/{ID}")]
+    )
+
+
+@pytest.mark.parametrize("kind", ["entity", "group"])
+def test_an_update_of_nothing_makes_nothing(mimir, appliance, kind):
+    appliance.answers(404, {"errors": []})
+    assert mimir("identity", kind, "update", "bob", "--policy", "p").code == 1
+    assert appliance.only.method == "GET"
 
 
 # --- wrapping -----------------------------------------------------------------------------------------------------

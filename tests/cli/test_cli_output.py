@@ -289,3 +289,22 @@ def test_creating_a_key_that_is_there_claims_no_success(mimir, appliance):
     outcome = mimir("transit", "key", "create", "k")
     assert (outcome.code, outcome.out) == (0, "Key k is unchanged, type aes256-gcm96.\n")
     assert "already existed" in outcome.err
+
+
+def test_seconds_of_any_answer_are_shown_as_people_write_them(mimir, appliance):
+    appliance.gives(token_ttl=300, period=0, auto_rotate_period=86400, ttl_seconds=60, secret_id_ttl="1h", num_uses=90)
+    rows = dict(line.split() for line in mimir("read", "auth/approle/role/web").out.splitlines()[2:])
+    assert rows == {
+        "token_ttl": "5m",
+        "period": "0s",
+        "auto_rotate_period": "24h",
+        "ttl_seconds": "60",
+        "secret_id_ttl": "1h",
+        "num_uses": "90",
+    }
+
+
+def test_path_help_shows_the_text_and_drives_no_terminal(mimir, appliance):
+    appliance.answers(200, {"help": "One role.\n\n    read    \x1b[31mIt\n", "see_also": None})
+    assert mimir("path-help", "/v1/auth/approle/role/web/").out == "One role.\n\n    read    \\x1b[31mIt\n"
+    assert appliance.only.target == "/v1/auth/approle/role/web?help=1"

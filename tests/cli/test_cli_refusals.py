@@ -120,8 +120,8 @@ INPUTS = [
     (("transit", "decrypt", "k", "--batch", "-"), b"\xff", "not UTF-8"),
     (("transit", "decrypt", "k", "--ciphertext", "-"), b" \n", "the ciphertext is empty"),
     (("transit", "decrypt", "k", "--ciphertext", "-"), b"\xff", "not UTF-8"),
-    (("write", "a", SECRET), b"", "argument 1 after the path is not key=value"),
-    (("write", "a", "=v"), b"", "argument 1 after the path is not key=value"),
+    (("write", "a", SECRET), b"", "argument 1 of the values is not key=value"),
+    (("write", "a", "=v"), b"", "argument 1 of the values is not key=value"),
     (("write", "a", "k=-", "l=-"), b"x", "once on a command line"),
     (("write", "a", "k=@/no/such/file"), b"", "cannot be read"),
     (("write", "a", "k=@bad\0name"), b"", "cannot be read"),
@@ -348,3 +348,45 @@ def test_a_field_that_is_not_there_is_an_error(mimir, appliance):
     outcome = mimir("read", "a", "--field", "b")
     assert outcome.code == ExitCode.FAILED
     assert "no field 'b'" in outcome.err
+
+
+EMPTY = [
+    (("auth", "enable", ""), "TYPE"),
+    (("policy", "read", ""), "NAME"),
+    (("secrets", "engine", "disable", ""), "PATH"),
+    (("lease", "revoke", "--prefix", ""), "LEASE_ID|PREFIX"),
+    (("token", "capabilities", ""), "[TOKEN|-] PATH"),
+    (("identity", "entity", "delete", ""), "NAME|ID"),
+    (("auth", "enable", "approle", "--path", "/"), "--path"),
+    (("secrets", "engine", "enable", "transit", "--path", ""), "--path"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "name"), EMPTY, ids=lambda value: str(value)[:40])
+def test_an_empty_argument_is_wrong_usage(mimir, appliance, arguments, name):
+    """As `mimir policy delete "$NAME"` with a variable that is not set."""
+    result = mimir(*arguments)
+    assert result.code == 2
+    assert f"Error: {name} is empty" in result.err
+    assert not appliance.requests
+
+
+@pytest.mark.parametrize("verb", ["lookup", "renew"])
+def test_a_refused_question_about_another_token_does_not_send_in_a_circle(mimir, appliance, verb):
+    appliance.answers(403, {"errors": ["permission denied"]})
+    said = mimir("token", verb, "-", stdin=b"hvs.other").err
+    assert "The token asked about is not valid (any more), or the one in use must not do this" in said
+    assert "hvs.other" not in said
+
+
+def test_a_namespace_inside_another_is_made_there(mimir, appliance):
+    result = mimir("namespace", "create", "team-a/payments/")
+    assert result.code == 2
+    assert "mimir --namespace team-a namespace create payments" in result.err
+    assert not appliance.requests
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "-1", "0", "many"])
+def test_a_rate_that_is_no_number_of_requests_is_wrong_usage(mimir, appliance, rate):
+    assert mimir("quota", "write", "q", "--rate", rate).code == 2
+    assert not appliance.requests

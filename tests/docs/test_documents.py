@@ -12,11 +12,22 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Config
-from tests.docs.transcript import Reader, console_steps, fenced_blocks, guide_steps, plain_environment
+from tests.docs.transcript import (
+    Reader,
+    Step,
+    console_steps,
+    fenced_blocks,
+    guide_policy,
+    guide_steps,
+    plain_environment,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 README = (ROOT / "README.md").read_text()
+POLICIES = (ROOT / "docs/policies.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+NOTHING = Step(0, "true", None)
 WRITTEN_ADDRESS = "127.0.0.1:8200"  # what the documents show; the test takes a port that is free
 
 pytestmark = pytest.mark.timeout(300)  # the first start makes the environment when there is none
@@ -88,6 +99,44 @@ def test_guide_shows_what_happens(reader: Reader) -> None:
     """With a key of its own: README.md's has the guide's name, and one appliance serves both."""
     own_key = {**reader.replacements, "customer-data": "guide-customer-data"}
     Reader(reader.environment, reader.folder, own_key).follow(guide_steps((HERE / "guide.txt").read_text()))
+
+
+def test_the_page_on_policies_shows_what_happens(reader: Reader) -> None:
+    reader.follow(console_steps(POLICIES))
+
+
+def test_guide_s_policy_allows_and_denies_what_it_says(reader: Reader, tmp_path: Path) -> None:
+    policy, rest = guide_policy((HERE / "guide_policies.txt").read_text())
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "orders-api.hcl").write_text(policy)
+    steps = guide_steps(rest)
+    assert [step.exit_code for step in steps] == [0, 0, 1]
+    Reader(reader.environment, tmp_path).follow(steps)
+
+
+def test_access_is_set_up_as_the_page_on_operations_says(reader: Reader, tmp_path: Path) -> None:
+    """All commands of the section but the login that asks for a password; the networks are this machine's."""
+    section = re.search(r"^## Who may do what\n(.*?)^## ", OPERATIONS, re.MULTILINE | re.DOTALL)
+    assert section
+    blocks = list(fenced_blocks(section[1]))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "orders-api.hcl").write_text(
+        'path "transit/encrypt/+" {\n  capabilities = ["update"]\n}\n'
+    )
+    (tmp_path / "first-password").write_text("correct horse")
+    (tmp_path / "admins.hcl").write_text(
+        "\n".join(line for _, kind, lines in blocks if kind == "hcl" for line in lines)
+    )
+    here = Reader(reader.environment, tmp_path, {"10.20.0.0/16": "127.0.0.0/8", "10.20.0.7": "127.0.0.1"})
+    # what README.md's tour left, and an older version to compare with
+    before = ("auth disable approle", "namespace delete team-a", "policy write orders-api policies/orders-api.hcl")
+    here.follow([Step(0, f"mimir {command}", None) for command in before])
+    asking = "mimir login --method userpass"
+    for start, kind, lines in blocks:
+        commands = "\n".join(line for line in lines if not line.startswith(asking)).replace("\\\n", "")
+        here.follow([Step(start, command, None) for command in commands.splitlines() if kind == "sh"] or [NOTHING])
+    token = (tmp_path / "token").read_text()
+    assert token.startswith("hvb.")
 
 
 def test_quickstart_again_finds_the_appliance_running(reader: Reader) -> None:

@@ -92,6 +92,12 @@ def test_a_refusal_may_be_shown(tmp_path: Path) -> None:
     _reader(tmp_path).follow([Step(1, "(echo denied >&2; exit 2) # exit code 2", ["denied"])])
 
 
+def test_a_verdict_with_a_cross_exits_with_one(tmp_path: Path) -> None:
+    _reader(tmp_path).follow([Step(1, "echo '✗ Denied'; exit 1", ["✗ Denied"])])
+    with pytest.raises(AssertionError):
+        _reader(tmp_path).follow([Step(1, "echo '✗ Denied'", ["✗ Denied"])])
+
+
 def test_a_document_without_commands_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         _reader(tmp_path).follow([])

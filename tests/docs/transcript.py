@@ -3,7 +3,7 @@
 In a ```console block a line that starts with "$ " is a command (a line that ends with a backslash goes on in the next),
 and what follows is its output. "…" or "..." stands for any text within a line, and alone on a line for any lines.
 `mimir:v1:…` is any ciphertext of that version; in a command it stands for the last one that was printed. A command
-must succeed, unless a comment says "# exit code N".
+must succeed, unless a comment says "# exit code N"; one whose output is "✗ Denied" exits with 1.
 """
 
 import os
@@ -31,7 +31,7 @@ class Step:
     @property
     def exit_code(self) -> int:
         said = EXIT_CODE.search(self.command)
-        return int(said.group(1)) if said else 0
+        return int(said.group(1)) if said else int(self.output == ["✗ Denied"])
 
 
 def fenced_blocks(text: str) -> Iterator[tuple[int, str, list[str]]]:
@@ -89,6 +89,13 @@ def guide_steps(text: str) -> list[Step]:
             steps.append(Step(number, line, None))
             after_command = True
     return steps
+
+
+def guide_policy(text: str) -> tuple[str, str]:
+    """The policy that the guide shows, from its comment to the brace that closes it, and the rest of the text."""
+    lines = text.splitlines(keepends=True)
+    end = lines.index("}\n") + 1
+    return "".join(lines[:end]), "".join(lines[end:])
 
 
 def line_pattern(expected: str) -> str:

@@ -55,6 +55,18 @@ def test_help_tells_what_a_mount_serves(user: Terminal) -> None:
 
 
 def test_the_guides_login_with_a_method_that_is_not_there_says_so(user: Terminal) -> None:
-    assert "aws" in user.refusal("auth", "enable", "aws")
+    assert "sys/auth/aws: this version of Mimir has no login method of that type (yet); it has: approle, userpass" in (
+        user.refusal("auth", "enable", "aws")
+    )
     said = user.refusal("auth", "login", "--method", "aws", "--role", "webapp-prod")
-    assert "auth/aws/login" in said
+    assert "auth/aws/login: permission denied. This version of Mimir has no login method aws (yet)" in said
+    assert "approle, token, userpass" in said
+    said = user.refusal("login", "--method", "userpass", "--path", "nowhere", "username=bob", given="x")
+    assert "Nothing is mounted there" in said
+
+
+def test_a_method_can_have_a_shorter_maximum_than_the_system_s_default(user: Terminal) -> None:
+    user.mimir("auth", "enable", "userpass", "--path", "short", "--max-lease-ttl", "8h")
+    assert user.out("read", "sys/auth/short/tune", "--field", "default_lease_ttl") == "28800"
+    assert "greater" in user.refusal("auth", "tune", "short", "--default-lease-ttl", "9h")
+    user.mimir("auth", "disable", "short")

@@ -204,7 +204,7 @@ def test_exit_codes(user: Terminal, words: tuple[str, ...], code: int) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(user: Terminal) -> None:
-    done = user.run(["bash", "-c", "mimir list transit/keys | head -0; exit ${PIPESTATUS[0]}"], code=141)
+    done = user.run(["bash", "-c", "mimir list sys/policies/acl | head -0; exit ${PIPESTATUS[0]}"], code=141)
     assert done.stderr == ""
 
 

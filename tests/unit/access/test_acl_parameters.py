@@ -51,6 +51,12 @@ def allows(data, *rules, capability="update"):
         ({"x": ["*"]}, {"x": "*"}, True),
         ({"x": ["**"]}, {"x": "anything"}, True),
         ({"x": ["A"]}, {"x": "a"}, False),  # values in their case
+        ({"x": ["team-*"]}, {"x": "team-a,team-b"}, True),
+        ({"x": ["team-*"]}, {"x": "team-a,root"}, False),  # a list written as one string, of which all must be allowed
+        ({"x": ["*.example.com"]}, {"x": "evil.org,a.example.com"}, False),
+        ({"x": ["*.a.com", "*.b.com"]}, {"x": "x.a.com, y.b.com"}, True),
+        ({"x": ["a,b"]}, {"x": "a,b"}, True),
+        ({"x": ["a", "b"]}, {"x": "a,b"}, False),
         ({"x": [5]}, {"x": 5}, True),
         ({"x": [5]}, {"x": 5.0}, True),
         ({"x": [5]}, {"x": "5"}, False),
@@ -81,7 +87,13 @@ def test_allowed_parameters(allowed, data, result):
         ({"x": ["a"]}, {"x": "a"}, False),
         ({"x": ["a"]}, {"x": "b"}, True),
         ({"x": ["a*"]}, {"x": "abc"}, False),
-        ({"x": ["a"]}, {"x": "A"}, True),
+        ({"x": ["a"]}, {"x": "A"}, False),  # names of policies and users count in any case
+        ({"x": ["root"]}, {"x": "dev,root"}, False),  # how a list is written as one string
+        ({"x": ["root"]}, {"x": "dev, ROOT ,ops"}, False),
+        ({"x": ["root"]}, {"x": " root"}, False),
+        ({"x": ["root"]}, {"x": ["dev", " root"]}, False),
+        ({"x": ["root"]}, {"x": "roots,dev"}, True),
+        ({"x": ["team-*"]}, {"x": "dev,Team-a"}, False),
         # an engine reads these as the same, so they are denied as the same; Vault lets them pass
         ({"x": [True]}, {"x": "true"}, False),
         ({"x": [True]}, {"x": "TRUE"}, False),
@@ -114,7 +126,7 @@ def test_denied_wins_over_allowed():
 @pytest.mark.parametrize(
     ("required", "data", "result"),
     [
-        (("x",), {"x": None}, True),
+        (("x",), {"x": None}, False),  # a body's null is a member that is not there
         (("X",), {"x": 1}, True),
         (("x",), {"X": 1}, False),  # engines read names in lower case, and so does Vault here
         (("x", "y"), {"x": 1}, False),

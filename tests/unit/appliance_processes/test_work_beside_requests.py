@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -50,9 +51,18 @@ async def test_a_seal_is_followed_without_a_request_and_past_errors(
     monkeypatch.setattr(composition, "_UNSEAL_PAUSE", 0.001)
     node = Node(Config.dev(tmp_path, "127.0.0.1:0", workers=1), role="worker", ring_path=tmp_path / "ring")
     seal = Seal(StoreUnavailableError("away"), RuntimeError("a fault of ours"))
-    await run_until(lambda: seal.settled, node._follow_seal(cast("Any", seal)))
+    gauges: dict[object, object] = {}
+    opened = cast(
+        "Any",
+        SimpleNamespace(
+            assembled=SimpleNamespace(lifecycle=seal),
+            shared=SimpleNamespace(metrics=SimpleNamespace(set=gauges.__setitem__)),
+            hsm=SimpleNamespace(is_ready=True),
+        ),
+    )
+    await run_until(lambda: seal.settled, node._follow_others(opened))
     seal.settled = False  # another process sealed
-    await run_until(lambda: seal.settled, node._follow_seal(cast("Any", seal)))
+    await run_until(lambda: seal.settled, node._follow_others(opened))
 
 
 class Tokens:

@@ -175,9 +175,9 @@ def test_repr_of_a_record_shows_nothing() -> None:
 
 
 def test_namespace_and_headers_and_wrap_ttl() -> None:
-    request = _request(namespace="team/", headers={"user-agent": ["hvac"]}, wrap_ttl=60)
+    request = _request(namespace="team/", namespace_id="q7Xr2P", headers={"user-agent": ["hvac"]}, wrap_ttl=60)
     line = _read(_format().request(NOW, request, None, ""))["request"]
-    assert line["namespace"] == {"id": "team", "path": "team/"}
+    assert line["namespace"] == {"id": "q7Xr2P", "path": "team/"}
     assert line["headers"] == {"user-agent": ["hvac"]}
     assert line["wrap_ttl"] == 60
 

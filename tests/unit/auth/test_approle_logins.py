@@ -46,6 +46,16 @@ async def test_a_role_that_was_narrowed_since_binds_older_secret_ids_too(approle
     assert (await approle.login(role_id, wide)).bound_cidrs == ("10.1.0.0/16",)
 
 
+async def test_a_role_that_was_moved_since_does_not_widen_a_secret_id(approle: ApproleMount) -> None:
+    role_id = await approle.role(token_bound_cidrs="10.0.0.0/8")
+    secret_id = await approle.secret_id(token_bound_cidrs="10.1.0.0/16,10.2.0.0/16")
+    await approle.write("role/web/token-bound-cidrs", token_bound_cidrs="10.2.3.0/24,10.3.0.0/16")
+    assert (await approle.login(role_id, secret_id)).bound_cidrs == ("10.2.3.0/24",)
+    await approle.write("role/web/token-bound-cidrs", token_bound_cidrs="192.168.0.0/16")
+    with pytest.raises(InvalidRequestError, match="lie outside"):
+        await approle.login(role_id, secret_id)
+
+
 async def test_metadata_of_one_machine_stays_out_of_the_alias_of_all(approle: ApproleMount) -> None:
     role_id = await approle.role()
     login = await approle.login(role_id, await approle.secret_id(metadata="pod=7"))

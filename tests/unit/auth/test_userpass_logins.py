@@ -49,6 +49,31 @@ async def test_an_unknown_user_costs_one_hash_like_a_known_one(
     assert made == ["$argon2id$v=19$m=8,t=1,p=1"] * 3
 
 
+@pytest.mark.parametrize("change", ["password", "deletion", "policies"])
+async def test_what_changes_while_a_login_waits_for_its_hash_counts(
+    userpass: UserpassMount, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    await userpass.user(token_policies="ops")
+    passwords = userpass.engine._engine._passwords
+    original = passwords.is_right
+
+    async def slow(password: str, encoded: str | None) -> bool:
+        found = await original(password, encoded)
+        if change == "password":
+            await userpass.write("users/bob/password", password="another one")
+        elif change == "deletion":
+            await userpass.delete("users/bob")
+        else:
+            await userpass.write("users/bob/policies", token_policies="fewer")
+        return bool(found)
+
+    monkeypatch.setattr(passwords, "is_right", slow)
+    if change == "policies":
+        assert (await userpass.login("bob", "builder")).policies == ("fewer",)
+    else:
+        await failed(userpass, "bob", "builder")
+
+
 async def test_nobodys_hash_lets_nobody_in() -> None:
     threads = HashingThreads()
     assert await Passwords(threads, CHEAP).is_right("", None) is False
@@ -122,9 +147,14 @@ async def test_a_flood_is_refused_beyond_those_that_wait_and_the_loop_goes_on() 
 
 
 async def test_a_caller_who_goes_away_leaves_no_room_taken() -> None:
-    threads, gate = HashingThreads(running=1, waiting=0), threading.Event()
-    call = asyncio.ensure_future(threads.run(lambda: gate.wait(10)))
-    await asyncio.sleep(0)
+    threads, entered, gate = HashingThreads(running=1, waiting=0), threading.Event(), threading.Event()
+
+    def work() -> bool:
+        entered.set()
+        return gate.wait(10)
+
+    call = asyncio.ensure_future(threads.run(work))
+    await asyncio.to_thread(entered.wait, 10)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call

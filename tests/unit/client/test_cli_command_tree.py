@@ -25,7 +25,7 @@ TREE = walk(cli, ("mimir",))
 IDS = [" ".join(path) for path, _ in TREE]
 
 PROMISED = {
-    "": "status server version login read write list delete completion",
+    "": "status server version login read write list delete path-help completion",
     "operator": "init seal unseal rotate key-status",
     "operator escrow": "verify",
     "hsm": "status",

@@ -240,6 +240,15 @@ async def test_tokens_of_a_merged_entity_follow_it_through_further_merges(world)
     assert [await world.store.view(entity_id) for entity_id in (a, b, c)] == [None, None, None]
 
 
+async def test_merging_enables_nobody(world):
+    off, on = await world.entity("off", disabled=True), await world.entity("on")
+    with pytest.raises(InvalidRequestError, match="disabled"):
+        await world.call("entity/merge", to_entity_id=on, from_entity_ids=[off])
+    assert (await world.store.view(off)).disabled is True
+    await world.call("entity/merge", to_entity_id=off, from_entity_ids=[on])
+    assert (await world.store.view(on)).disabled is True
+
+
 async def test_merge_refusals(world):
     to, source = await world.entity("to"), await world.entity("from")
     for data, says in [

@@ -14,6 +14,21 @@ async def test_a_first_login_makes_entity_and_alias_and_a_second_writes_nothing(
     assert world.storage._state.commits == commits
 
 
+async def test_a_login_that_was_recognised_follows_every_change(world):
+    """The third of the same kind is answered from memory; what came in between is not forgotten."""
+    await world.external("a", "A", policies=["pa"])
+    for _ in range(3):
+        first = await world.log_in("bob", metadata={"dept": "a"})
+    assert (await world.log_in("bob", metadata={"dept": "b"})).aliases[0].metadata == {"dept": "b"}
+    assert (await world.log_in("bob", metadata={"dept": "a"})).aliases[0].metadata == {"dept": "a"}
+    assert (await world.log_in("bob", "a", metadata={"dept": "a"})).policies == ("pa",)
+    assert (await world.log_in("bob", metadata={"dept": "a"})).policies == ()
+    await world.call(f"entity/id/{first.id}", disabled=True)
+    assert (await world.log_in("bob", metadata={"dept": "a"})).disabled
+    await world.call(f"entity/id/{first.id}", Operation.DELETE)
+    assert (await world.log_in("bob", metadata={"dept": "a"})).id != first.id
+
+
 async def test_metadata_follows_the_login_and_leaves_custom_metadata(world):
     first = await world.log_in("bob", metadata={"dept": "a"})
     await world.call(f"entity-alias/id/{first.aliases[0].id}", custom_metadata={"c": "d"})

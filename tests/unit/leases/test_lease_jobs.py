@@ -7,7 +7,6 @@ import pytest
 from appliance.leases import worker
 from appliance.leases.jobs import CLAIM, JobKind
 from appliance.leases.markers import TABLE
-from appliance.leases.operations import has_live_leases
 from appliance.namespaces import ROOT
 from core.errors import InvalidRequestError, StoreUnavailableError
 from tests.unit.leases.world import INNER, OTHER, TEAM
@@ -274,21 +273,6 @@ async def test_a_whole_namespace_can_be_revoked(world):
     await world.grant(token, namespace=TEAM.id)
     await revoke_below(world, "", within=TEAM, wait=True)
     assert len(theirs.revoked) == 1
-
-
-async def test_who_disables_a_mount_learns_of_leases_granted_meanwhile(world, token, accounts):
-    async def has_live():
-        return await world.storage.transact(lambda txn: has_live_leases(txn, "root", "database/"))
-
-    await world.grant(token)
-    assert await has_live()
-    accounts.trouble = InvalidRequestError("no such role")
-    with pytest.raises(InvalidRequestError):
-        await revoke_below(world, "database", wait=True)
-    assert not await has_live()  # refused and tried again: an operator may force it
-    await world.grant(token)
-    assert await has_live()
-    assert not await world.storage.transact(lambda txn: has_live_leases(txn, TEAM.id, "database/"))
 
 
 # --- tokens and tidy ------------------------------------------------------------------------------------------------

@@ -121,10 +121,14 @@ async def test_renewal_in_every_form(world, token, ask, form):
     assert (lease.lease_id, lease.ttl, lease.renewable) == (grant.lease_id, 900, True)
 
 
-async def test_what_the_body_names_counts(world, token, ask):
+async def test_path_and_body_name_the_same_lease(world, token, ask):
+    """Policies speak of the path. Vault takes what the body names, whatever the path was granted for."""
     grant, other = await world.grant(token), await world.grant(token)
-    lease = (await ask(UPDATE, f"leases/renew/{other.lease_id}", {"lease_id": grant.lease_id})).lease
+    lease = (await ask(UPDATE, f"leases/renew/{grant.lease_id}", {"lease_id": grant.lease_id})).lease
     assert lease.lease_id == grant.lease_id
+    for verb in ("leases/renew", "leases/revoke", "renew", "revoke"):
+        with pytest.raises(InvalidRequestError, match="different leases"):
+            await ask(UPDATE, f"{verb}/{other.lease_id}", {"lease_id": grant.lease_id})
 
 
 @pytest.mark.parametrize("path", ["leases/renew", "leases/revoke"])

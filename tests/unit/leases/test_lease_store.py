@@ -64,10 +64,16 @@ async def test_no_lease_for_a_token_that_was_revoked_while_the_engine_worked(wor
     assert await world.storage.count_records("lease") == 0
 
 
-async def test_no_lease_below_a_mount_that_was_disabled_while_the_engine_worked(world, token, accounts):
-    """Nobody could revoke it: its engine is gone."""
+@pytest.mark.parametrize(
+    "change",
+    [None, {"tainted": True}, {"path": "archive/"}, {"namespace": TEAM.id}],
+    ids=["gone", "tainted", "moved", "away"],
+)
+async def test_no_lease_below_a_mount_that_goes_while_the_engine_works(world, token, accounts, change):
+    """Nobody would revoke it: what revokes the leases of the mount has done so, or has looked already."""
     mount = world.engines.mounted["root", "database/"][0]
-    assert await world.storage.get(mount.row) is None
+    if change is not None:
+        await world.storage.put(mount.row, msgspec.json.encode(msgspec.structs.replace(mount, **change)))
     with pytest.raises(UnsupportedPathError):
         await world.leases.register_or_undo(
             LeaseGrant(ttl=60), namespace="root", mount=mount, path="creds/a", token=token, engine=accounts

@@ -40,7 +40,7 @@ async def ask(engine, operation, path, data=None):
 
 
 async def opened(world, engine, token, role="app"):
-    await world.storage.put(MOUNT.row, b"{}")
+    await world.storage.put(MOUNT.row, msgspec.json.encode(MOUNT))
     response = await ask(engine, Operation.READ, f"creds/{role}")
     return await world.leases.register_or_undo(
         response.lease, namespace="root", mount=MOUNT, path=f"creds/{role}", token=token, engine=engine

@@ -138,7 +138,7 @@ class World:
     async def grant(self, token, path="creds/app", *, mount="database/", namespace="root", **wishes) -> LeaseGrant:
         found = self.engines.mounted[namespace, mount]
         if await self.storage.get(found[0].row) is None:
-            await self.storage.put(found[0].row, b"{}")  # as the mount table has it
+            await self.storage.put(found[0].row, msgspec.json.encode(found[0]))  # as the mount table has it
         grant = LeaseGrant(**{"ttl": 3600, "max_ttl": 86400, "renewable": True, "internal": {"n": 1}} | wishes)
         return await self.leases.register(grant, namespace=namespace, mount=found[0], path=path, token=token)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.system.node import NodeInfo
 from barrier.changes import ChangeRing
 from barrier.schema import upgrade
 from tests.support.clock import SettableClock
-from tests.unit.pipeline.rig import MakeRig, Rig, make_rig
+from tests.unit.pipeline.rig import NODE, MakeRig, Rig, make_rig
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +28,9 @@ async def make(empty_store: Path, tmp_path: Path) -> AsyncIterator[MakeRig]:
     clock = SettableClock()
     made: list[Rig] = []
 
-    async def another() -> Rig:
-        rig = await make_rig(f"sqlite:///{tmp_path}/store.db", tmp_path, clock, hsm=made[0].hsm if made else None)
+    async def another(node: NodeInfo = NODE) -> Rig:
+        hsm = made[0].hsm if made else None
+        rig = await make_rig(f"sqlite:///{tmp_path}/store.db", tmp_path, clock, hsm=hsm, node=node)
         made.append(rig)
         return rig
 

@@ -24,6 +24,7 @@ from core.engine import EngineContext, Method, Route
 from core.errors import NotFoundError
 from core.requests import NO_CONTENT, Operation, RawBody, Request, Response
 from tests.support.clock import SettableClock
+from tests.support.leasing_distribution.leasing_accounts import create as create_accounts
 from tests.unit.barrier.software_hsm import SoftwareHsm
 
 NODE = NodeInfo(version="0.1.0", storage_type="sqlite", started_at=1_800_000_000)
@@ -197,7 +198,9 @@ class Rig:
         self.shared.close()
 
 
-async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: SoftwareHsm | None = None) -> Rig:
+async def make_rig(
+    url: str, directory: Path, clock: SettableClock, *, hsm: SoftwareHsm | None = None, node: NodeInfo = NODE
+) -> Rig:
     ring = ChangeRing.open(directory / "ring")
     hsm = hsm or SoftwareHsm()
     barrier = await Barrier.open(url, ring, hsm, clock=clock)
@@ -220,10 +223,10 @@ async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: Soft
             keys=hsm,
             trail=trail,
             clock=clock,
-            node=NODE,
+            node=node,
             hsm_status=hsm_status,
             escrow_id=lambda: hsm.escrow_id,
-            catalog=EngineCatalog({"shelf": shelf}),
+            catalog=EngineCatalog({"shelf": shelf, "accounts": create_accounts}),
             methods=EngineCatalog(group=AUTH_METHODS),
             shared=shared,
             sanitized={},
@@ -232,4 +235,4 @@ async def make_rig(url: str, directory: Path, clock: SettableClock, *, hsm: Soft
     return Rig(barrier, hsm, clock, made, trail, directory, shelves, url, shared)
 
 
-MakeRig = Callable[[], Awaitable[Rig]]
+MakeRig = Callable[..., Awaitable[Rig]]

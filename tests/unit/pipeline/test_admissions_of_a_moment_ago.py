@@ -133,3 +133,50 @@ async def test_what_is_remembered_is_audited_all_the_same(shelf: Rig) -> None:
     served = [line for line in shelf.records() if line["request"]["path"] == "shelf/echo"]
     assert [line["type"] for line in served] == ["request", "response"] * 3
     assert {line["auth"]["accessor"] for line in served} == {served[0]["auth"]["accessor"]}
+
+
+async def test_a_namespace_that_does_not_exist_is_told_each_time(shelf: Rig) -> None:
+    """Its name and the path make a path that was admitted a moment ago."""
+    assert [(await shelf.call("POST", "shelf/echo", {})).status for _ in range(3)] == [200] * 3
+    assert noted(shelf) == 1
+    headers = {"X-Vault-Namespace": "shelf"}
+    assert (await shelf.call("POST", "echo", {}, headers=headers)).status == 404
+
+
+async def test_the_namespace_may_stand_in_the_header_or_in_the_path(shelf: Rig) -> None:
+    await shelf.call("POST", "sys/namespaces/team-a", {})
+    headers = {"X-Vault-Namespace": "team-a"}
+    await shelf.call("POST", "sys/mounts/shelf", {"type": "shelf"}, headers=headers)
+    assert [(await shelf.call("POST", "team-a/shelf/echo", {})).status for _ in range(3)] == [200] * 3
+    assert (await shelf.call("POST", "shelf/echo", {}, headers=headers)).status == 200
+    assert noted(shelf) == 1
+
+
+CONDITIONAL = 'path "shelf/*" { capabilities = ["update"] source_cidrs = ["10.0.0.0/8"] }'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "identity/entity/id/{entity}", {"disabled": True}),
+        ("POST", "identity/entity/id/{entity}", {"policies": []}),
+        ("DELETE", "identity/entity/id/{entity}", None),
+        ("DELETE", "sys/auth/userpass", None),
+        ("PUT", "sys/policies/acl/reader", {"policy": CONDITIONAL}),
+    ],
+)
+async def test_what_another_worker_takes_from_who_logged_in_is_gone(
+    shelf: Rig, make: MakeRig, method: str, path: str, body: object
+) -> None:
+    await shelf.call("PUT", "sys/policies/acl/reader", {"policy": READ})
+    await shelf.call("POST", "sys/auth/userpass", {"type": "userpass"})
+    await shelf.call("POST", "auth/userpass/users/bob", {"password": "correct horse", "token_type": "batch"})
+    login = await shelf.call("POST", "auth/userpass/login/bob", {"password": "correct horse"}, token="")
+    token, entity = login.json["auth"]["client_token"], login.json["auth"]["entity_id"]
+    await shelf.call("POST", f"identity/entity/id/{entity}", {"policies": ["reader"]})
+    assert [await echo(shelf, token) for _ in range(3)] == [200] * 3
+    assert noted(shelf) == 1
+    other = await make()
+    taken = await other.call(method, path.format(entity=entity), body, token=shelf.root_token)
+    assert taken.status == 204, taken.body
+    assert await echo(shelf, token) == 403

@@ -58,3 +58,47 @@ async def test_allowed_path_is_allowed_in_every_spelling(rig: Rig) -> None:
     token = await rig.child(POLICY)
     for path in ("shelf/keys/other/", "sys/mounts/other//", "sys/policies/acl/Other"):
         assert (await rig.call("GET", path, token=token)).status in {400, 404}
+
+
+NAMES = """
+path "auth/approle/role/*"         { capabilities = ["create", "read", "update", "delete"] }
+path "auth/approle/role/prod"      { capabilities = ["deny"] }
+path "auth/approle/role/prod/*"    { capabilities = ["deny"] }
+path "auth/userpass/users/*"       { capabilities = ["create", "read", "update", "delete"] }
+path "auth/userpass/users/admin"   { capabilities = ["deny"] }
+path "auth/userpass/users/admin/*" { capabilities = ["deny"] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "auth/approle/role/PROD/secret-id", {}),
+        ("POST", "auth/approle/role/Prod", {"token_policies": ["mine"]}),
+        ("GET", "auth/approle/role/prOd/role-id", None),
+        ("DELETE", "auth/approle/role/pRod/policies", None),
+        ("POST", "auth/userpass/users/ADMIN", {"password": "mine now"}),
+        ("POST", "auth/userpass/users/Admin/password", {"password": "mine now"}),
+        ("POST", "auth/userpass/users/Admin/policies", {"token_policies": ["mine"]}),
+        ("DELETE", "auth/userpass/users/adMin/", None),
+    ],
+)
+async def test_capitals_do_not_get_around_a_deny(rig: Rig, method: str, path: str, body: object) -> None:
+    await logins(rig)
+    token = await rig.child(NAMES)
+    assert (await rig.call(method, path, body, token=token)).status == 403
+
+
+async def test_capitals_are_as_good_where_both_spellings_are_granted(rig: Rig) -> None:
+    await logins(rig)
+    token = await rig.child(NAMES)
+    reply = await rig.call("POST", "auth/userpass/users/Bob", {"password": "a good one"}, token=token)
+    assert reply.status == 204, reply.body
+    assert (await rig.call("GET", "auth/userpass/users/bob", token=token)).status == 200
+
+
+async def logins(rig: Rig) -> None:
+    for kind in ("approle", "userpass"):
+        assert (await rig.call("POST", f"sys/auth/{kind}", {"type": kind})).status == 204
+    assert (await rig.call("POST", "auth/approle/role/prod", {})).status == 204
+    assert (await rig.call("POST", "auth/userpass/users/admin", {"password": "a good one"})).status == 204

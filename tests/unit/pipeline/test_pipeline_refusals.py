@@ -267,6 +267,29 @@ async def test_help_needs_a_token_and_no_policy(rig: Rig) -> None:
     assert (await rig.call("GET", "shelf/nothing-here?help=1", token=token)).status == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "lines"),
+    [
+        ("shelf", ["The shelf engine at shelf/", "    shelf/keys/{name}", "        One value."]),
+        ("shelf/keys/a", ["Path: shelf/keys/{name}", "One value.", "    read    Read it."]),
+        ("shelf/careful", ["A policy must grant `sudo` on it besides."]),
+        ("shelf/raw", ["No token is needed."]),
+        ("auth/token", ["The token login method at auth/token/"]),
+        (
+            "auth/token/create",
+            ["    ttl (duration)", "    policies (list)", "    meta (object)", "    num_uses (number)"],
+        ),
+        ("auth/token/lookup/hvs.a-secret", ["Path: auth/token/lookup/{token}"]),
+        ("sys/mounts/x", ["    type (text)", "    config (object)", "    local (true or false)"]),
+    ],
+)
+async def test_help_tells_what_a_path_serves(rig: Rig, path: str, lines: list[str]) -> None:
+    text = (await rig.call("GET", f"{path}?help=1")).json["help"]
+    for line in lines:
+        assert line in text.splitlines()
+    assert "hvs." not in text
+
+
 # --- what engines raise -------------------------------------------------------------------------------------------
 
 

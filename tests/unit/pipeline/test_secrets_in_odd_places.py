@@ -10,6 +10,8 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ODD = [
     ("GET", f"auth/token/lookup/hvs.{SECRET}", None, {}),
     ("PUT", f"auth/token/revoke/hvs.{SECRET}", None, {}),
+    ("GET", f"auth/token/lookup//{SECRET}", None, {}),
+    ("PUT", f"auth/token/revoke///{SECRET}", None, {}),
     ("GET", f"nowhere/hvs.{SECRET}", None, {}),
     ("POST", "shelf/echo", SECRET.encode(), FORM),
     ("POST", "shelf/echo", f"payload=&{SECRET}".encode(), FORM),

@@ -133,6 +133,15 @@ async def test_a_maximum_alone_bounds_the_default(rig: Rig) -> None:
     assert (await rig.call("POST", "sys/mounts/new/tune", {"default_lease_ttl": "2h"})).status == 400
 
 
+@pytest.mark.parametrize("config", [{"max_lease_ttl": "8h"}, {"max_lease_ttl": "8h", "default_lease_ttl": "system"}])
+async def test_a_maximum_below_the_systems_default_is_the_default(rig: Rig, config: dict[str, str]) -> None:
+    assert (await rig.call("POST", "sys/mounts/short", {"type": "shelf", "config": config})).status == 204
+    tuned = (await rig.call("GET", "sys/mounts/short/tune")).json["data"]
+    assert (tuned["default_lease_ttl"], tuned["max_lease_ttl"]) == (28800, 28800)
+    assert rig.shelves[-1].context.mount.default_lease_ttl == 28800
+    assert (await rig.call("GET", "sys/mounts/short")).json["data"]["config"]["default_lease_ttl"] == 0
+
+
 async def test_disable_takes_the_data_along(rig: Rig) -> None:
     await rig.call("PUT", "shelf/keys/a", {"x": 1})
     assert (await rig.call("DELETE", "sys/mounts/shelf")).status == 204

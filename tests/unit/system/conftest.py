@@ -61,7 +61,6 @@ class Desk:
     passwords: PasswordPolicies
     versions: VersionHistory
     routes: RouteTable = field(default_factory=lambda: RouteTable(()))
-    grants: dict[str, set[str]] = field(default_factory=dict)
     flying: list[InFlight] = field(default_factory=list)
 
     async def call(
@@ -126,9 +125,6 @@ def make_desk(storage: MemoryStorage, directory: Path, clock: SettableClock, mon
     async def three() -> int:
         return 3
 
-    async def grants(_request: object) -> dict[str, set[str]]:
-        return desk.grants
-
     async def namespaces(_request: object) -> list[str]:
         return ["team-b/", "team-a/"]
 
@@ -143,7 +139,6 @@ def make_desk(storage: MemoryStorage, directory: Path, clock: SettableClock, mon
                 node=NodeInfo(version="0.1.0", storage_type="sqlite"),
                 clock=clock,
                 split=splitter(lambda: ["team-a/", "team-a/b/"], lambda _namespace: MOUNTS),
-                grants=grants,
                 namespaces=namespaces,
                 tokens=three,
                 entities=three,

@@ -62,8 +62,8 @@ def test_an_unknown_mount_type_is_other(tmp_path: Path) -> None:
 def test_a_state_is_the_worst_of_all_processes(tmp_path: Path) -> None:
     one, two = Metrics.open(tmp_path, TYPES), Metrics.open(tmp_path, TYPES)
     two.set(Gauge.HSM_BREAKER, 1)
-    one.set(Gauge.HOUSEKEEPING_LAG, -3)
-    assert {"mimir_hsm_breaker_open 1", "mimir_housekeeping_lag_seconds 0"} <= set(text(one))
+    one.set(Gauge.UNSEALED, -3)
+    assert {"mimir_hsm_breaker_open 1", "mimir_unsealed 0"} <= set(text(one))
 
 
 def test_another_layout_is_another_file(tmp_path: Path) -> None:

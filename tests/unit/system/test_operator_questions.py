@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.access.acl import Acl
+from appliance.access.rules import PathRule, Policy
 from appliance.config import Config
 from appliance.in_flight import InFlightRequests
 from appliance.system.config_state import sanitized
@@ -127,13 +128,48 @@ async def test_plugins_are_what_is_installed(desk: Desk) -> None:
         await desk.call("list", "plugins/catalog/none")
 
 
+GRANTED = Acl(
+    [
+        (
+            "",
+            Policy(
+                name="p",
+                text="",
+                rules=(
+                    PathRule(path="secret/a", capabilities=("list",)),
+                    PathRule(path="secret/a", capabilities=("read",)),
+                    PathRule(path="secret/b/*", capabilities=("read",)),
+                    PathRule(path="secret/b/*", capabilities=("deny",)),
+                    PathRule(path="secret/+/c", capabilities=("read",)),
+                    PathRule(path="team-a/kv", capabilities=("read",)),
+                    PathRule(path="team-*", capabilities=("update",)),
+                    PathRule(path="+/d", capabilities=("list",)),
+                    PathRule(path="+/kv/*", capabilities=("patch",)),
+                    PathRule(path="team", capabilities=("delete",)),
+                ),
+            ),
+        )
+    ]
+)
+
+
 async def test_resultant_acl(desk: Desk) -> None:
     assert (await desk.read("internal/ui/resultant-acl"))["root"] is True
-    desk.grants = {"secret/a": {"read", "list"}, "secret/b/*": {"deny", "read"}, "secret/+/c": {"read"}}
-    data = await desk.read("internal/ui/resultant-acl", acl=Acl(()))
-    assert data["exact_paths"] == {"secret/a": {"capabilities": ["list", "read"]}}
+    data = await desk.read("internal/ui/resultant-acl", acl=GRANTED)
+    assert data["exact_paths"] == {
+        "secret/a": {"capabilities": ["list", "read"]},
+        "team-a/kv": {"capabilities": ["read"]},
+        "team": {"capabilities": ["delete"]},
+    }
     assert data["glob_paths"]["secret/b/"] == {"capabilities": ["deny"]}
     assert data["glob_paths"]["secret/+/c"] == {"capabilities": ["read"]}
+
+
+async def test_resultant_acl_in_a_namespace(desk: Desk) -> None:
+    """What cannot match in it is not shown, what can is as it reads there."""
+    data = await desk.read("internal/ui/resultant-acl", acl=GRANTED, within=TEAM)
+    assert data["exact_paths"] == {"kv": {"capabilities": ["read"]}, "d": {"capabilities": ["list"]}}
+    assert data["glob_paths"] == {"": {"capabilities": ["update"]}, "kv/": {"capabilities": ["patch"]}}
 
 
 async def test_small_answers(desk: Desk) -> None:

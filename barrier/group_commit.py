@@ -1,0 +1,237 @@
+"""SQLite's writer: transactions that wait together are committed together.
+
+A COMMIT waits for the disk, some milliseconds, and SQLite has one writer at a time. So what comes meanwhile waits, and
+runs one after the other inside one BEGIN IMMEDIATE … COMMIT, each in a savepoint of its own: a later one sees what an
+earlier one wrote, one that fails is undone alone, and all are answered when the COMMIT is on disk, or fail with it.
+
+The bodies run on the event loop's thread (docs/adr/0002) and so without a break; the COMMIT runs in a thread, and the
+loop serves others and collects the next group. A group is closed after so many members or so much time, since other
+processes wait for the lock. A transaction that waits for something else, a scan of many rows in a thread, would keep
+the group waiting: it runs alone.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+
+from barrier.connection import InlineStatements, Statements, driver_connection
+from barrier.store_errors import DRIVER_ERRORS, is_locked, store_error
+from barrier.turn import Turn
+
+T = TypeVar("T")
+Work = Callable[[Statements], Awaitable[T]]
+
+MAX_MEMBERS = 64
+MAX_SECONDS = 0.01  # of bodies; the event loop stands still meanwhile
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One transaction and who waits for it."""
+
+    work: Work[Any]
+    committed: Callable[[], None]
+    may_share: bool
+    answer: asyncio.Future[Any]
+    result: Any = None
+
+    def fail(self, failure: BaseException) -> None:
+        """Tell the caller, unless it is gone."""
+        if self.answer.done():
+            return
+        if isinstance(failure, asyncio.CancelledError):
+            self.answer.cancel()
+        else:
+            self.answer.set_exception(failure)
+
+    def succeed(self) -> None:
+        """Announce the changes, then tell the caller."""
+        try:
+            self.committed()
+        except Exception as exc:  # noqa: BLE001 - the caller's own, as if it had called it
+            self.fail(exc)
+        if not self.answer.done():
+            self.answer.set_result(self.result)
+
+
+class GroupCommit:
+    """Runs transactions of one process in the order in which they came."""
+
+    def __init__(self, engine: Engine, turn: Turn, *, patience: float) -> None:
+        """`engine` is used by nobody else, so its pool holds one connection. `patience` bounds a wait for locks."""
+        self._engine = engine
+        self._turn = turn
+        self._patience = patience
+        self._waiting: deque[_Member] = deque()
+        self._leader: asyncio.Task[None] | None = None
+        # its own: the disk must not wait behind what else runs in threads
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+
+    async def run(self, work: Work[T], *, committed: Callable[[], None], may_share: bool) -> T:
+        """Run `work` in a transaction; durable when this returns. It may run again from the start.
+
+        A caller that is cancelled does not stop it. Raises what `work` does, or an error of the driver, or
+        StoreUnavailableError when the whole group failed.
+        """
+        loop = asyncio.get_running_loop()
+        member = _Member(work, committed, may_share, loop.create_future())
+        self._waiting.append(member)
+        if self._leader is None or self._leader.done():
+            self._leader = loop.create_task(self._lead())
+        return cast("T", await member.answer)
+
+    async def close(self) -> None:
+        """Finish what waits."""
+        while self._leader is not None and not self._leader.done():
+            await asyncio.wait([self._leader])
+        self._thread.shutdown()
+        self._engine.dispose()
+        self._turn.close()
+
+    # --- groups ---------------------------------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        while self._waiting:
+            await self._run_group()
+
+    async def _run_group(self) -> None:
+        """One BEGIN … COMMIT. Everybody whom it concerns hears how it ended."""
+        hopeful = len(self._waiting)  # when the lock cannot be had, for these the wait is over
+        members: list[_Member] = []
+        try:
+            await self._transact(members)
+        except DRIVER_ERRORS as exc:
+            for member in members or [self._waiting.popleft() for _ in range(hopeful)]:
+                failure = store_error(exc)
+                failure.__cause__ = exc
+                member.fail(failure)
+        except BaseException as exc:  # the loop ends, or a fault of ours: nobody may be left waiting
+            for member in (*members, *self._waiting):
+                member.fail(exc)
+            self._waiting.clear()
+            raise
+        else:
+            for member in members:
+                member.succeed()
+
+    async def _transact(self, members: list[_Member]) -> None:
+        deadline = time.monotonic() + self._patience
+        await self._turn.take(deadline)
+        try:
+            with self._engine.connect() as connection:
+                await self._begin(driver_connection(connection), deadline)
+                try:
+                    await self._run_members(connection, members, deadline)
+                    if members:
+                        await self._commit(driver_connection(connection), members)
+                finally:
+                    _roll_back(connection)  # what has not been committed
+        finally:
+            self._turn.leave()
+
+    async def _begin(self, driver: sqlite3.Connection, deadline: float) -> None:
+        """Take the write lock: at once as a rule, and in a thread when somebody has it who takes no turns."""
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            if not is_locked(exc):
+                raise
+        else:
+            return
+        milliseconds = max(0, int((deadline - time.monotonic()) * 1000))
+        driver.execute(f"PRAGMA busy_timeout={milliseconds}")
+        try:
+            await self._in_thread(driver, "BEGIN IMMEDIATE")
+        finally:
+            driver.execute("PRAGMA busy_timeout=0")
+
+    async def _commit(self, driver: sqlite3.Connection, members: list[_Member]) -> None:
+        try:
+            await self._in_thread(driver, "COMMIT")
+        except DRIVER_ERRORS:
+            for member in members:
+                member.committed()  # it may have happened, and costs a few needless reloads if not
+            raise
+
+    async def _in_thread(self, driver: sqlite3.Connection, statement: str) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, driver.execute, statement)
+
+    # --- members --------------------------------------------------------------------------------------------------
+
+    async def _run_members(self, connection: Connection, members: list[_Member], deadline: float) -> None:
+        """Run those that wait, until the group's bounds are reached; `members` are those that succeeded."""
+        driver, closes = driver_connection(connection), time.monotonic() + MAX_SECONDS
+        while self._waiting and len(members) < MAX_MEMBERS:
+            member = self._waiting[0]
+            if members and not (member.may_share and time.monotonic() < closes):
+                return
+            self._waiting.popleft()
+            statements = InlineStatements(connection, in_company=bool(members))
+            failure = await _run_member(member, driver, statements)
+            if failure is None and not statements.needs_own_transaction:
+                members.append(member)
+                if statements.has_scanned or not member.may_share:
+                    return
+                continue
+            others_stand = _undo_last(driver, is_first=not members)
+            if not others_stand:  # a full disk undoes the whole transaction: the others run again, without this one
+                self._waiting.extendleft(reversed(members))
+                members.clear()
+            if statements.needs_own_transaction:  # whatever its body made of the refusal
+                member.may_share = False
+                self._waiting.appendleft(member)
+            elif failure is not None:
+                member.fail(failure)
+            if not others_stand and self._waiting:
+                await self._begin(driver, deadline)
+
+
+async def _run_member(
+    member: _Member, driver: sqlite3.Connection, statements: InlineStatements
+) -> BaseException | None:
+    """What its body raised."""
+    try:
+        if statements.in_company:
+            driver.execute("SAVEPOINT member")
+        member.result = await member.work(statements)
+        if statements.in_company and not statements.needs_own_transaction:
+            driver.execute("RELEASE member")
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # it is us who are to end
+            member.fail(exc)
+            raise
+        return exc
+    except Exception as exc:  # noqa: BLE001 - its caller's
+        return exc
+    return None
+
+
+def _undo_last(driver: sqlite3.Connection, *, is_first: bool) -> bool:
+    """Undo what the last member wrote; whether the transaction with what the others wrote is still there."""
+    if not is_first and driver.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            driver.execute("ROLLBACK TO member")
+            driver.execute("RELEASE member")
+            return True
+    if driver.in_transaction:
+        driver.execute("ROLLBACK")
+    return False
+
+
+def _roll_back(connection: Connection) -> None:
+    driver = driver_connection(connection)
+    try:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+    except sqlite3.Error:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            connection.invalidate()  # nobody knows what it is in the middle of
