@@ -73,8 +73,9 @@ async def delete_entities(ledger: Ledger, entity_ids: Sequence[str]) -> None:
 async def merge_entities(
     ledger: Ledger, *, to_id: str, from_ids: Sequence[str], keep_aliases: Sequence[str] = ()
 ) -> StoredEntity:
-    """Make `from_ids` part of `to_id`: aliases, policies and groups move, and the ids lead to it from now on.
+    """Make `from_ids` part of `to_id`: aliases and groups move, and the ids lead to it from now on.
 
+    Policies that were set on the others end with them, as in Vault: a merge of two people grants neither anything.
     Where both have an alias at the same mount, `keep_aliases` names the one that stays.
     """
     to, sources = await _to_and_from(ledger, to_id, from_ids)
@@ -93,7 +94,6 @@ async def merge_entities(
     to = msgspec.structs.replace(
         to,
         aliases=kept,
-        policies=tuple(sorted({*to.policies, *(name for source in sources for name in source.policies)})),
         merged=tuple(merged),
     )
     stored = await ledger.put_entity(to, former=former)

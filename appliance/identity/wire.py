@@ -138,6 +138,7 @@ class Wire:
 
 
 def listed(info: dict[str, dict[str, Any]], *, by_name: bool = False) -> dict[str, Any]:
-    """A list answer of what is known by id; the keys are ids or names."""
-    keys = sorted(str(about["name"]) for about in info.values()) if by_name else sorted(info)
-    return {"keys": keys, "key_info": info}
+    """A list answer of what is known by id; a list of names has nothing else, as in Vault."""
+    if by_name:
+        return {"keys": sorted(str(about["name"]) for about in info.values())}
+    return {"keys": sorted(info), "key_info": info}

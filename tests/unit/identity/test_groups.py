@@ -136,7 +136,7 @@ async def test_lists_count_members(world):
     group_id = await world.group("ops", member_entity_ids=[entity_id])
     listed = (await world.call("group/id", Operation.LIST)).data
     assert listed["key_info"] == {group_id: {"name": "ops", "num_member_entities": 1, "num_parent_groups": 0}}
-    assert (await world.call("group/name", Operation.LIST)).data["keys"] == ["ops"]
+    assert (await world.call("group/name", Operation.LIST)).data == {"keys": ["ops"]}
 
 
 async def test_lookup_of_groups(world):
