@@ -1,6 +1,5 @@
 """Changing the mount table: enabling, tuning, moving and disabling engines and login methods."""
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -19,8 +18,9 @@ from appliance.mount_table import (
     read_namespaces,
 )
 from appliance.namespaces import ROOT
+from appliance.transactions import transact_again
 from core.clock import Clock
-from core.errors import CasMismatchError, InvalidRequestError
+from core.errors import InvalidRequestError
 from core.ids import new_uuid, random_base62
 from core.protocols import CoreStorage, CoreTransaction
 
@@ -120,10 +120,7 @@ class MountStore:
             await txn.put(TABLE, b"{}", cas=table.revision if table else 0)
             return result
 
-        for _ in range(_ATTEMPTS - 1):
-            with contextlib.suppress(CasMismatchError):
-                return await self._storage.transact(whole)
-        return await self._storage.transact(whole)
+        return await transact_again(self._storage, whole, attempts=_ATTEMPTS)
 
 
 async def _check_place(txn: CoreTransaction, entry: MountEntry) -> None:

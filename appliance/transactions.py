@@ -8,12 +8,14 @@ from core.protocols import CoreStorage, CoreTransaction
 
 T = TypeVar("T")
 
-_ATTEMPTS = 10
+ATTEMPTS = 10
 
 
-async def transact_again(storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
-    """Commit `body`, again from the start after a CasMismatchError. Raises the tenth one."""
-    for _ in range(_ATTEMPTS - 1):
+async def transact_again(
+    storage: CoreStorage, body: Callable[[CoreTransaction], Awaitable[T]], *, attempts: int = ATTEMPTS
+) -> T:
+    """Commit `body`, again from the start after a CasMismatchError. Raises the one of the last attempt."""
+    for _ in range(attempts - 1):
         try:
             return await storage.transact(body)
         except CasMismatchError:

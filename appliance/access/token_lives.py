@@ -5,6 +5,7 @@ a token that was revoked alone ("revoke-orphan") live on, also while they still 
 """
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from appliance.access.subject import ROOT_NAMESPACE
@@ -68,28 +69,25 @@ class Lives:
 
     async def is_live(self, entry: TokenEntry) -> bool:
         """Whether it lives; reads what is not in memory."""
-        now, link = self._clock.now(), entry
-        while self.is_current(link, now):
-            if not link.parent:
-                return True
-            above = await self._cache.get(link.parent)
-            if above is None:
-                return False
-            if above.spares:
-                return link.type != BATCH
-            link = above
-        return False
+        return await self._is_live(entry, self._cache.get)
 
     async def is_live_in(self, txn: RecordReader, entry: TokenEntry) -> bool:
         """The same past the cache, within a transaction that has just read `entry`."""
+
+        async def read(record_id: str) -> TokenEntry | None:
+            record = await txn.get_record(KIND, record_id)
+            return None if record is None else decode(record)
+
+        return await self._is_live(entry, read)
+
+    async def _is_live(self, entry: TokenEntry, read: Callable[[str], Awaitable[TokenEntry | None]]) -> bool:
         now, link = self._clock.now(), entry
         while self.is_current(link, now):
             if not link.parent:
                 return True
-            record = await txn.get_record(KIND, link.parent)
-            if record is None:
+            above = await read(link.parent)
+            if above is None:
                 return False
-            above = decode(record)
             if above.spares:
                 return link.type != BATCH
             link = above

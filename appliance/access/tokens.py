@@ -161,7 +161,7 @@ class TokenStore:
         entry = self._new_entry(spec, token, None if orphan else parent)
 
         async def body(txn: CoreTransaction) -> None:
-            if parent is not None and await self._live_in(txn, parent.record_id) is None:
+            if parent is not None and not await self._is_live_in(txn, parent.record_id):
                 raise PermissionDeniedError("permission denied")
             await txn.put_record(KIND, as_record(entry, self.hashes), cas=0)
             if also is not None:
@@ -241,9 +241,9 @@ class TokenStore:
     async def _live(self, entry: TokenEntry | None) -> TokenEntry | None:
         return entry if entry is not None and await self._lives.is_live(entry) else None
 
-    async def _live_in(self, txn: CoreTransaction, record_id: str) -> TokenEntry | None:
+    async def _is_live_in(self, txn: CoreTransaction, record_id: str) -> bool:
         record = await txn.get_record(KIND, record_id)
-        return decode(record) if record and await self._lives.is_live_in(txn, decode(record)) else None
+        return record is not None and await self._lives.is_live_in(txn, decode(record))
 
     async def _use(self, entry: TokenEntry) -> TokenEntry:
         async def body(txn: CoreTransaction) -> TokenEntry:

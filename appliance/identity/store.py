@@ -27,8 +27,9 @@ from appliance.identity.stored import (
 )
 from appliance.identity.views import Membership, entity_view, membership
 from appliance.namespaces import ROOT
+from appliance.transactions import transact_again
 from core.clock import Clock
-from core.errors import CasMismatchError, InvalidRequestError
+from core.errors import InvalidRequestError
 from core.ids import is_uuid
 from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, StorageView
 from core.requests import LoginAlias
@@ -36,7 +37,6 @@ from core.requests import LoginAlias
 T = TypeVar("T")
 
 _VIEWS = 10_000  # in memory, the oldest goes first
-_ATTEMPTS = 10
 _BATCH = 100  # entities that one transaction of a longer work rewrites
 _PAGE = 200  # names listed at once; other requests run between two pages
 
@@ -266,12 +266,7 @@ class IdentityStore:
         async def run(txn: CoreTransaction) -> T:
             return await body(Ledger(txn, namespace, self._clock.now()))
 
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return await self._storage.transact(run)
-            except CasMismatchError:
-                continue
-        return await self._storage.transact(run)
+        return await transact_again(self._storage, run)
 
     async def forget_mount(self, namespace: str, accessor: str) -> None:
         """A login mount is gone: delete its aliases, and with them the memberships that it vouched for.
