@@ -4,7 +4,7 @@ With an auto-unseal, "rekey" of the barrier makes another root key inside the HS
 the recovery keys are handed out anew. Both are authorised by the recovery keys that there are.
 """
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from appliance.system.recovery_keys import (
     shown,
 )
 from barrier.ceremonies import NewShares, RecoveryRotation, RootKeyRotation
-from barrier.ceremony import AttemptStatus
+from barrier.ceremony import AttemptStatus, Ceremony
 from barrier.share_counts import ShareCounts
 from core.bodies import StringList
 from core.engine import Method, Route
@@ -69,12 +69,32 @@ class RekeyRoutes:
         return NO_CONTENT
 
 
-class _RootHandlers:
-    """A new root key."""
+R = TypeVar("R", bound=Ceremony)
 
-    def __init__(self, rotation: RootKeyRotation, entrance: Entrance) -> None:
+
+class _RotationHandlers(Generic[R]):
+    """What both rotations are asked by one way in."""
+
+    def __init__(self, rotation: R, entrance: Entrance) -> None:
         self._rotation = rotation
         self._entrance = entrance
+
+    async def status(self, request: Request, _body: object) -> Response:
+        status = await self._rotation.status()
+        nonce = await self._entrance.nonce(request, status.nonce)
+        return self._entrance.answer(_status(status, self._entrance, nonce=nonce))
+
+    async def cancel(self, request: Request, body: NonceBody) -> Response:
+        await self._rotation.cancel(await self._entrance.cancelling(request, body))
+        return NO_CONTENT
+
+    async def _progress(self, nonce: str) -> Response:
+        """How far it is, for who has just given a share and so knows the nonce."""
+        return self._entrance.answer(_status(await self._rotation.status(), self._entrance, nonce=nonce))
+
+
+class _RootHandlers(_RotationHandlers[RootKeyRotation]):
+    """A new root key."""
 
     def routes(self, folder: str) -> list[Route]:
         status = Method(handler=self.status, mutates=False, summary="How far the rotation is.")
@@ -87,11 +107,6 @@ class _RootHandlers:
             self._entrance.route(f"{folder}/update", _ROOT_HELP, update=give),
             self._entrance.route(f"{folder}/verify", _ROOT_HELP, read=unverified, update=unverified, delete=unverified),
         ]
-
-    async def status(self, request: Request, _body: object) -> Response:
-        status = await self._rotation.status()
-        nonce = await self._entrance.nonce(request, status.nonce)
-        return self._entrance.answer(_status(status, self._entrance, nonce=nonce))
 
     async def start(self, _request: Request, body: StartBody) -> Response:
         if body.pgp_keys:
@@ -107,23 +122,14 @@ class _RootHandlers:
     async def give(self, _request: Request, body: ShareBody) -> Response:
         if await self._rotation.give(given_share(body), body.nonce):
             return self._entrance.answer(_completed(NewShares(shares=[]), body.nonce))
-        status = _status(await self._rotation.status(), self._entrance, nonce=body.nonce)
-        return self._entrance.answer(status)
-
-    async def cancel(self, request: Request, body: NonceBody) -> Response:
-        await self._rotation.cancel(await self._entrance.cancelling(request, body))
-        return NO_CONTENT
+        return await self._progress(body.nonce)
 
     async def unverified(self, _request: Request, _body: object) -> Response:
         raise InvalidRequestError("no rekey configuration found: the root key's rotation is never verified")
 
 
-class _RecoveryHandlers:
+class _RecoveryHandlers(_RotationHandlers[RecoveryRotation]):
     """New recovery keys."""
-
-    def __init__(self, rotation: RecoveryRotation, entrance: Entrance) -> None:
-        self._rotation = rotation
-        self._entrance = entrance
 
     def routes(self, folder: str) -> list[Route]:
         status = Method(handler=self.status, mutates=False, summary="How far the rotation is.")
@@ -139,11 +145,6 @@ class _RecoveryHandlers:
             self._entrance.route(f"{folder}/verify", _RECOVERY_HELP, read=verification, update=verify, delete=restart),
         ]
 
-    async def status(self, request: Request, _body: object) -> Response:
-        status = await self._rotation.status()
-        nonce = await self._entrance.nonce(request, status.nonce)
-        return self._entrance.answer(_status(status, self._entrance, nonce=nonce))
-
     async def start(self, _request: Request, body: StartBody) -> Response:
         """Begin. A cluster without recovery keys gets its first ones at once, from whom a policy allows it."""
         wanted = _wanted(body)
@@ -158,12 +159,7 @@ class _RecoveryHandlers:
         new = await self._rotation.give(given_share(body), body.nonce)
         if new is not None:
             return self._entrance.answer(_completed(new, body.nonce))
-        status = _status(await self._rotation.status(), self._entrance, nonce=body.nonce)
-        return self._entrance.answer(status)
-
-    async def cancel(self, request: Request, body: NonceBody) -> Response:
-        await self._rotation.cancel(await self._entrance.cancelling(request, body))
-        return NO_CONTENT
+        return await self._progress(body.nonce)
 
     async def verification(self, request: Request, _body: object) -> Response:
         status = await self._rotation.status()
