@@ -6,16 +6,15 @@ storage.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from bench.http_api import Api, ApiError
+from bench.figures import add_json_option, report
+from bench.http_api import Api
 from bench.servers import ROOT, Mimir, ServerError
 
 ENGINE = ROOT / "tests" / "support" / "leasing_distribution"
@@ -127,20 +126,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/leases", description="Measure what many leases cost.")
     parser.add_argument("--leases", type=int, default=1_000_000, help="how many (default: 1000000)")
     parser.add_argument("--no-revoke", action="store_true", help="leave out the revocation of a tenth of them")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    add_json_option(parser)
     options = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="mimir-bench-") as directory:
-            result = run(Path(directory), count=options.leases, revoke=not options.no_revoke)
-    except (ApiError, ServerError) as error:
-        print(f"bench/leases: {error}", file=sys.stderr)
-        return 1
-    for name, value in result.items():
-        print(f"{name:34}  {value}")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2))
-    return 0
+    return report(
+        "bench/leases",
+        lambda directory: run(directory, count=options.leases, revoke=not options.no_revoke),
+        json_file=options.json,
+    )
 
 
 if __name__ == "__main__":

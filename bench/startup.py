@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import scenarios
-from bench.http_api import Api, ApiError
+from bench.figures import add_json_option, report
+from bench.http_api import Api
 from bench.servers import Mimir, ServerError
 
 CONNECTIONS = 8
@@ -124,20 +124,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/startup", description="Measure Mimir's start with many transit keys.")
     parser.add_argument("--keys", type=int, default=10_000, help="how many (default: 10000)")
     parser.add_argument("--limit", type=float, default=300, help="seconds that making the keys may take (default: 300)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    add_json_option(parser)
     options = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="mimir-bench-") as directory:
-            result = run(Path(directory), keys=options.keys, limit=options.limit)
-    except (ApiError, ServerError) as error:
-        print(f"bench/startup: {error}", file=sys.stderr)
-        return 1
-    for name, value in result.items():
-        print(f"{name:34}  {value}")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2))
-    return 0
+    return report(
+        "bench/startup",
+        lambda directory: run(directory, keys=options.keys, limit=options.limit),
+        json_file=options.json,
+    )
 
 
 if __name__ == "__main__":
