@@ -36,7 +36,7 @@ class NamespaceStore:
 
         async def body(txn: CoreTransaction) -> tuple[Namespace, bool]:
             rows = await read_namespaces(txn)
-            known = next((row for row in rows if row.path == path), None)
+            known = _at(rows, path)
             if known is None:
                 _check_parent(within, rows)
                 check_free(
@@ -59,7 +59,7 @@ class NamespaceStore:
         """Merge into the metadata (RFC 7396). Raises NotFoundError."""
 
         async def body(txn: CoreTransaction) -> Namespace:
-            known = await _by_path(txn, path)
+            known = _at(await read_namespaces(txn), path)
             if known is None:
                 raise NotFoundError("")
             merged = {**known.custom_metadata, **changes}
@@ -79,7 +79,7 @@ class NamespaceStore:
 
         async def body(txn: CoreTransaction) -> Namespace | None:
             rows = await read_namespaces(txn)
-            known = next((row for row in rows if row.path == path), None)
+            known = _at(rows, path)
             if known is None:
                 return None
             if any(row.path != path and row.path.startswith(path) for row in rows):
@@ -114,6 +114,8 @@ def check_metadata(metadata: dict[str, str]) -> None:
 
 def _own_name(name: str) -> str:
     path = parse_namespace_path(name)
+    if not path:
+        raise InvalidRequestError("the root namespace is always there, and no other one can have its name")
     if path.count("/") != 1:
         raise InvalidRequestError(
             "a namespace is created by its own name; name the one it is to be in by X-Vault-Namespace or in the path"
@@ -127,5 +129,5 @@ def _check_parent(within: Namespace, rows: list[Namespace]) -> None:
     parse_namespace_path(within.path + "x")  # for the depth
 
 
-async def _by_path(txn: CoreTransaction, path: str) -> Namespace | None:
-    return next((row for row in await read_namespaces(txn) if row.path == path), None)
+def _at(rows: list[Namespace], path: str) -> Namespace | None:
+    return next((row for row in rows if row.path == path), None)

@@ -167,6 +167,10 @@ def test_names_that_cannot_be(appliance: Appliance, name: str) -> None:
     assert reply.errors
 
 
+def test_the_name_of_the_root_is_taken(appliance: Appliance) -> None:
+    assert "always there" in appliance.request("POST", "sys/namespaces/root", {}).errors[0]
+
+
 def test_a_namespace_and_a_mount_cannot_share_a_path(appliance: Appliance, team: str) -> None:
     assert appliance.request("POST", f"sys/mounts/{team}", {"type": "transit"}).status == 400
     assert appliance.request("POST", f"sys/mounts/{team}/x", {"type": "transit"}).status == 400
