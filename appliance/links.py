@@ -16,7 +16,7 @@ from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT, Namespace
 from appliance.pipeline.mounted import MountedEngines
 from appliance.system.policies_tools import Identity
-from core.engine import NamedRoles
+from core.engine import NamedRoles, RenewingMethod
 from core.errors import InvalidRequestError
 from core.protocols import CoreStorage
 from core.requests import Login, LoginAlias
@@ -78,8 +78,8 @@ class Links:
         mounted = self._mounts.by_uuid(entry.mount)
         if mounted is None:
             raise InvalidRequestError("the login method that granted this token is disabled")
-        method = self._mounts.renewing(entry.mount)
-        if method is None:
+        method: object = mounted.engine
+        if not isinstance(method, RenewingMethod):
             return None
         return clipped_login(await method.renew_login(entry.renewal), mounted.entry)
 

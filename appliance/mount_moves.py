@@ -47,7 +47,7 @@ class MountMoves:
 
     async def disable(self, entry: MountEntry) -> None:
         """Remove the mount, its leases or tokens, and its data. Gone already is as good."""
-        if await self._vacate(entry) is None:
+        if not await self._vacate(entry):
             return
         if entry.is_auth:
             await self._dependents.forget_logins(entry)
@@ -60,7 +60,7 @@ class MountMoves:
         target = within.path + to
         if target == entry.full_path:
             raise InvalidRequestError("the mount is there already")
-        if await self._vacate(entry) is None:
+        if not await self._vacate(entry):
             raise InvalidRequestError(f"no matching mount at {entry.path}")
 
         def moved(now: MountEntry) -> MountEntry:
@@ -89,13 +89,12 @@ class MountMoves:
         """Delete every token of a tainted namespace; they are refused already."""
         await self._dependents.revoke_tokens(namespace.id, "")
 
-    async def _vacate(self, entry: MountEntry) -> MountEntry | None:
-        """Taint the mount and end what hangs on it; None when it is gone."""
-        tainted = await self._store.change(entry.uuid, lambda now: msgspec.structs.replace(now, tainted=True))
-        if tainted is None:
-            return None
+    async def _vacate(self, entry: MountEntry) -> bool:
+        """Taint the mount and end what hangs on it; whether it was still there."""
+        if await self._store.change(entry.uuid, lambda now: msgspec.structs.replace(now, tainted=True)) is None:
+            return False
         if entry.is_auth:
             await self._dependents.revoke_tokens(entry.namespace, entry.path)
         else:
             await self._dependents.revoke_leases(entry.namespace, entry.path)
-        return tainted
+        return True

@@ -15,7 +15,7 @@ import msgspec
 from appliance.access.access_lists import AccessLists, Epoch
 from appliance.access.acl import Acl
 from appliance.access.default_policy import DEFAULT_RULES, DEFAULT_TEXT
-from appliance.access.policy_text import compile_policy, policy_name
+from appliance.access.policy_text import parse_policy, policy_name
 from appliance.access.policy_versions import (
     NOBODY,
     Author,
@@ -220,7 +220,7 @@ class PolicyStore:
             raise InvalidRequestError("the text of the policy is missing")
         if change.expires_at is not None and change.expires_at <= change.written_at:
             raise InvalidRequestError("the expiration is in the past")
-        rules = await self.parse(compile_policy, name, text)
+        rules = await self.parse(parse_policy, name, text)
 
         async def write(txn: CoreTransaction) -> PolicyVersion:
             path = _path(namespace, name)

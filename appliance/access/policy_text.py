@@ -95,9 +95,6 @@ def parse_policy(name: str, text: str) -> tuple[PathRule, ...]:
         raise _refusal(line_of_member(text, exc.key), exc.path, exc.problem) from exc
 
 
-compile_policy = parse_policy  # what may be stored is what can be parsed
-
-
 def _check_text(text: str) -> None:
     try:
         size = len(text.encode())

@@ -13,7 +13,7 @@ from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.mount_view import MountView
 from appliance.router import RouteTable
 from core.clock import Clock
-from core.engine import Engine, EngineContext, LeasingEngine, RenewingMethod
+from core.engine import Engine, EngineContext, LeasingEngine
 from core.errors import ConfigError, MimirError, UnsupportedPathError
 from core.protocols import CoreStorage, KeyCustodian
 
@@ -30,7 +30,7 @@ class Mounted:
     def __init__(self, entry: MountEntry, engine: Engine | None, *, fault: str = "", is_built_in: bool = False) -> None:
         self.entry = entry
         self.engine = engine
-        self.is_built_in = is_built_in  # sys/ and auth/token/
+        self.is_built_in = is_built_in  # part of the appliance, and the same in every namespace
         self.fault = fault  # why there is no engine
         self.routes = RouteTable(engine.routes if engine else ())
         self.users = 0  # requests inside the engine now
@@ -126,12 +126,6 @@ class MountedEngines:
         if mounted is None or not isinstance(engine, LeasingEngine):
             return None
         return mounted.entry, engine
-
-    def renewing(self, mount_uuid: str) -> RenewingMethod | None:
-        """The login method of that mount, if it wants to be asked at renewals."""
-        mounted = self.by_uuid(mount_uuid)
-        engine: object = mounted.engine if mounted is not None else None
-        return engine if isinstance(engine, RenewingMethod) else None
 
     def is_current(self) -> bool:
         """Whether no worker has changed the table since the last `refresh`; no I/O."""

@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from appliance.access.acl import ROOT_ACL, Acl, is_templated
-from appliance.access.policy_text import compile_policy
+from appliance.access.policy_text import parse_policy
 from appliance.access.rules import Policy
 from appliance.access.subject import EntityView, Facts
 
@@ -14,7 +14,7 @@ ALICE = EntityView(id="e-1", name="alice", metadata={"environment": "prod"})
 
 
 def policy(text, name="p", version=1, **changes):
-    return Policy(name=name, text=text, rules=compile_policy(name, text), version=version, **changes)
+    return Policy(name=name, text=text, rules=parse_policy(name, text), version=version, **changes)
 
 
 def path(pattern, capabilities, *settings):

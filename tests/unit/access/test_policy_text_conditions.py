@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from appliance.access.policy_text import compile_policy
+from appliance.access.policy_text import parse_policy
 from appliance.access.rules import Conditions, PathRule, TimeWindow
 from core.errors import InvalidRequestError
 
@@ -37,7 +37,7 @@ CONDITIONS = Conditions(
 
 def conditions(*settings):
     text = "\n".join(['path "a" {', 'capabilities = ["read"]', *settings, "}"])
-    return compile_policy("p", text)[0].conditions
+    return parse_policy("p", text)[0].conditions
 
 
 def windows(value):
@@ -46,12 +46,12 @@ def windows(value):
 
 def refused(text):
     with pytest.raises(InvalidRequestError) as caught:
-        compile_policy("p", text)
+        parse_policy("p", text)
     return caught.value.sentence
 
 
 def test_all_conditions_as_blocks():
-    (rule,) = compile_policy("p", FULL)
+    (rule,) = parse_policy("p", FULL)
     assert rule == PathRule(path="secret/prod/*", capabilities=("read",), line=1, conditions=CONDITIONS)
 
 
@@ -66,10 +66,10 @@ def test_all_conditions_in_json():
         "environment": ["prod", "stage"],
         "require_reason": True,
     }
-    (rule,) = compile_policy("p", json.dumps({"path": {"secret/prod/*": body}}))
+    (rule,) = parse_policy("p", json.dumps({"path": {"secret/prod/*": body}}))
     assert rule.conditions == CONDITIONS
     body["time_window"] = body["time_window"][1]
-    (rule,) = compile_policy("p", json.dumps({"path": {"secret/prod/*": body}}))
+    (rule,) = parse_policy("p", json.dumps({"path": {"secret/prod/*": body}}))
     assert rule.conditions.time_windows == (SUNDAY,)
 
 
@@ -231,9 +231,9 @@ def test_require_reason_false_is_no_condition():
     ],
 )
 def test_expiration(written, moment):
-    (rule,) = compile_policy("p", f'path "a" {{\n capabilities = ["read"]\n expiration = {written}\n}}')
+    (rule,) = parse_policy("p", f'path "a" {{\n capabilities = ["read"]\n expiration = {written}\n}}')
     assert rule.expires_at == moment
-    (denying,) = compile_policy("p", f'path "a" {{\n capabilities = ["deny"]\n expiration = {written}\n}}')
+    (denying,) = parse_policy("p", f'path "a" {{\n capabilities = ["deny"]\n expiration = {written}\n}}')
     assert denying.expires_at == moment
 
 
@@ -261,7 +261,7 @@ def test_an_expiration_that_is_no_moment_is_refused(written):
 
 
 def test_parameters_may_be_written_as_a_block():
-    (rule,) = compile_policy("p", 'path "a" {\n allowed_parameters {\n  x = ["1"]\n  Y = []\n }\n}')
+    (rule,) = parse_policy("p", 'path "a" {\n allowed_parameters {\n  x = ["1"]\n  Y = []\n }\n}')
     assert rule.allowed_parameters == {"x": ["1"], "y": []}
 
 
@@ -273,7 +273,7 @@ def test_a_parameter_that_is_named_in_two_cases_is_refused():
     "path", ["a/{{identity.entity.id}}/*", "{{ identity.groups.names.ops.id }}/x", "a/{{identity.entity.name}}*"]
 )
 def test_templates_in_paths_are_kept_as_written(path):
-    assert compile_policy("p", f'path "{path}" {{}}')[0].path == path
+    assert parse_policy("p", f'path "{path}" {{}}')[0].path == path
 
 
 @pytest.mark.parametrize("path", ["a/{{identity.entity.email}}", "a/{{", "a/}}", "a/{{x}}", "{{identity.entity.id}}}}"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.access.policy_text import compile_policy
+from appliance.access.policy_text import parse_policy
 from appliance.access.rules import Conditions, PathRule, TimeWindow
 from core.errors import InvalidRequestError
 
@@ -88,11 +88,11 @@ def without_lines(rules):
 @settings(deadline=None, max_examples=60)
 @given(st.lists(_rules, max_size=3))
 def test_what_is_written_comes_back_in_either_form(rules):
-    assert without_lines(compile_policy("p", "# \n" + "\n".join(map(as_hcl, rules)))) == rules
+    assert without_lines(parse_policy("p", "# \n" + "\n".join(map(as_hcl, rules)))) == rules
     as_json = json.dumps({"path": [{rule.path: as_settings(rule)} for rule in rules]})
-    assert list(compile_policy("p", as_json)) == rules
+    assert list(parse_policy("p", as_json)) == rules
     wrapped = 'policy "p" {\n' + "\n".join(map(as_hcl, rules)) + "}"
-    assert without_lines(compile_policy("p", wrapped)) == rules
+    assert without_lines(parse_policy("p", wrapped)) == rules
 
 
 @settings(deadline=None, max_examples=60)
@@ -104,7 +104,7 @@ def test_rules_survive_their_storage(rule):
 def check_taken_or_refused(text):
     """What is taken can be stored, what is not is refused by a sentence that may be shown; nothing else happens."""
     try:
-        rules = compile_policy("p", text)
+        rules = parse_policy("p", text)
     except InvalidRequestError as exc:
         sentence = exc.sentence
     else:
@@ -232,5 +232,5 @@ def test_any_json_in_a_path_is_taken_or_refused(body):
 def test_bombs_and_what_cannot_be_stored_are_refused_soon(bomb):
     started = time.monotonic()
     with pytest.raises(InvalidRequestError):
-        compile_policy("p", bomb)
+        parse_policy("p", bomb)
     assert time.monotonic() - started < 20

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.access.acl import Acl
-from appliance.access.policy_text import compile_policy
+from appliance.access.policy_text import parse_policy
 from appliance.access.rules import Policy
 from appliance.identity.entities import AliasClashError
 from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
@@ -11,7 +11,7 @@ from core.requests import NO_CONTENT, Operation
 
 
 def access_list(text):
-    return Acl([("", Policy(name="p", text=text, rules=compile_policy("p", text)))])
+    return Acl([("", Policy(name="p", text=text, rules=parse_policy("p", text)))])
 
 
 FIELDS = {
