@@ -14,7 +14,7 @@ import structlog
 from appliance.config import Config
 from appliance.dev_init import initialize_for_development
 from appliance.housekeeping import Housekeeping
-from appliance.logging import code_path
+from appliance.logging import log_internal_error
 from appliance.metrics import Gauge
 from appliance.node_shared import Shared
 from appliance.pipeline.assembly import BUILT_IN_TYPES, Assembled, Assembly, assemble
@@ -160,7 +160,7 @@ class Node:
                 log.warning("the seal could not be followed; trying again", reason=exc.sentence)
                 pause = _UNSEAL_PAUSE
             except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
-                log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
+                log_internal_error(log, exc)
                 pause = _UNSEAL_PAUSE
             await asyncio.sleep(pause)
 

@@ -7,7 +7,7 @@ import structlog
 
 from appliance.access.tokens import TokenStore
 from appliance.leases.store import LeaseStore
-from appliance.logging import code_path
+from appliance.logging import log_internal_error
 from appliance.metrics import Counter, Metrics
 from appliance.pipeline.lifecycle import Lifecycle
 from core.errors import MimirError
@@ -78,7 +78,7 @@ class Housekeeping:
         except MimirError as exc:
             log.warning("housekeeping waits", reason=exc.sentence)
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
-            log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
+            log_internal_error(log, exc)
         return 5 * _PERIOD
 
 

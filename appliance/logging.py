@@ -62,3 +62,8 @@ def code_path(exc: BaseException) -> list[str]:
     """Where an exception was raised, innermost last: "appliance/http/connection.py:312 _serve". No values."""
     frames = traceback.extract_tb(exc.__traceback__)[-8:]
     return ["/".join(f"{frame.filename}:{frame.lineno}".split("/")[-3:]) + f" {frame.name}" for frame in frames]
+
+
+def log_internal_error(log: structlog.typing.FilteringBoundLogger, exc: BaseException) -> None:
+    """A fault of ours in a task that goes on: what and where, without a traceback, which would hold values."""
+    log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))

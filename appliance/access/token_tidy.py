@@ -16,7 +16,7 @@ import structlog
 
 from appliance.access.token_entry import KIND, TokenEntry, as_record, decode
 from appliance.access.tokens import TokenStore
-from appliance.logging import code_path
+from appliance.logging import log_internal_error
 from core.errors import MimirError
 from core.protocols import CoreStorage, CoreTransaction, Record
 
@@ -75,7 +75,7 @@ class TokenTidy:
         except MimirError as exc:
             log.warning("tidying tokens ended early", reason=exc.sentence)
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a task
-            log.error("internal error", exception=type(exc).__qualname__, where=code_path(exc))  # noqa: TRY400
+            log_internal_error(log, exc)
         else:
             log.info("tokens tidied", **msgspec.structs.asdict(found))
 
