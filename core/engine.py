@@ -77,6 +77,21 @@ class MountInfo:
     max_lease_ttl: int = 2764800
 
 
+class Meter(Protocol):
+    """Counts what an engine wants seen in `sys/metrics`."""
+
+    def count(self, event: str, number: int = 1) -> None:
+        """One of the events that the appliance knows ("key_rotated", "encryption_limit_near"); others are dropped."""
+        ...
+
+
+class NoMeter:
+    """For an engine that nobody watches."""
+
+    def count(self, event: str, number: int = 1) -> None:
+        """Forget it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContext:
     """All that the appliance hands to an engine; what is not here, an engine cannot reach."""
@@ -85,6 +100,7 @@ class EngineContext:
     storage: StorageView
     keys: KeyCustodian
     clock: Clock
+    meter: Meter = field(default_factory=NoMeter)
 
 
 class Engine(Protocol):
@@ -139,6 +155,19 @@ class NamedRoles(Protocol):
 
     async def policies_of(self, name: str) -> tuple[str, ...] | None:
         """The policies that a login by that role or user would have; None when there is none of that name."""
+        ...
+
+
+@runtime_checkable
+class KeptEngine(Protocol):
+    """What an engine has that must do something without being asked: rotate keys that are due, tidy up."""
+
+    async def housekeep(self) -> None:
+        """Called about once a minute, by one process of the cluster; a long work is done in parts.
+
+        An error is logged and the call repeated a minute later. Another process may be serving the mount meanwhile,
+        and a second housekeeper may run for a moment: changes are transactions.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from core.errors import CiphertextError
+from core.secret import Secret
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -23,11 +24,17 @@ class Custody(Enum):
 
 
 class KeyKind(Enum):
-    """What a key is, named as SP 800-131A and RFC 8422 name it."""
+    """What a key is, named as SP 800-131A, RFC 8422, RFC 8439 and FIPS 204 name it.
+
+    Material, where a key is imported or exported: AES, ChaCha20 and HMAC keys as they are; Ed25519 as its seed of 32
+    bytes (RFC 8032, 5.1.5), ML-DSA as its seed of 32 bytes (FIPS 204, algorithm 1); EC and RSA as PKCS #8 in DER.
+    """
 
     AES_128 = "aes-128"
     AES_256 = "aes-256"
-    HMAC = "hmac"  # 64 bytes, so that HMAC-SHA-512 accepts it everywhere
+    CHACHA20_POLY1305 = "chacha20-poly1305"
+    XCHACHA20_POLY1305 = "xchacha20-poly1305"  # draft-irtf-cfrg-xchacha-03
+    HMAC = "hmac"  # 64 bytes unless asked for another size, so that HMAC-SHA-512 accepts it everywhere
     EC_P256 = "ec-p256"
     EC_P384 = "ec-p384"
     EC_P521 = "ec-p521"
@@ -35,6 +42,9 @@ class KeyKind(Enum):
     RSA_3072 = "rsa-3072"
     RSA_4096 = "rsa-4096"
     ED25519 = "ed25519"
+    ML_DSA_44 = "ml-dsa-44"
+    ML_DSA_65 = "ml-dsa-65"
+    ML_DSA_87 = "ml-dsa-87"
 
     __hash__ = object.__hash__
 
@@ -42,21 +52,24 @@ class KeyKind(Enum):
 class KeyUsage(Enum):
     """The one thing a key may do; a wrapped blob does not say it, the sealed record does."""
 
-    ENCRYPT = "encrypt"  # and decrypt
+    ENCRYPT = "encrypt"  # and decrypt; of an RSA key: decrypt by OAEP
     SIGN = "sign"
-    MAC = "mac"
-    DERIVE = "derive"
+    SIGN_DECRYPT = "sign-decrypt"  # RSA keys of transit, which Vault's API lets do both
+    MAC = "mac"  # HMAC with an HMAC key, CMAC with an AES key
+    DERIVE = "derive"  # makes keys, one for each context: ciphers of its own kind, or Ed25519 keys
 
     __hash__ = object.__hash__
 
 
 class SignatureScheme(Enum):
-    """How a digest is signed. Digests are computed by the caller; Ed25519 signs the message itself."""
+    """How a digest is signed. Digests are computed by the caller; Ed25519 and ML-DSA sign the message itself."""
 
     ECDSA = "ecdsa"  # signature as DER ECDSA-Sig-Value (RFC 3279, 2.2.3)
     RSA_PKCS1V15 = "pkcs1v15"
-    RSA_PSS = "pss"  # salt length = digest length
+    RSA_PKCS1V15_RAW = "pkcs1v15-raw"  # without DigestInfo: what is signed is padded as it is
+    RSA_PSS = "pss"
     ED25519 = "ed25519"  # pure (RFC 8032)
+    ML_DSA = "ml-dsa"  # pure, with an empty context string (FIPS 204, algorithm 2)
 
     __hash__ = object.__hash__
 
@@ -66,7 +79,8 @@ class WrappedKey(msgspec.Struct, frozen=True, kw_only=True):
 
     The blobs bind neither usage nor type, so this record does. Under `hsm` custody `wrapped` is the RFC 3394/5649 blob
     under the KEK named by `kek_id` and `escrow` the same key under the escrow key (None when escrow was declined).
-    Under `sealed` custody `wrapped` is an AES-256-GCM ciphertext made inside the HSM.
+    Under `sealed` custody `wrapped` is an AES-256-GCM ciphertext of its material, made inside the HSM by the sealing
+    key that `kek_id` names; it comes back with that key, so it has no escrow blob of its own.
     """
 
     key_id: str  # a UUID; names the key in caches
@@ -83,42 +97,93 @@ class WrappedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AeadInput(msgspec.Struct, frozen=True):
-    """One item of a batch: what to encrypt or decrypt, and what to bind it to."""
+    """One item of a batch: what to encrypt or decrypt, and what to bind it to.
+
+    `context` chooses the derived key where the key's usage is DERIVE, and is empty everywhere else.
+    """
 
     payload: bytes
     associated_data: bytes = b""
+    context: bytes = b""
 
 
 class KeyCustodian(Protocol):
     """Makes and uses keys without showing them.
 
     Every call may raise an HsmError. Calls are quick and run inline on a local token; elsewhere they suspend.
+    A key that cannot do what is asked of it is a KeyPolicyError, whose sentence says why.
     """
 
-    def custody_of(self, kind: KeyKind) -> Custody:
-        """Where a new key of this kind would live on this token."""
+    def custody_of(self, kind: KeyKind, usage: KeyUsage) -> Custody:
+        """Where a new key of this kind and usage would live on this token: in the HSM if a self-test proved it."""
         ...
 
-    async def generate_key(self, kind: KeyKind, *, usage: KeyUsage) -> WrappedKey:
-        """Generate inside the HSM and wrap at birth, under the KEK and the escrow key."""
+    async def generate_key(
+        self, kind: KeyKind, *, usage: KeyUsage, custody: Custody | None = None, size: int = 0
+    ) -> WrappedKey:
+        """Generate a key; in `hsm` custody inside the HSM, wrapped at birth under the KEK and the escrow key.
+
+        `custody` None: in the HSM wherever it can be. `size` in bytes: of an HMAC key only, 0 means 64. Raises
+        KeyPolicyError when `custody` is HSM and the token cannot have such a key.
+        """
         ...
 
-    async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes]:
-        """AES-GCM (SP 800-38D) under a fresh random nonce each: nonce (12 bytes), ciphertext, tag (16 bytes)."""
+    async def import_key(
+        self, kind: KeyKind, material: Secret, *, usage: KeyUsage, custody: Custody | None = None
+    ) -> WrappedKey:
+        """Take over a key made elsewhere. Raises InvalidRequestError for material that is not a key of that kind.
+
+        Custody as in `generate_key`; with None, what the token cannot import faithfully (an HMAC key of odd length)
+        is sealed.
+        """
+        ...
+
+    async def export_key(self, key: WrappedKey) -> Secret:
+        """The material of a key in `sealed` custody. Raises KeyPolicyError for one in the HSM: it cannot leave."""
+        ...
+
+    async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput], *, convergent: bool = False) -> list[bytes]:
+        """Encrypt by the AEAD of the key's kind: nonce, ciphertext, tag (16 bytes).
+
+        AES-GCM (SP 800-38D) and ChaCha20-Poly1305 (RFC 8439) under a fresh random nonce of 12 bytes each, XChaCha20
+        of 24. With usage DERIVE, under the key derived for the item's context; `convergent` (of derived keys only)
+        then takes the nonce from a MAC over plaintext and associated data, so that equal inputs give equal outputs.
+        """
         ...
 
     async def decrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
         """Undo `encrypt`; an item that does not authenticate is answered by an error in its place."""
         ...
 
-    async def mac(self, key: WrappedKey, messages: Sequence[bytes], *, hash_name: str) -> list[bytes]:
-        """HMAC (FIPS 198-1) with `sha1`, `sha224`, `sha256`, `sha384` or `sha512`."""
+    async def decrypt_oaep(
+        self, key: WrappedKey, ciphertexts: Sequence[bytes], *, hash_name: str = "sha256"
+    ) -> list[bytes | CiphertextError]:
+        """RSAES-OAEP (RFC 8017, 7.1.2) with MGF1 of the same hash and an empty label; errors as in `decrypt`."""
+        ...
+
+    async def mac(self, key: WrappedKey, messages: Sequence[bytes], *, hash_name: str = "") -> list[bytes]:
+        """HMAC (FIPS 198-1) with a hash of core.public_keys.HASHES; for an AES key CMAC (SP 800-38B), without one."""
         ...
 
     async def sign(
-        self, key: WrappedKey, digests: Sequence[bytes], *, scheme: SignatureScheme, hash_name: str = "sha256"
+        self,
+        key: WrappedKey,
+        digests: Sequence[bytes],
+        *,
+        scheme: SignatureScheme,
+        hash_name: str = "sha256",
+        salt_length: int | None = None,
+        context: bytes = b"",
     ) -> list[bytes]:
-        """Sign digests made with `hash_name` (messages, for Ed25519)."""
+        """Sign digests made with `hash_name` (messages, for Ed25519, ML-DSA and raw PKCS #1 v1.5).
+
+        `salt_length` in bytes is for PSS; None: the digest's length. `context` chooses the derived key of an Ed25519
+        key with usage DERIVE.
+        """
+        ...
+
+    async def derived_public_key(self, key: WrappedKey, context: bytes) -> bytes:
+        """SubjectPublicKeyInfo of the Ed25519 key that a key with usage DERIVE makes for the context."""
         ...
 
     async def random(self, length: int) -> bytes:

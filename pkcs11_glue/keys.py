@@ -7,10 +7,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11.constants import Attribute
 from pkcs11.mechanisms import Mechanism
 
+from core import public_keys
 from core.errors import CiphertextError, HsmConfigError, KeyPolicyError
 from core.ids import new_uuid
 from core.protocols import Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
-from pkcs11_glue import templates, verify
+from pkcs11_glue import templates
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import BAD_BLOB_CODES, Verdict, verdict
 from pkcs11_glue.escrow import EscrowKey
@@ -123,4 +124,4 @@ def _check_pair(operations: Operations, kind: KeyKind, private: int, public_key:
     scheme = SignatureScheme.ECDSA if kind in _CURVES else SignatureScheme.RSA_PSS
     digest = bytes(range(DIGEST_BYTES["sha256"]))
     (signature,) = operations.sign(private, [digest], scheme=scheme, hash_name="sha256")
-    verify.verify_signature(public_key, signature, digest, scheme=scheme, hash_name="sha256")
+    public_keys.verify_signature(public_key, signature, digest, scheme=scheme, hash_name="sha256")

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11.constants import Attribute
 from pkcs11.mechanisms import Mechanism
 
+from core import public_keys
 from core.errors import CiphertextError, MimirError
 from core.protocols import AeadInput, KeyKind, KeyUsage, SignatureScheme
-from pkcs11_glue import keys, templates, verify
+from pkcs11_glue import keys, templates
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.kek import Kek
 from pkcs11_glue.operations import HMACS, NONCE_BYTES, Operations
@@ -143,7 +144,7 @@ def _prove_hmac(operations: Operations, kek: Kek, kind: KeyKind) -> bool:
     handle, _ = _live(operations, kek, kind, KeyUsage.MAC)
     try:
         for name in HMACS:
-            software = hmac.HMAC(value, verify.HASHES[name])
+            software = hmac.HMAC(value, public_keys.HASHES[name])
             software.update(_DIGEST)
             if operations.mac(imported, [_DIGEST], hash_name=name) != [software.finalize()]:
                 return False
@@ -157,7 +158,7 @@ def _prove_ec(operations: Operations, kek: Kek, kind: KeyKind) -> bool:
     handle, public_key = _live(operations, kek, kind, KeyUsage.SIGN)
     try:
         (signature,) = operations.sign(handle, [_DIGEST], scheme=SignatureScheme.ECDSA, hash_name="sha256")
-        verify.verify_signature(public_key, signature, _DIGEST, scheme=SignatureScheme.ECDSA)
+        public_keys.verify_signature(public_key, signature, _DIGEST, scheme=SignatureScheme.ECDSA)
     finally:
         operations.session.destroy(handle)
     return True
@@ -176,7 +177,7 @@ def _prove_rsa(operations: Operations, kek: Kek, kind: KeyKind) -> bool:
     try:
         for scheme in (SignatureScheme.RSA_PKCS1V15, SignatureScheme.RSA_PSS):
             (signature,) = operations.sign(handle, [_DIGEST], scheme=scheme, hash_name="sha256")
-            verify.verify_signature(der, signature, _DIGEST, scheme=scheme)
+            public_keys.verify_signature(der, signature, _DIGEST, scheme=scheme)
     finally:
         operations.session.destroy(handle)
     return True

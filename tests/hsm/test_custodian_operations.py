@@ -9,9 +9,9 @@ import pytest
 
 from core.errors import CiphertextError, HsmConfigError, InvalidRequestError, InvalidSignatureError, KeyPolicyError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme
+from core.public_keys import verify_mac, verify_signature
 from pkcs11_glue.hsm import Hsm
 from pkcs11_glue.operations import MAX_PAYLOAD_BYTES
-from pkcs11_glue.verify import verify_mac, verify_signature
 
 EC = [KeyKind.EC_P256, KeyKind.EC_P384, KeyKind.EC_P521]
 MODES = ["inline", "pool"]

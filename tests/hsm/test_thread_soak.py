@@ -7,8 +7,8 @@ import time
 import pytest
 
 from core.protocols import AeadInput, KeyKind, KeyUsage, SignatureScheme
+from core.public_keys import verify_signature
 from pkcs11_glue.hsm import Hsm
-from pkcs11_glue.verify import verify_signature
 
 
 async def soak(token, seconds, tasks):

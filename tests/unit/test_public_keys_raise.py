@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.errors import HsmConfigError, HsmGoneError, HsmRetryError, InvalidRequestError, InvalidSignatureError
 from core.protocols import SignatureScheme
+from core.public_keys import verify_signature
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import CKR_NAMES, hsm_error
 from pkcs11_glue.operations import ecdsa_der
-from pkcs11_glue.verify import verify_signature
 
 DIGEST = hashlib.sha256(b"message").digest()
 

@@ -1,4 +1,4 @@
-"""Verification: in software, since no secret takes part. Each function raises or returns nothing."""
+"""What is done with a public key alone: in software, since no secret takes part. A check raises or returns nothing."""
 
 import hmac
 
