@@ -33,27 +33,20 @@ class TransitEngine:
 
     async def encrypt_one(self, key: OpenKey, item: Versioned) -> tuple[int, bytes]:
         """As `encrypt`, for one item, whose error is raised."""
-        keyring = key.keyring
-        version = keyring.version_to_encrypt(item[0])
+        version = key.keyring.version_to_encrypt(item[0])
         row = key.peek_version(version) or await self.store.version(key, version)
-        if not keyring.key_type.is_cipher or keyring.soft_deleted:
+        if not key.is_direct or item[1].context:
             return version, _or_raise((await self._encrypt_pass(key, version, row, [item[1]]))[0])
-        if bool(item[1].context) is not keyring.derived:
-            keyring.check_context(given=bool(item[1].context))
-        wrapped = await self._reserve(key, version, row, 1)
-        [octets] = await self.keys.encrypt(wrapped, (item[1],), convergent=keyring.convergent)
+        [octets] = await self.keys.encrypt(await self._reserve(key, version, row, 1), (item[1],))
         return version, octets
 
     async def decrypt_one(self, key: OpenKey, item: Versioned) -> bytes:
         """As `decrypt`, for one item, whose error is raised."""
-        keyring = key.keyring
-        version = keyring.version_to_decrypt(item[0])
+        version = key.keyring.version_to_decrypt(item[0])
         row = key.peek_version(version) or await self.store.version(key, version)
-        if not keyring.key_type.is_cipher or keyring.soft_deleted:
+        if not key.is_direct or item[1].context:
             return _or_raise((await self._decrypt_pass(key, row, [item[1]]))[0])
-        if bool(item[1].context) is not keyring.derived:
-            keyring.check_context(given=bool(item[1].context))
-        [octets] = await self.keys.decrypt(_private(row), (item[1],))
+        [octets] = await self.keys.decrypt(private_key(row), (item[1],))
         if isinstance(octets, CiphertextError):
             raise forged()
         return octets
@@ -124,19 +117,19 @@ class TransitEngine:
         opened: Sequence[bytes | CiphertextError]
         if keyring.key_type.is_rsa:
             _check_plain(items)
-            opened = await self.keys.decrypt_oaep(_private(row), [item.payload for item in items])
+            opened = await self.keys.decrypt_oaep(private_key(row), [item.payload for item in items])
             return [forged() if isinstance(octets, CiphertextError) else octets for octets in opened]
         if not keyring.key_type.is_cipher:
             raise KeyPolicyError(f"message decryption not supported for key type {keyring.type}")
         checked, places, results = _with_context(key, items)
-        opened = await self.keys.decrypt(_private(row), checked) if checked else []
+        opened = await self.keys.decrypt(private_key(row), checked) if checked else []
         for place, octets in zip(places, opened, strict=True):
             results[place] = forged() if isinstance(octets, CiphertextError) else octets
         return results
 
     async def _reserve(self, key: OpenKey, version: int, row: KeyVersion, count: int) -> WrappedKey:
         """The version's key, with `count` encryptions counted."""
-        wrapped = _private(row)
+        wrapped = private_key(row)
         if not self._counters.take_now(wrapped.key_id, count):
             await self._counters.take(key.name, version, wrapped.key_id, count, keyring=key.keyring)
         return wrapped
@@ -170,7 +163,7 @@ def check_payload(octets: bytes, *, field: str, overhead: int = 0) -> None:
         )
 
 
-def _private(row: KeyVersion) -> WrappedKey:
+def private_key(row: KeyVersion) -> WrappedKey:
     """The version's own key. Raises KeyPolicyError where only a public key was imported."""
     if row.key is None:
         raise KeyPolicyError(
