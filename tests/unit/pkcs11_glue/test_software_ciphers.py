@@ -17,7 +17,10 @@ CIPHERS = {
     KeyKind.CHACHA20_POLY1305: (32, 12),
     KeyKind.XCHACHA20_POLY1305: (32, 24),
 }
-SUNSCREEN = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
+SUNSCREEN = (
+    b"Ladies and Gentlemen of the class of '99:"
+    b" If I could offer you only one tip for the future, sunscreen would be it."
+)
 GCM_PLAINTEXT = (
     "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
     "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
@@ -29,9 +32,11 @@ VECTORS = {
         "cafebabefacedbaddecaf888",
         "feedfacedeadbeeffeedfacedeadbeefabaddad2",
         bytes.fromhex(GCM_PLAINTEXT),
-        "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e"
-        "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091"
-        "5bc94fbc3221a5db94fae95ae7121a47",
+        (
+            "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e"
+            "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091"
+            "5bc94fbc3221a5db94fae95ae7121a47"
+        ),
     ),
     "GCM specification (McGrew, Viega), test case 16": (
         KeyKind.AES_256,
@@ -39,9 +44,11 @@ VECTORS = {
         "cafebabefacedbaddecaf888",
         "feedfacedeadbeeffeedfacedeadbeefabaddad2",
         bytes.fromhex(GCM_PLAINTEXT),
-        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
-        "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
-        "76fc6ece0f4e1768cddf8853bb2d551b",
+        (
+            "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+            "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+            "76fc6ece0f4e1768cddf8853bb2d551b"
+        ),
     ),
     "RFC 8439, 2.8.2": (
         KeyKind.CHACHA20_POLY1305,
@@ -49,11 +56,13 @@ VECTORS = {
         "070000004041424344454647",
         "50515253c0c1c2c3c4c5c6c7",
         SUNSCREEN,
-        "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6"
-        "3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36"
-        "92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc"
-        "3ff4def08e4b7a9de576d26586cec64b6116"
-        "1ae10b594f09e26a7e902ecbd0600691",
+        (
+            "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6"
+            "3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36"
+            "92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc"
+            "3ff4def08e4b7a9de576d26586cec64b6116"
+            "1ae10b594f09e26a7e902ecbd0600691"
+        ),
     ),
     "draft-irtf-cfrg-xchacha-03, A.3.1": (
         KeyKind.XCHACHA20_POLY1305,
@@ -61,11 +70,13 @@ VECTORS = {
         bytes(range(0x40, 0x58)).hex(),
         "50515253c0c1c2c3c4c5c6c7",
         SUNSCREEN,
-        "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb"
-        "731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452"
-        "2f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9"
-        "21f9664c97637da9768812f615c68b13b52e"
-        "c0875924c1c7987947deafd8780acf49",
+        (
+            "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb"
+            "731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452"
+            "2f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9"
+            "21f9664c97637da9768812f615c68b13b52e"
+            "c0875924c1c7987947deafd8780acf49"
+        ),
     ),
 }
 
