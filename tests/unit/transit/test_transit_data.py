@@ -295,7 +295,7 @@ async def test_batch_input_hides_the_single_item(keyed: Mount) -> None:
 
 
 async def test_an_hsm_fault_is_one_for_the_whole_batch(keyed: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def gone(_key: WrappedKey, _items: list[AeadInput]) -> list[bytes]:
+    async def gone(_key: WrappedKey, _items: list[AeadInput], *, convergent: bool = False) -> list[bytes]:
         raise HsmGoneError("the HSM is away")
 
     monkeypatch.setattr(keyed.keys, "encrypt", gone)
