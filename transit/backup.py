@@ -121,7 +121,8 @@ class KeyBackups:
 
     async def _version(self, row: KeyType, keyring: Keyring, data: KeyData, entry: KeyEntry) -> KeyVersion:
         _check_convergence(data.policy, entry)
-        material = material_of(row, entry)
+        # an RSA key is proved to be one, which takes long
+        material = await asyncio.to_thread(material_of, row, entry) if row.is_rsa else material_of(row, entry)
         key = mac = public_key = None
         if material is None:
             public_key = public_key_of(row, entry)

@@ -16,18 +16,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from core.errors import InvalidRequestError
 from core.protocols import KeyKind
+from core.public_keys import CURVES, check_rsa_exponent, kind_of
 from core.secret import Secret
 from transit.backup_format import KeyEntry, RsaKey, decode_raw
 from transit.exporting import open_private
 from transit.key_types import KeyType
 from transit.keyring import KeyVersion
-from transit.public_form import kind_of, shown_public_key
+from transit.public_form import shown_public_key
 
-_CURVES: dict[KeyKind, ec.EllipticCurve] = {
-    KeyKind.EC_P256: ec.SECP256R1(),
-    KeyKind.EC_P384: ec.SECP384R1(),
-    KeyKind.EC_P521: ec.SECP521R1(),
-}
 _SEED_BYTES = 32
 
 
@@ -37,7 +33,7 @@ def material_of(row: KeyType, entry: KeyEntry) -> Secret | None:
     Raises InvalidRequestError for a key that is none of that type.
     """
     try:
-        if row.kind in _CURVES:
+        if row.kind in CURVES:
             return _ec_material(row.kind, entry)
         if row.is_rsa:
             return None if entry.rsa_key is None else _rsa_material(entry.rsa_key)
@@ -54,17 +50,22 @@ def public_key_of(row: KeyType, entry: KeyEntry) -> bytes:
     """SubjectPublicKeyInfo of an entry without private key. Raises InvalidRequestError."""
     key: PublicKeyTypes | None = None
     try:
-        if row.kind in _CURVES:
-            key = ec.EllipticCurvePublicNumbers(_int(entry.ec_x), _int(entry.ec_y), _CURVES[row.kind]).public_key()
+        if row.kind in CURVES:
+            key = ec.EllipticCurvePublicNumbers(_int(entry.ec_x), _int(entry.ec_y), CURVES[row.kind]).public_key()
         elif row.is_rsa and entry.rsa_public_key is not None:
             key = _rsa_public_numbers(entry.rsa_public_key).public_key()
         elif row.kind is KeyKind.ED25519 and (raw := decode_raw(entry.public_key)):
             key = ed25519.Ed25519PublicKey.from_public_bytes(raw)
     except (ValueError, TypeError, OverflowError):
         raise _damaged(row) from None
-    if key is None or kind_of(key) is not row.kind:
+    if key is None:
         raise _damaged(row)
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public_key = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if kind_of(public_key) is not row.kind:
+        raise _damaged(row)
+    if isinstance(key, rsa.RSAPublicKey):
+        check_rsa_exponent(key.public_numbers().e)
+    return public_key
 
 
 def chain_of(entry: KeyEntry, public_key: bytes | None) -> tuple[bytes, ...]:
@@ -92,8 +93,9 @@ def created_at(entry: KeyEntry, *, otherwise: int) -> int:
 def entry_of(row: KeyType, version: KeyVersion, *, key: Secret | None, mac: Secret | None, convergent: int) -> KeyEntry:
     """A version as other servers read it."""
     created = datetime.fromtimestamp(version.created_at, UTC).isoformat().replace("+00:00", "Z")
+    companion = key if row.is_hmac else mac
     members: dict[str, Any] = {
-        "hmac_key": (key if row.is_hmac else mac or Secret(b"")).expose() if (key or mac) else None,
+        "hmac_key": companion.expose() if companion else None,
         "time": created,
         "creation_time": version.created_at,
         "convergent_version": convergent,
@@ -110,7 +112,7 @@ def entry_of(row: KeyType, version: KeyVersion, *, key: Secret | None, mac: Secr
 def _ec_material(kind: KeyKind, entry: KeyEntry) -> Secret | None:
     if entry.ec_d is None:
         return None
-    public = ec.EllipticCurvePublicNumbers(_int(entry.ec_x), _int(entry.ec_y), _CURVES[kind])
+    public = ec.EllipticCurvePublicNumbers(_int(entry.ec_x), _int(entry.ec_y), CURVES[kind])
     return _pkcs8(ec.EllipticCurvePrivateNumbers(_int(entry.ec_d), public).private_key())
 
 

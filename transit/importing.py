@@ -4,18 +4,16 @@ import dataclasses
 from dataclasses import dataclass
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from core.clock import Clock
 from core.errors import CasMismatchError, InvalidRequestError, KeyPolicyError
 from core.protocols import Custody, KeyCustodian, KeyKind, KeyUsage, StorageView, Transaction
+from core.public_keys import check_public_key
 from core.secret import Secret
 from transit.errors import UnknownKeyError
 from transit.key_types import KeyType
 from transit.keyring import Keyring, KeyVersion
 from transit.lifecycle import HMAC_KEY_BYTES, NewKey
-from transit.public_form import kind_of
 from transit.store import (
     KeyStore,
     OpenKey,
@@ -149,15 +147,7 @@ def parse_public_key(row: KeyType, pem: str) -> PublicKeyOnly:
     """A public key of that type. Raises InvalidRequestError for a type that has none, and for another's."""
     if not row.is_asymmetric:
         raise InvalidRequestError("provided type does not support public_key import")
-    try:
-        key = load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise InvalidRequestError(
-            "error parsing public key: it must be a SubjectPublicKeyInfo in PEM (BEGIN PUBLIC KEY)"
-        ) from None
-    if kind_of(key) is not row.kind:
-        raise InvalidRequestError(f"invalid key type: this public key is none of type {row.name}")
-    return PublicKeyOnly(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return PublicKeyOnly(check_public_key(row.kind, pem))
 
 
 def _with_import_rules(new: NewKey, *, allow_rotation: bool) -> NewKey:

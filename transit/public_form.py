@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from core.protocols import KeyKind
@@ -14,24 +12,6 @@ from transit.key_types import KeyType
 from transit.keyring import KeyVersion
 
 _NAMES = {KeyKind.EC_P256: "P-256", KeyKind.EC_P384: "P-384", KeyKind.EC_P521: "P-521"}  # as Vault shows them
-LEAST_EXPONENT = 65537  # of RSA keys (FIPS 186-5, A.1.1), as for private keys that are imported
-_CURVES = {"secp256r1": KeyKind.EC_P256, "secp384r1": KeyKind.EC_P384, "secp521r1": KeyKind.EC_P521}
-_MODULI = {2048: KeyKind.RSA_2048, 3072: KeyKind.RSA_3072, 4096: KeyKind.RSA_4096}
-_OTHERS: dict[type[PublicKeyTypes], KeyKind] = {
-    ed25519.Ed25519PublicKey: KeyKind.ED25519,
-    mldsa.MLDSA44PublicKey: KeyKind.ML_DSA_44,
-    mldsa.MLDSA65PublicKey: KeyKind.ML_DSA_65,
-    mldsa.MLDSA87PublicKey: KeyKind.ML_DSA_87,
-}
-
-
-def kind_of(key: PublicKeyTypes) -> KeyKind | None:
-    """What a public key is, if a key of transit can be that."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return _CURVES.get(key.curve.name)
-    if isinstance(key, rsa.RSAPublicKey):
-        return _MODULI.get(key.key_size) if key.public_numbers().e >= LEAST_EXPONENT else None
-    return next((kind for made, kind in _OTHERS.items() if isinstance(key, made)), None)
 
 
 def shown_version(row: KeyType, version: KeyVersion) -> dict[str, Any]:
