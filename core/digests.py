@@ -2,10 +2,9 @@
 
 import asyncio
 import base64
-import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from core import public_keys
 from core.errors import InvalidRequestError
 
 SMALL = 64 * 1024  # bytes that are hashed in no time; more than that would hold up others
@@ -17,38 +16,19 @@ SHA2_AND_SHA3 = {
 }
 ALGORITHMS = {"sha1": "sha1", **SHA2_AND_SHA3}
 
-HASHERS: dict[str, Callable[[bytes], Any]] = {
-    "sha1": hashlib.sha1,
-    "sha224": hashlib.sha224,
-    "sha256": hashlib.sha256,
-    "sha384": hashlib.sha384,
-    "sha512": hashlib.sha512,
-    "sha3-224": hashlib.sha3_224,
-    "sha3-256": hashlib.sha3_256,
-    "sha3-384": hashlib.sha3_384,
-    "sha3-512": hashlib.sha3_512,
-}
-
-
-def digest_now(hash_name: str, message: bytes) -> bytes:
-    """The digest, computed here."""
-    digest: bytes = HASHERS[hash_name](message).digest()
-    return digest
-
 
 async def digest(hash_name: str, message: bytes) -> bytes:
     """The digest; of much, in a thread."""
     if len(message) > SMALL:
-        return await asyncio.to_thread(digest_now, hash_name, message)
-    return digest_now(hash_name, message)
+        return await asyncio.to_thread(public_keys.digest, hash_name, message)
+    return public_keys.digest(hash_name, message)
 
 
 async def digest_all(hash_name: str, messages: Sequence[bytes]) -> list[bytes]:
     """The digest of each message; of much, in one thread."""
-    hasher = HASHERS[hash_name]
 
     def run() -> list[bytes]:
-        return [hasher(message).digest() for message in messages]
+        return [public_keys.digest(hash_name, message) for message in messages]
 
     if sum(map(len, messages)) > SMALL:
         return await asyncio.to_thread(run)
