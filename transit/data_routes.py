@@ -15,10 +15,10 @@ from transit.key_types import key_type
 from transit.lifecycle import NewKey
 from transit.names import is_key_name, key_name
 from transit.parts import Parts
+from transit.store import OpenKey
 
 AnswerT = TypeVar("AnswerT")
 
-_LARGEST_OVERHEAD = 512  # an RSA-4096 ciphertext; nonce and tag take less
 _DATA_KEY_BITS = (128, 256, 512)
 
 
@@ -131,15 +131,14 @@ class DataRoutes:
                 name = key_name(request)
                 _check_ciphertext(body)
                 known = await self._store.open(name)
-            item = _to_decrypt(body, imported=known.keyring.imported)
+            item = _to_decrypt(body, known)
             return Response(data=_show_plaintext(await self._engine.decrypt_one(known, item)))
 
         check_batch(body.batch_input, needs="ciphertext", purpose="decrypt")
         key = await self._store.open(self._known_name(request))
-        imported = key.keyring.imported
         answers = await run_batch(
             body.batch_input,
-            lambda item: _to_decrypt(item, imported=imported),
+            lambda item: _to_decrypt(item, key),
             lambda items: self._engine.decrypt(key.name, items),
         )
         return batch_response(
@@ -157,10 +156,9 @@ class DataRoutes:
         else:
             check_batch(body.batch_input, needs="ciphertext", purpose="decrypt")
         key = await self._store.open(self._known_name(request))
-        imported = key.keyring.imported
 
         def parse(item: BatchItem | DataBody) -> tuple[Versioned, int]:
-            return _to_decrypt(item, imported=imported), item.key_version or 0
+            return _to_decrypt(item, key), item.key_version or 0
 
         async def run(parsed: list[tuple[Versioned, int]]) -> list[tuple[int, bytes] | CallerError]:
             return await self._engine.rewrap(
@@ -236,11 +234,11 @@ def _to_encrypt(item: BatchItem | DataBody) -> Versioned:
     return item.key_version or 0, AeadInput(plaintext)
 
 
-def _to_decrypt(item: BatchItem | DataBody, *, imported: bool) -> Versioned:
+def _to_decrypt(item: BatchItem | DataBody, key: OpenKey) -> Versioned:
     if not item.ciphertext:
         raise InvalidRequestError("missing ciphertext to decrypt")
-    version, sealed = parse_ciphertext(item.ciphertext, imported=imported)
-    check_payload(sealed, field="ciphertext", overhead=_LARGEST_OVERHEAD)
+    version, sealed = parse_ciphertext(item.ciphertext, imported=key.keyring.imported)
+    check_payload(sealed, field="ciphertext", overhead=key.overhead)
     if item.associated_data or item.context or item.nonce:
         return version, AeadInput(sealed, *_bound_to(item))
     return version, AeadInput(sealed)

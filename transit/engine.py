@@ -15,6 +15,7 @@ from transit.store import KeyStore, OpenKey
 T = TypeVar("T")
 
 MAX_PAYLOAD = 2**20  # an HSM takes about four times the payload of memory
+_INLINE_RSA_ITEMS = 16  # of about 50 us each
 ITEMS_A_PASS = 1000  # about 10 ms in a local token; other requests get their turn in between
 
 # the version asked for (0: the latest) or named by the ciphertext, and the bytes
@@ -174,15 +175,21 @@ def private_key(row: KeyVersion) -> WrappedKey:
 
 async def _encrypt_rsa(row: KeyVersion, items: list[AeadInput]) -> list[bytes | CallerError]:
     _check_plain(items)
-    if row.public_key is None:
+    public_key = row.public_key
+    if public_key is None:
         raise RuntimeError("an RSA key's version has no public key")
-    results: list[bytes | CallerError] = []
-    for item in items:
-        try:
-            results.append(public_keys.encrypt_oaep(row.public_key, item.payload, hash_name="sha256"))
-        except CallerError as exc:
-            results.append(exc)
-    return results
+
+    def run() -> list[bytes | CallerError]:
+        return [_oaep_or_error(public_key, item.payload) for item in items]
+
+    return run() if len(items) <= _INLINE_RSA_ITEMS else await asyncio.to_thread(run)
+
+
+def _oaep_or_error(public_key: bytes, plaintext: bytes) -> bytes | CallerError:
+    try:
+        return public_keys.encrypt_oaep(public_key, plaintext, hash_name="sha256")
+    except CallerError as exc:
+        return exc
 
 
 def _check_plain(items: list[AeadInput]) -> None:
