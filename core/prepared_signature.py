@@ -24,7 +24,11 @@ Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None
 # what makes a certificate, a request, a CRL or an OCSP response: `lambda key, digest: builder.sign(key, digest)`
 Build = Callable[[Any, Digest], BuiltT]
 
-_HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384(), "secp521r1": hashes.SHA512()}
+_HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
 _NO_HASH = "sha256"  # the default of the custodian's call, which does not look at it for these
 
 
