@@ -17,6 +17,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
+TOO_LARGE = ("rsa-3072", "rsa-4096")  # to be kept in the repository
 PLAINTEXT = base64.b64encode(b"before the move").decode()
 CONTEXT = base64.b64encode(b"customer 7").decode()
 
@@ -115,7 +116,7 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as directory, openbao(sys.argv[1], Path(directory)) as server:
         server.must("secrets enable transit")
-        samples = make_samples(server.address, server.token)
+        samples = [sample for sample in make_samples(server.address, server.token) if sample["type"] not in TOO_LARGE]
         version = server.must("version", form="table").out.strip()
     json.dump({"made_by": version, "samples": samples}, sys.stdout, indent=1)
-    print()
+    sys.stdout.write("\n")
