@@ -22,7 +22,7 @@ SEALED = (*IN_THE_HSM, "ed25519", "xchacha20-poly1305", "ml-dsa-65")
 
 @pytest.fixture(scope="module")
 def wrapped(appliance: Appliance) -> Callable[[bytes], str]:
-    pem = appliance.client().secrets.transit.adapter.get("/v1/transit/wrapping_key")["data"]["public_key"]
+    pem = appliance.request("GET", "transit/wrapping_key").json["data"]["public_key"]
     return lambda octets: wrap(pem, octets)
 
 
@@ -134,12 +134,11 @@ def test_keys_that_left_and_came_are_not_in_the_audit_file(
     post(appliance, "keys/target/import", type="rsa-2048", public_key=public_pem("rsa-2048"))
     sent = wrapped(bytes(32))
     post(appliance, "keys/quiet-in/import", ciphertext=sent)
-    read = appliance.client().secrets.transit.adapter.get
     keys = [
-        read(f"/v1/transit/{path}")["data"]["keys"]["1"]
+        appliance.request("GET", f"transit/{path}").json["data"]["keys"]["1"]
         for path in ("export/signing-key/quiet", "export/hmac-key/quiet", "byok-export/target/quiet")
     ]
-    backup = read("/v1/transit/backup/quiet")["data"]["backup"]
+    backup = appliance.request("GET", "transit/backup/quiet").json["data"]["backup"]
     post(appliance, "restore/quiet-too", backup=backup)
     audit = (appliance.data_dir / "audit.log").read_text()
     assert "export/signing-key/quiet" in audit
