@@ -122,7 +122,7 @@ class KeyBirth:
     async def export(self, key: WrappedKey) -> Secret:
         """As KeyCustodian.export_key."""
         if key.custody is not Custody.SEALED:
-            raise KeyPolicyError("a key in the HSM cannot leave it")
+            raise KeyPolicyError("this key is in the HSM and cannot leave it")
         sealing = await self._keys.get(self._keys.sealing_key(key.kek_id))
         return await self._keys.use(sealing, lambda operations: sealed.open_material(operations, key, sealing.handle))
 
