@@ -1,4 +1,4 @@
-"""Verification is as strict as Wycheproof asks: one encoding of each signature verifies, and only under what was signed."""
+"""Verification as strict as Wycheproof asks: one encoding of a signature verifies, and only under what was signed."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 DIGEST = hashlib.sha256(b"message").digest()
 RFC_7515_X = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
 RFC_7515_Y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
-RFC_7515_SIGNATURE = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-XxnF4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+RFC_7515_SIGNATURE = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
 RFC_7515_INPUT = (
     b"eyJhbGciOiJFUzI1NiJ9"
     b".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
