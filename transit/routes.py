@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from core.engine import Engine, EngineContext, Route
 from transit.data_routes import DataRoutes
 from transit.key_routes import KeyRoutes
+from transit.mac_routes import MacRoutes
 from transit.parts import Parts, assemble
+from transit.signature_routes import SignatureRoutes
+from transit.tool_routes import ToolRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -21,6 +24,9 @@ class TransitRoutes:
         self.routes: Sequence[Route] = [
             *KeyRoutes(parts).routes(),
             *DataRoutes(parts).routes(),
+            *SignatureRoutes(parts).routes(),
+            *MacRoutes(parts).routes(),
+            *ToolRoutes(parts).routes(),
         ]
 
     async def close(self) -> None:
