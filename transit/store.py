@@ -46,13 +46,19 @@ _decode_config = msgspec.msgpack.Decoder(MountConfig).decode
 
 
 class OpenKey:
-    """A key in memory: its keyring, and the versions that were used since it was read."""
+    """A key in memory: its keyring, and the versions that were used since it was read.
 
-    __slots__ = ("_versions", "keyring", "name")
+    `is_direct`: a cipher that can be used without a derivation, which is what most requests are for. `overhead`: what
+    a ciphertext has more than its plaintext.
+    """
+
+    __slots__ = ("_versions", "is_direct", "keyring", "name", "overhead")
 
     def __init__(self, name: str, keyring: Keyring) -> None:
         self.name = name
         self.keyring = keyring
+        self.overhead = keyring.key_type.overhead
+        self.is_direct = keyring.key_type.is_cipher and not keyring.derived and not keyring.soft_deleted
         self._versions: dict[int, KeyVersion] = {}
 
     def peek_version(self, version: int) -> KeyVersion | None:
