@@ -69,7 +69,7 @@ class MountedEngines:
         self._clock = clock
         self._catalog = catalog
         self._methods = methods
-        self._meter = meter or NoMeter()
+        self._meter = NoMeter() if meter is None else meter
         self._built_in: list[tuple[MountEntry, BuiltIn]] = []
         self._shared: dict[str, Mounted] = {}  # built in: the same in every namespace, by path
         self._by_path: dict[str, Mounted] = {}  # by full path
