@@ -157,7 +157,7 @@ def run(options: argparse.Namespace, directory: Path) -> list[Result]:
         for server in servers:
             progress(f"{server.name} serves on {server.address}")
             with Api(server.address, server.token) as api:
-                scenarios.prepare(api)
+                scenarios.prepare(api, knows_custody=server.knows_custody)
         return [r for s in chosen for r in measure(s, servers, rounds=options.rounds, seconds=options.seconds)]
 
 
