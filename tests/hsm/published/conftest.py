@@ -1,0 +1,16 @@
+"""A custodian over a real token, that keeps keys in the HSM and sealed."""
+
+import pytest
+
+from core.protocols import Custody, KeyKind, KeyUsage
+
+
+@pytest.fixture
+async def custodian(hsm):
+    hsm.set_sealing_key(await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT))
+    return hsm
+
+
+@pytest.fixture(params=list(Custody), ids=lambda custody: custody.value)
+def custody(request):
+    return request.param
