@@ -1,0 +1,140 @@
+"""Key material outside the HSM: made, and checked when it comes from elsewhere.
+
+Formats: docstring of core.protocols.KeyKind. What is accepted is re-encoded, so that a stored key has one form only.
+"""
+
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
+
+from core.errors import InvalidRequestError, KeyPolicyError
+from core.protocols import KeyKind
+from core.public_keys import CURVES, RSA_BITS, check_rsa_exponent
+from core.secret import Secret
+from pkcs11_glue.software_ciphers import CIPHER_KEY_BYTES
+from pkcs11_glue.software_pairs import ML_DSA, SEED_BYTES, MlDsaPrivateKey, spki
+
+HMAC_BYTES = 64  # a new HMAC key, unless asked for another size
+MOST_HMAC_BYTES = 512  # Vault's largest HMAC key has 4096 bits
+EXPONENT = 65537  # of new RSA keys
+
+
+def new_material(kind: KeyKind, random: Callable[[int], bytes], *, size: int = 0) -> Secret:
+    """A new key. `random` gives all of its bytes, except of EC and RSA keys, which `cryptography` makes.
+
+    `size` in bytes is for HMAC keys. Raises KeyPolicyError for a size that the kind cannot have.
+    """
+    if kind is KeyKind.HMAC:
+        return Secret(random(check_hmac_size(size or HMAC_BYTES)))
+    if size:
+        raise KeyPolicyError(f"a key of type {kind.value} has one size only")
+    if kind in CURVES:
+        return Secret(_pkcs8(ec.generate_private_key(CURVES[kind])))
+    if kind in RSA_BITS:
+        return Secret(_pkcs8(rsa.generate_private_key(EXPONENT, RSA_BITS[kind])))
+    return Secret(random(CIPHER_KEY_BYTES.get(kind, SEED_BYTES)))
+
+
+def check_hmac_size(size: int) -> int:
+    """The size again. Raises KeyPolicyError."""
+    if not 1 <= size <= MOST_HMAC_BYTES:
+        raise KeyPolicyError(f"an HMAC key has 1 to {MOST_HMAC_BYTES} bytes")
+    return size
+
+
+def check_material(kind: KeyKind, material: Secret) -> bytes | None:
+    """SubjectPublicKeyInfo of a key pair, None of a secret key. Raises InvalidRequestError for what is no such key."""
+    return canonical_material(kind, material)[1]
+
+
+def canonical_material(kind: KeyKind, material: Secret) -> tuple[Secret, bytes | None]:
+    """The material in its one form, and the SubjectPublicKeyInfo of a key pair.
+
+    Ed25519 and ML-DSA keys may come as PKCS #8, too. Raises InvalidRequestError.
+    """
+    value = material.expose()
+    if kind is KeyKind.HMAC or kind in CIPHER_KEY_BYTES:
+        _check_secret(kind, len(value))
+        return material, None
+    if kind in CURVES:
+        key = _checked_ec(kind, _parse_pkcs8(kind, value))
+        return Secret(_pkcs8(key)), spki(key)
+    if kind in RSA_BITS:
+        rsa_key = _checked_rsa(kind, _parse_pkcs8(kind, value))
+        return Secret(_pkcs8(rsa_key)), spki(rsa_key)
+    return _checked_seed(kind, value)
+
+
+def _check_secret(kind: KeyKind, length: int) -> None:
+    if kind is KeyKind.HMAC:
+        if not 1 <= length <= MOST_HMAC_BYTES:
+            raise InvalidRequestError(f"an HMAC key has 1 to {MOST_HMAC_BYTES} bytes, not {length}")
+    elif length != CIPHER_KEY_BYTES[kind]:
+        raise InvalidRequestError(f"a key of type {kind.value} has {CIPHER_KEY_BYTES[kind]} bytes, not {length}")
+
+
+def _parse_pkcs8(kind: KeyKind, der: bytes) -> PrivateKeyTypes:
+    """PKCS #8 (RFC 5208, RFC 5958) in DER, unencrypted, to the last byte."""
+    if not _is_pkcs8(der):
+        raise _no_such_key(kind)
+    try:
+        return load_der_private_key(der, None)
+    except Exception as exc:  # cryptography raises its own kinds, ValueError and TypeError: all mean the caller's bytes
+        raise _no_such_key(kind) from exc
+
+
+def _is_pkcs8(der: bytes) -> bool:
+    """Whether it is a SEQUENCE of version 0 or 1 and an AlgorithmIdentifier: not PKCS #1, SEC 1 or encrypted."""
+    if len(der) < 8 or der[0] != 0x30:
+        return False
+    start = 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
+    return der[start : start + 3] in (b"\x02\x01\x00", b"\x02\x01\x01") and der[start + 3 : start + 4] == b"\x30"
+
+
+def _checked_ec(kind: KeyKind, key: PrivateKeyTypes) -> ec.EllipticCurvePrivateKey:
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != CURVES[kind].name:
+        raise _no_such_key(kind)
+    derived = ec.derive_private_key(key.private_numbers().private_value, CURVES[kind])
+    if derived.public_key() != key.public_key():
+        raise InvalidRequestError("the public key inside this private key is another one's")
+    return derived
+
+
+def _checked_rsa(kind: KeyKind, key: PrivateKeyTypes) -> rsa.RSAPrivateKey:
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size != RSA_BITS[kind]:
+        raise _no_such_key(kind)
+    numbers = key.private_numbers()
+    check_rsa_exponent(numbers.public_numbers.e)
+    half = key.key_size // 2
+    if numbers.p.bit_length() != half or numbers.q.bit_length() != half:
+        raise InvalidRequestError(f"both primes must have {half} bits")
+    return key
+
+
+def _checked_seed(kind: KeyKind, value: bytes) -> tuple[Secret, bytes]:
+    make: Callable[[bytes], Ed25519PrivateKey | MlDsaPrivateKey]
+    make = Ed25519PrivateKey.from_private_bytes if kind is KeyKind.ED25519 else ML_DSA[kind]
+    if len(value) != SEED_BYTES:
+        value = _seed_of(kind, _parse_pkcs8(kind, value))
+    return Secret(value), spki(make(value))
+
+
+def _seed_of(kind: KeyKind, key: PrivateKeyTypes) -> bytes:
+    wanted = Ed25519PrivateKey if kind is KeyKind.ED25519 else type(ML_DSA[kind](bytes(SEED_BYTES)))
+    if not isinstance(key, wanted):
+        raise _no_such_key(kind)
+    return key.private_bytes_raw()
+
+
+def _pkcs8(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _no_such_key(kind: KeyKind) -> InvalidRequestError:
+    form = (
+        "its seed of 32 bytes or as PKCS #8 in DER" if kind not in CURVES and kind not in RSA_BITS else "PKCS #8 in DER"
+    )
+    return InvalidRequestError(f"this is not a private key of type {kind.value}: give it as {form}, without a password")
