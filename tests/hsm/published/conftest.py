@@ -14,3 +14,9 @@ async def custodian(hsm):
 @pytest.fixture(params=list(Custody), ids=lambda custody: custody.value)
 def custody(request):
     return request.param
+
+
+@pytest.fixture
+def operations(hsm):
+    """The session's operations themselves: the layer that is given a nonce or a wrapping key."""
+    return hsm._link.connection.operations

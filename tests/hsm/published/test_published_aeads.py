@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pkcs11_glue.software import open_software
 
 from core.errors import CiphertextError, KeyPolicyError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage
 from core.secret import Secret
+from pkcs11_glue.software import open_software
 from tests.vectors import published
 from tests.vectors.published import bytes_or_text, unhex
 
