@@ -39,6 +39,6 @@ async def test_the_token_wraps_as_nist_s_cavs(operations, bits):
 
 async def test_the_token_wraps_as_botan(operations):
     rows = published.rows("keywrap/kwp_botan.txt", begins="count", count=129)
-    for row in whole_blocks(rows, "input", count=16):
+    for row in whole_blocks(rows, "input", count=15):
         kek, key, wrapped = unhex(row, "key", "input", "output")
         assert token_wrap(operations.session, kek, key) == wrapped
