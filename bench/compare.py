@@ -61,7 +61,9 @@ def measure(scenario: Scenario, servers: Sequence[Server], *, rounds: int, secon
 
 def _load(scenario: Scenario, server: Server, token: str, body: bytes | None, seconds: int) -> Sample:
     try:
-        return run_wrk(server.address, scenario.path, token=token, body=body, seconds=seconds)
+        return run_wrk(
+            server.address, scenario.path, token=token, body=body, seconds=seconds, connections=scenario.connections
+        )
     except LoadError as error:
         raise LoadError(f"{scenario.name} on {server.name}: {error}") from error
 
