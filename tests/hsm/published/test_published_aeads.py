@@ -25,7 +25,7 @@ def gcm(name, bits):
 
 def chacha():
     return [
-        (*unhex(row, "key", "nonce"), *(bytes_or_text(row[name]) for name in ("in", "ad")), *unhex(row, "ct", "tag"))
+        (*unhex(row, "key", "nonce"), *(bytes_or_text(row[name]) for name in ("in", "ad", "ct")), *unhex(row, "tag"))
         for row in published.rows("ciphers/ChaCha20Poly1305/boringssl.txt", begins="count", count=66)
     ]
 
@@ -41,9 +41,9 @@ async def encrypt_with_nonce(custodian, custody, kind, key, nonce, plaintext, as
     """At the layer that is given a nonce: the token's session, or the software cipher."""
     if custody is Custody.SEALED:
         return open_software(kind, KeyUsage.ENCRYPT, Secret(key))._aead.encrypt(nonce, plaintext, associated_data)
-    operations = custodian._live.link.connection.operations
+    operations = custodian._keys.link.connection.operations
     record = await custodian.import_key(kind, Secret(key), usage=KeyUsage.ENCRYPT, custody=custody)
-    live = await custodian._live.get(record)
+    live = await custodian._keys.get(record)
     return operations.encrypt_with_nonce(live.handle, nonce, plaintext, associated_data)
 
 

@@ -48,8 +48,7 @@ def test_nothing_is_derived_without_a_context():
 async def test_an_imported_deriving_key_opens_what_vault_made(custodian, kind, size):
     """Vault: key = HKDF-SHA-256(key, info=context); convergent: nonce = HMAC(next 32 bytes, plaintext), cut to 12."""
     key = KEY[:size]
-    record = await custodian.import_key(kind, Secret(key), usage=KeyUsage.DERIVE)
-    assert record.custody is Custody.SEALED
+    record = await custodian.import_key(kind, Secret(key), usage=KeyUsage.DERIVE, custody=Custody.SEALED)
     output, plaintext = hkdf(key, b"", CONTEXT, size + 32), b"orders-api"
     nonce = hmac.digest(output[size:], plaintext, "sha256")[:12]
     vaults = nonce + AESGCM(output[:size]).encrypt(nonce, plaintext, None)

@@ -83,7 +83,8 @@ def private_key(row):
 @pytest.mark.parametrize("bits", keys.RSA_KINDS)
 async def test_pkcs1v15_signatures_are_the_published_bytes(custodian, custody, bits):
     rows = [r for r in valid_with_private_keys() if int(r["mod"]) == bits and int(r["e"], 16) >= LEAST_EXPONENT]
-    assert len(rows) >= 3
+    rows = published.every(1 if bits == 2048 else 2, rows)
+    assert len({row["hash"] for row in rows}) > 1
     for row in rows:
         record = await custodian.import_key(
             keys.RSA_KINDS[bits], private_key(row), usage=KeyUsage.SIGN, custody=custody
@@ -119,7 +120,7 @@ async def test_a_small_public_exponent_is_refused(custodian, custody):
     """FIPS 186-5, A.1.1 wants 2^16 < e; the files have keys with 3 and 17, too."""
     small = [row for row in valid_with_private_keys() if int(row["e"], 16) < LEAST_EXPONENT]
     assert small
-    for row in small[::6]:
+    for row in small[::12]:
         with pytest.raises(InvalidRequestError):
             await custodian.import_key(
                 keys.RSA_KINDS[int(row["mod"])], private_key(row), usage=KeyUsage.SIGN, custody=custody
