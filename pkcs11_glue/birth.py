@@ -22,7 +22,9 @@ class KeyBirth:
         keys.check_usage(kind, usage)
         if size and kind is not KeyKind.HMAC:
             raise InvalidRequestError(f"a key of type {kind.value} has one size only; only HMAC keys have a choice")
-        is_faithful = kind is not KeyKind.HMAC or templates.can_wrap_faithfully(kind, size or templates.SECRET_BYTES[kind])
+        is_faithful = kind is not KeyKind.HMAC or templates.can_wrap_faithfully(
+            kind, size or templates.SECRET_BYTES[kind]
+        )
         if self._place(kind, usage, custody, is_faithful=is_faithful) is Custody.SEALED:
             return await self._generate_sealed(kind, usage, size)
         under = self._wrapping_keys()
@@ -36,7 +38,7 @@ class KeyBirth:
     ) -> WrappedKey:
         """As KeyCustodian.import_key."""
         keys.check_usage(kind, usage)
-        public_key = software.check_material(kind, material)
+        material, public_key = software.canonical_material(kind, material)
         is_faithful = public_key is not None or (
             kind in templates.SECRET_BYTES and templates.can_wrap_faithfully(kind, len(material.expose()))
         )
@@ -114,7 +116,7 @@ class KeyBirth:
     async def export(self, key: WrappedKey) -> Secret:
         """As KeyCustodian.export_key."""
         if key.custody is not Custody.SEALED:
-            raise KeyPolicyError("a key in the HSM cannot leave it")
+            raise KeyPolicyError("this key is in the HSM and cannot leave it")
         sealing = await self._keys.get(self._keys.sealing_key(key.kek_id))
         return await self._keys.use(sealing, lambda operations: sealed.open_material(operations, key, sealing.handle))
 

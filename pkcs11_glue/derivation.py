@@ -42,10 +42,10 @@ def cache_name(key_id: str, context: bytes, purpose: Purpose) -> str:
     return f"{key_id}:{_digest(context, purpose).hex()}"
 
 
-def derive(session: HsmSession, base: int, kind: KeyKind, context: bytes, purpose: Purpose) -> int:
-    """Make the session object, of the kind that `result` says; answers its handle."""
-    usage = KeyUsage.MAC if purpose is Purpose.NONCE else KeyUsage.ENCRYPT
-    size = _NONCE_KEY_BYTES if purpose is Purpose.NONCE else templates.SECRET_BYTES[kind]
+def derive(session: HsmSession, base: int, base_kind: KeyKind, context: bytes, purpose: Purpose) -> int:
+    """Make the session object that `result` describes; answers its handle."""
+    kind, usage = result(base_kind, purpose)
+    size = _NONCE_KEY_BYTES if kind is KeyKind.HMAC else templates.SECRET_BYTES[kind]
     template = templates.working(kind, usage) | {Attribute.VALUE_LEN: size}
     return session.derive_by_aes_ecb(base, _digest(context, purpose), template)
 
@@ -55,9 +55,7 @@ def nonce_inputs(items: Sequence[AeadInput]) -> list[bytes]:
 
     Both, since one nonce under two associated data would give away GCM's authentication key.
     """
-    return [
-        len(item.associated_data).to_bytes(8, "big") + item.associated_data + item.payload for item in items
-    ]
+    return [len(item.associated_data).to_bytes(8, "big") + item.associated_data + item.payload for item in items]
 
 
 def _digest(context: bytes, purpose: Purpose) -> bytes:

@@ -15,7 +15,19 @@ _CIPHERS = (KeyKind.AES_128, KeyKind.AES_256)
 class LiveKey:
     """A key ready for use: an object handle, or an opened software key (`sealed` custody)."""
 
-    __slots__ = ("epoch", "handle", "is_cipher", "key_id", "kind", "modulus", "recent", "retired", "software", "usage", "users")
+    __slots__ = (
+        "epoch",
+        "handle",
+        "is_cipher",
+        "key_id",
+        "kind",
+        "modulus",
+        "recent",
+        "retired",
+        "software",
+        "usage",
+        "users",
+    )
 
     def __init__(
         self,

@@ -90,7 +90,13 @@ def take_over(
 
 
 def _wrap(
-    operations: Operations, kind: KeyKind, usage: KeyUsage, handle: int, *, under: WrappingKeys, public_key: bytes | None
+    operations: Operations,
+    kind: KeyKind,
+    usage: KeyUsage,
+    handle: int,
+    *,
+    under: WrappingKeys,
+    public_key: bytes | None,
 ) -> WrappedKey:
     session = operations.session
     if public_key is not None:

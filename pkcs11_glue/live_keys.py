@@ -12,13 +12,13 @@ from typing import TypeVar
 from core.errors import CiphertextError, HsmError, SealedError
 from core.protocols import Custody, KeyUsage, WrappedKey
 from pkcs11_glue import derivation, keys, sealed
+from pkcs11_glue.connection import Connection
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.derivation import Purpose
 from pkcs11_glue.errors import gone
 from pkcs11_glue.handles import HandleCache, LiveKey
 from pkcs11_glue.link import HsmLink
 from pkcs11_glue.module import Module
-from pkcs11_glue.connection import Connection
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.settings import HsmSettings
 from pkcs11_glue.turn import MOST_ITEMS, HsmTurn
@@ -44,7 +44,7 @@ class LiveKeys:
 
     # --- the sealing key ------------------------------------------------------------------------------------------
 
-    def setsealing_key(self, key: WrappedKey) -> None:
+    def set_sealing_key(self, key: WrappedKey) -> None:
         """The AES key (the barrier root key) that seals keys the token cannot hold; earlier ones still open theirs."""
         if key.usage is not KeyUsage.ENCRYPT or key.custody is not Custody.HSM:
             raise RuntimeError("the sealing key must be an AES key of hsm custody")
@@ -85,9 +85,7 @@ class LiveKeys:
             return await self._load_sealed(key)
         kek = connection.kek(key.kek_id)
         handle, modulus = await self.run(lambda operations: keys.open_key(operations, key, kek))
-        opened = LiveKey(
-            key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle, modulus=modulus
-        )
+        opened = LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle, modulus=modulus)
         return self._keep(opened, drops=drops)
 
     async def _load_sealed(self, key: WrappedKey) -> LiveKey:
@@ -106,10 +104,8 @@ class LiveKeys:
         drops = self._drops
         base = await self.get(key)
         kind, usage = derivation.result(key.kind, purpose)
-        handle = await self.use(base, lambda o: derivation.derive(o.session, base.handle, kind, context, purpose))
-        return self._keep(
-            LiveKey(key_id=name, kind=kind, usage=usage, epoch=base.epoch, handle=handle), drops=drops
-        )
+        handle = await self.use(base, lambda o: derivation.derive(o.session, base.handle, key.kind, context, purpose))
+        return self._keep(LiveKey(key_id=name, kind=kind, usage=usage, epoch=base.epoch, handle=handle), drops=drops)
 
     def _keep(self, live: LiveKey, *, drops: int) -> LiveKey:
         """Cache a fresh key; one whose epoch ended, or that was to be dropped while it was made, is an error."""
@@ -160,9 +156,7 @@ class LiveKeys:
             return self.link.run_inline(call)
         return await self.use_on_thread(live, call, also=also)
 
-    async def use_on_thread(
-        self, live: LiveKey, call: Callable[[Operations], T], *, also: LiveKey | None = None
-    ) -> T:
+    async def use_on_thread(self, live: LiveKey, call: Callable[[Operations], T], *, also: LiveKey | None = None) -> T:
         """As `use`, on a thread."""
         held = (live,) if also is None else (live, also)
         for key in held:

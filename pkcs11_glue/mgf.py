@@ -3,7 +3,7 @@
 import hashlib
 
 HASHES = {
-    "sha1": hashlib.sha1,  # noqa: S303, S324 - Vault's API offers it; as MGF and label hash it is not broken
+    "sha1": hashlib.sha1,
     "sha224": hashlib.sha224,
     "sha256": hashlib.sha256,
     "sha384": hashlib.sha384,

@@ -6,7 +6,6 @@ from pkcs11.mechanisms import MGF, Mechanism
 
 from core.errors import InvalidRequestError, KeyPolicyError
 from pkcs11_glue.cryptoki import CkRsaOaepParams, mechanism
-from pkcs11_glue.mgf import DIGEST_BYTES
 
 _HASHES = {
     "sha1": (Mechanism.SHA_1, MGF.SHA1),
@@ -35,7 +34,7 @@ class OaepMethod:
         self.is_raw = is_raw
 
 
-RAW = {name: OaepMethod(name, is_raw=True) for name in DIGEST_BYTES}
+RAW = {name: OaepMethod(name, is_raw=True) for name in _HASHES}
 NATIVE = {name: OaepMethod(name, is_raw=False) for name in _HASHES}
 
 
@@ -44,6 +43,6 @@ def oaep_method(proven: dict[str, OaepMethod], hash_name: str) -> OaepMethod:
     found = proven.get(hash_name)
     if found is not None:
         return found
-    if hash_name in DIGEST_BYTES:
+    if hash_name in _HASHES:
         raise KeyPolicyError(f"the HSM does not decrypt by OAEP with {hash_name}; that needs a key with sealed custody")
-    raise InvalidRequestError(f"the hash must be one of {', '.join(DIGEST_BYTES)}")
+    raise InvalidRequestError(f"the hash must be one of {', '.join(_HASHES)}")

@@ -75,10 +75,12 @@ def prove(operations: Operations, kek: Kek) -> Proof:
     """Whose whole life was seen to work on this token."""
     pairs = {(kind, usage) for (kind, usage), test in _TESTS.items() if _passes(test, operations, kek, kind, usage)}
     oaep: dict[str, OaepMethod] = {}
-    for usage in (KeyUsage.ENCRYPT, KeyUsage.SIGN, KeyUsage.SIGN_DECRYPT):
-        with suppress(CryptokiError, MimirError), _rsa_test_key(operations, kek, usage) as handle:
-            oaep |= _prove_rsa(operations, handle, usage)
-            pairs |= {(kind, usage) for kind in templates.RSA_BITS}
+    with suppress(CryptokiError, MimirError):
+        wrapped = _wrapped_test_key(operations, kek)
+        oaep = _prove_rsa_decryption(operations, kek, wrapped)
+        proven = {KeyUsage.ENCRYPT} if oaep else set()
+        proven |= {usage for usage in _RSA_SCHEMES if _proves_rsa(operations, kek, wrapped, usage)}
+        pairs |= {(kind, usage) for kind in templates.RSA_BITS for usage in proven}
     return Proof(pairs=frozenset(pairs), oaep=oaep)
 
 
@@ -181,21 +183,25 @@ def _prove_ec(operations: Operations, kek: Kek, kind: KeyKind, usage: KeyUsage) 
     return True
 
 
-def _prove_rsa(operations: Operations, handle: int, usage: KeyUsage) -> dict[str, OaepMethod]:
-    """Do what the usage is for; answers how the key decrypts. Raises one of our errors for a wrong result."""
+def _prove_rsa_decryption(operations: Operations, kek: Kek, wrapped: bytes) -> dict[str, OaepMethod]:
+    """How the token decrypts by OAEP, by hash: with its own where it can, and else by raw RSA."""
     methods: dict[str, OaepMethod] = {}
-    if usage is not KeyUsage.ENCRYPT:
-        public = _TEST_NUMBERS.public_numbers.public_key()
-        public_key = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        for scheme in (SignatureScheme.RSA_PKCS1V15, SignatureScheme.RSA_PSS):
-            _prove_scheme(operations, handle, KeyKind.RSA_2048, scheme, public_key)
-    if usage is not KeyUsage.SIGN:
+    with _test_key(operations, kek, wrapped, KeyUsage.ENCRYPT) as handle:
         if _decrypts(operations, handle, rsa_decryption.RAW["sha256"]):  # all hashes alike: they are applied here
             methods |= rsa_decryption.RAW
         methods |= {name: how for name, how in rsa_decryption.NATIVE.items() if _decrypts(operations, handle, how)}
-        if not methods:
-            raise CiphertextError("the HSM does not decrypt by RSA-OAEP")
     return methods
+
+
+def _proves_rsa(operations: Operations, kek: Kek, wrapped: bytes, usage: KeyUsage) -> bool:
+    """Whether it signs; with SIGN_DECRYPT also whether it decrypts, how is proven elsewhere."""
+    public = _TEST_NUMBERS.public_numbers.public_key()
+    public_key = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    with suppress(CryptokiError, MimirError), _test_key(operations, kek, wrapped, usage) as handle:
+        for scheme in _RSA_SCHEMES[usage]:
+            _prove_scheme(operations, handle, KeyKind.RSA_2048, scheme, public_key)
+        return usage is KeyUsage.SIGN or _decrypts(operations, handle, rsa_decryption.RAW["sha256"])
+    return False
 
 
 def _prove_scheme(
@@ -205,22 +211,24 @@ def _prove_scheme(
     public_keys.verify_signature(public_key, signature, _DIGEST, scheme=scheme)
 
 
-@contextmanager
-def _rsa_test_key(operations: Operations, kek: Kek, usage: KeyUsage) -> Iterator[int]:
-    """The test key after its journey: created, wrapped, unwrapped with the template of the usage."""
+def _wrapped_test_key(operations: Operations, kek: Kek) -> bytes:
     session = operations.session
     numbers = newcomers.rsa_attributes(_TEST_NUMBERS)
     newcomer = session.create(templates.newcomer_private(KeyKind.RSA_2048, numbers))
     try:
-        wrapped = session.wrap(Mechanism.AES_KEY_WRAP_PAD, kek.handle, newcomer)
+        return session.wrap(Mechanism.AES_KEY_WRAP_PAD, kek.handle, newcomer)
     finally:
         session.destroy(newcomer)
+
+
+@contextmanager
+def _test_key(operations: Operations, kek: Kek, wrapped: bytes, usage: KeyUsage) -> Iterator[int]:
     template = templates.working(KeyKind.RSA_2048, usage)
-    handle = session.unwrap(Mechanism.AES_KEY_WRAP_PAD, kek.handle, wrapped, template)
+    handle = operations.session.unwrap(Mechanism.AES_KEY_WRAP_PAD, kek.handle, wrapped, template)
     try:
         yield handle
     finally:
-        session.destroy(handle)
+        operations.session.destroy(handle)
 
 
 def _decrypts(operations: Operations, handle: int, how: OaepMethod) -> bool:
@@ -239,4 +247,8 @@ _TESTS: dict[Pair, Test] = {
     **{(kind, KeyUsage.DERIVE): _prove_derivation for kind in (KeyKind.AES_128, KeyKind.AES_256)},
     (KeyKind.HMAC, KeyUsage.MAC): _prove_hmac,
     **{(kind, KeyUsage.SIGN): _prove_ec for kind in templates.EC_PARAMETERS},
+}
+_RSA_SCHEMES = {
+    KeyUsage.SIGN: (SignatureScheme.RSA_PKCS1V15, SignatureScheme.RSA_PSS),
+    KeyUsage.SIGN_DECRYPT: (SignatureScheme.RSA_PKCS1V15,),
 }

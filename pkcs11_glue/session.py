@@ -8,7 +8,14 @@ from pkcs11.mechanisms import Mechanism
 
 from core.protocols import KeyKind
 from pkcs11_glue import templates
-from pkcs11_glue.cryptoki import UNAVAILABLE, CkAttribute, CkKeyDerivationStringData, CryptokiError, Functions, mechanism
+from pkcs11_glue.cryptoki import (
+    UNAVAILABLE,
+    CkAttribute,
+    CkKeyDerivationStringData,
+    CryptokiError,
+    Functions,
+    mechanism,
+)
 from pkcs11_glue.templates import PackedTemplate, Template
 
 MAX_WRAPPED_BYTES = 8192  # RSA-4096 takes 2384

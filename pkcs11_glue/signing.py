@@ -4,18 +4,18 @@ The HSM hashes nothing: ECDSA and RSA work on what is given, so every hash can b
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import Structure, addressof
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pkcs11.mechanisms import MGF, Mechanism
 
+from core import public_keys
 from core.errors import InvalidRequestError, KeyPolicyError
 from core.protocols import KeyKind, SignatureScheme
 from pkcs11_glue import pss, templates
 from pkcs11_glue.cryptoki import CkRsaPssParams, mechanism
-from pkcs11_glue.mgf import DIGEST_BYTES
 
 _PKCS1_OVERHEAD = 11  # bytes of padding at the least (RFC 8017, 8.2.1 and 9.2)
 _PSS_HASHES = {
@@ -43,7 +43,7 @@ Encoder = Callable[[bytes], bytes]
 class SigningMethod:
     """A mechanism, and what is done to the digest before and to the signature after it."""
 
-    __slots__ = ("_keep", "address", "after", "before", "digest_bytes", "longest", "name")
+    __slots__ = ("_hash_name", "_keep", "_longest", "address", "after", "before")
 
     def __init__(
         self,
@@ -60,20 +60,17 @@ class SigningMethod:
         self.address = addressof(structure)  # of the CK_MECHANISM, which no call changes, so threads may share it
         self.before = before
         self.after = after
-        self.name = hash_name
-        self.digest_bytes = DIGEST_BYTES[hash_name] if hash_name else 0  # 0: messages of at most `longest` bytes
-        self.longest = longest
+        self._hash_name = hash_name  # "": messages of at most `longest` bytes
+        self._longest = longest
 
-    def check(self, digests: "list[bytes] | tuple[bytes, ...]") -> None:
+    def check(self, digests: Sequence[bytes]) -> None:
         """Raises InvalidRequestError for a digest of another length than the hash makes."""
-        for digest in digests:
-            if self.digest_bytes:
-                if len(digest) != self.digest_bytes:
-                    raise InvalidRequestError(f"a {self.name} digest has {self.digest_bytes} bytes")
-            elif len(digest) > self.longest:
-                raise InvalidRequestError(
-                    f"what is signed without a DigestInfo may have at most {self.longest} bytes with a key of this size"
-                )
+        if self._hash_name:
+            public_keys.check_digests(digests, self._hash_name)
+        elif any(len(message) > self._longest for message in digests):
+            raise InvalidRequestError(
+                f"what is signed without a DigestInfo has at most {self._longest} bytes with a key of this size"
+            )
 
 
 @lru_cache(256)  # every way to sign that is in use; one with a salt of its own length is rare
@@ -85,8 +82,7 @@ def signing_method(kind: KeyKind, scheme: SignatureScheme, hash_name: str, salt_
         raise InvalidRequestError(f"a salt length is of PSS only, not of {scheme.value}")
     if scheme is SignatureScheme.RSA_PKCS1V15_RAW:
         return SigningMethod(Mechanism.RSA_PKCS, longest=templates.RSA_BITS[kind] // 8 - _PKCS1_OVERHEAD)
-    if hash_name not in DIGEST_BYTES:
-        raise InvalidRequestError(f"the hash must be one of {', '.join(DIGEST_BYTES)}")
+    public_keys.find_hash(hash_name)
     if scheme is SignatureScheme.ECDSA:
         return SigningMethod(Mechanism.ECDSA, after=ecdsa_der, hash_name=hash_name)
     if scheme is SignatureScheme.RSA_PKCS1V15:
@@ -106,19 +102,14 @@ def _fits(kind: KeyKind, scheme: SignatureScheme) -> bool:
 
 
 def _pss(kind: KeyKind, hash_name: str, salt_length: int | None) -> SigningMethod:
-    size = templates.RSA_BITS[kind] // 8
-    salt = DIGEST_BYTES[hash_name] if salt_length is None else salt_length
-    longest = pss.longest_salt(size, hash_name)
-    if not 0 <= salt <= longest:
-        raise InvalidRequestError(f"with {kind.value} and {hash_name} a PSS salt has 0 to {longest} bytes, not {salt}")
+    bits = templates.RSA_BITS[kind]
+    salt = public_keys.pss_salt(bits, hash_name, salt_length)
     if hash_name in _PSS_HASHES:
         digest, mgf = _PSS_HASHES[hash_name]
-        return SigningMethod(
-            Mechanism.RSA_PKCS_PSS, CkRsaPssParams(int(digest), int(mgf), salt), hash_name=hash_name
-        )
+        return SigningMethod(Mechanism.RSA_PKCS_PSS, CkRsaPssParams(int(digest), int(mgf), salt), hash_name=hash_name)
 
     def encode(digest: bytes) -> bytes:
-        return pss.encode(digest, os.urandom(salt), modulus_bytes=size, hash_name=hash_name)
+        return pss.encode(digest, os.urandom(salt), modulus_bytes=bits // 8, hash_name=hash_name)
 
     return SigningMethod(Mechanism.RSA_X_509, before=encode, hash_name=hash_name)
 

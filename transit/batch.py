@@ -1,32 +1,46 @@
 """Batches: each item succeeds or fails by itself, and the status follows from all of them (Vault's rules)."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from core.errors import CallerError, InvalidRequestError, RequestTooLargeError
 from core.requests import Response
-from transit.bodies import BatchItem
 
 MAX_ITEMS = 100_000
 
+ItemT = TypeVar("ItemT")
 ParsedT = TypeVar("ParsedT")
 ResultT = TypeVar("ResultT")
 
 
-def check_batch(items: Sequence[BatchItem], *, needs: str, purpose: str) -> None:
-    """Raises for a batch that is refused as a whole: empty, too long, or an item without the member it `needs`."""
+class Referenced(Protocol):
+    """An item that the caller may have given a name."""
+
+    @property
+    def reference(self) -> str | None:
+        """It comes back beside the result."""
+        ...
+
+
+def check_size(items: Sequence[object]) -> None:
+    """Raises for a batch that is empty or too long."""
     if not items:
         raise InvalidRequestError("missing batch input to process")
     if len(items) > MAX_ITEMS:
         raise RequestTooLargeError(f"batch_input holds {len(items)} items; one request takes at most {MAX_ITEMS}")
+
+
+def check_batch(items: Sequence[object], *, needs: str, purpose: str) -> None:
+    """Raises for a batch that is refused as a whole: empty, too long, or an item without the member it `needs`."""
+    check_size(items)
     for i, item in enumerate(items):
         if getattr(item, needs) is None:
             raise InvalidRequestError(f"failed to parse batch input: '[{i}].{needs}' missing {needs} to {purpose}")
 
 
 async def run_batch(
-    items: Sequence[BatchItem],
-    parse: Callable[[BatchItem], ParsedT],
+    items: Sequence[ItemT],
+    parse: Callable[[ItemT], ParsedT],
     run: Callable[[list[ParsedT]], Awaitable[Sequence[ResultT | CallerError]]],
 ) -> list[ResultT | CallerError]:
     """Parse each item, run those that parse in one go, and put every answer in the place of its item."""
@@ -45,7 +59,7 @@ async def run_batch(
 
 
 def batch_response(
-    items: Sequence[BatchItem],
+    items: Sequence[Referenced],
     answers: Sequence[ResultT | CallerError],
     show: Callable[[ResultT], dict[str, Any]],
     *,

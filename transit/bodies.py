@@ -1,22 +1,30 @@
 """The bodies of transit's requests, as Vault's clients send them."""
 
+from typing import Literal
+
 import msgspec
 
 from core.bodies import Duration
 from transit.key_types import DEFAULT_TYPE
 
+CustodyName = Literal["", "hsm", "sealed"]
+RequiredCustody = Literal["", "hsm"]
+
 
 class CreateKeyBody(msgspec.Struct):
-    """keys/<name>."""
+    """keys/<name>. `custody`, `require_custody` and `max_encryptions` are Mimir's own."""
 
     type: str = DEFAULT_TYPE
+    parameter_set: str = ""
     derived: bool = False
     convergent_encryption: bool = False
     exportable: bool = False
     allow_plaintext_backup: bool = False
     auto_rotate_period: Duration = Duration(0)
     key_size: int = 0
-    context: str = ""
+    custody: CustodyName = ""
+    require_custody: RequiredCustody = ""
+    max_encryptions: int = 0
 
 
 class ConfigureKeyBody(msgspec.Struct):
@@ -25,9 +33,23 @@ class ConfigureKeyBody(msgspec.Struct):
     min_decryption_version: int | None = None
     min_encryption_version: int | None = None
     deletion_allowed: bool | None = None
-    exportable: bool = False
-    allow_plaintext_backup: bool = False
-    auto_rotate_period: Duration = Duration(0)
+    exportable: bool | None = None
+    allow_plaintext_backup: bool | None = None
+    auto_rotate_period: Duration | None = None
+    max_encryptions: int | None = None
+
+
+class TrimBody(msgspec.Struct):
+    """keys/<name>/trim."""
+
+    min_available_version: int
+
+
+class MountConfigBody(msgspec.Struct):
+    """config/keys; what is left out stays as it is."""
+
+    disable_upsert: bool | None = None
+    require_custody: RequiredCustody | None = None
 
 
 class BatchItem(msgspec.Struct):
@@ -39,6 +61,7 @@ class BatchItem(msgspec.Struct):
     key_version: int | None = None
     context: str | None = None
     nonce: str | None = None
+    bits: int | None = None
     reference: str | None = None
 
 
@@ -54,4 +77,6 @@ class DataBody(msgspec.Struct):
     batch_input: list[BatchItem] | None = None
     partial_failure_response_code: int | None = None
     type: str = DEFAULT_TYPE
+    parameter_set: str = ""
     convergent_encryption: bool = False
+    bits: int | None = None

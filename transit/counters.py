@@ -12,7 +12,7 @@ from collections.abc import Callable
 from core.errors import OperatorError
 from core.protocols import StorageView, Transaction
 from transit.errors import UnknownKeyError, UsageExhaustedError
-from transit.keyring import VersionInfo
+from transit.keyring import Keyring
 from transit.store import change_usage
 
 FIRST_BLOCK = 1024
@@ -23,13 +23,13 @@ _RETRY_PAUSE = 1.0  # seconds between attempts in the background while the store
 class _Block:
     """What one worker may still encrypt under one key version."""
 
-    __slots__ = ("info", "limit", "name", "next_size", "refill", "remaining", "retry_at", "size", "version")
+    __slots__ = ("key_id", "limit", "name", "next_size", "refill", "remaining", "retry_at", "size", "version")
 
-    def __init__(self, name: str, version: int, info: VersionInfo, limit: int) -> None:
+    def __init__(self, name: str, version: int, key_id: str, limit: int) -> None:
         self.name = name
         self.version = version
-        self.info = info
-        self.limit = limit
+        self.key_id = key_id
+        self.limit = limit  # 0: none
         self.remaining = 0
         self.size = 0
         self.next_size = FIRST_BLOCK
@@ -54,14 +54,15 @@ class UsageCounters:
             self._refill_ahead(block)
         return True
 
-    async def take(self, name: str, version: int, info: VersionInfo, count: int, *, limit: int) -> None:
+    async def take(self, name: str, version: int, key_id: str, count: int, *, keyring: Keyring) -> None:
         """Count `count` encryptions, reserving as many as needed first.
 
         Raises UsageExhaustedError when the version has none left, StoreUnavailableError when none can be reserved.
         """
-        block = self._blocks.get(info.key_id)
+        block = self._blocks.get(key_id)
         if block is None:
-            block = self._blocks[info.key_id] = _Block(name, version, info, limit)
+            block = self._blocks[key_id] = _Block(name, version, key_id, keyring.encryption_limit)
+        block.limit = keyring.encryption_limit  # the configuration may have changed since
         while block.remaining < count:
             # shielded: others wait for the same reservation, and the store commits it whether we listen or not
             added = await asyncio.shield(self._refill(block, count - block.remaining))
@@ -85,13 +86,14 @@ class UsageCounters:
         return block.refill
 
     async def _reserve(self, block: _Block, size: int) -> int:
-        async def body(txn: Transaction) -> int | None:
-            return await change_usage(txn, block.name, block.version, block.info, by=size, limit=block.limit)
+        async def body(txn: Transaction) -> tuple[int, int] | None:
+            return await change_usage(txn, block.name, block.version, block.key_id, by=size, limit=block.limit)
 
-        added = await self._storage.transact(body)
-        if added is None:
-            self._blocks.pop(block.info.key_id, None)
+        changed = await self._storage.transact(body)
+        if changed is None:
+            self._blocks.pop(block.key_id, None)
             raise UnknownKeyError("encryption key not found")
+        added, _total = changed
         block.remaining += added
         block.size = block.remaining
         block.next_size = min(block.next_size * 2, LARGEST_BLOCK)
@@ -106,7 +108,7 @@ class UsageCounters:
 
         async def body(txn: Transaction) -> None:
             for block in unused:
-                await change_usage(txn, block.name, block.version, block.info, by=-block.remaining, limit=block.limit)
+                await change_usage(txn, block.name, block.version, block.key_id, by=-block.remaining, limit=0)
 
         if unused:
             with contextlib.suppress(OperatorError):
@@ -115,8 +117,8 @@ class UsageCounters:
 
 def _exhausted(block: _Block) -> UsageExhaustedError:
     return UsageExhaustedError(
-        f"version {block.version} of key {block.name} has no encryptions left of the {block.limit} that random 96-bit "
-        "nonces allow (NIST SP 800-38D, 8.3); rotate the key"
+        f"version {block.version} of key {block.name} has no encryptions left of the {block.limit} that its "
+        "configuration and random 96-bit nonces allow (NIST SP 800-38D, 8.3); rotate the key"
     )
 
 

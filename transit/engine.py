@@ -1,21 +1,21 @@
-"""What transit does, on plain values: bytes in, bytes out."""
+"""Encryption and decryption, on plain values: bytes in, bytes out."""
 
 import asyncio
-from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableSequence, Sequence
 from typing import Any, TypeVar
 
-from core.clock import Clock
-from core.errors import CallerError, CasMismatchError, CiphertextError, InvalidRequestError
-from core.protocols import AeadInput, KeyCustodian, StorageView, Transaction, WrappedKey
+from core import public_keys
+from core.errors import CallerError, CiphertextError, InvalidRequestError, KeyPolicyError
+from core.protocols import AeadInput, KeyCustodian, WrappedKey
 from transit.counters import UsageCounters
-from transit.errors import KeyVersionError, UnknownKeyError, UsageExhaustedError, forged
-from transit.key_types import KeyType
-from transit.keyring import ConfigChange, Keyring, VersionInfo
-from transit.store import KeyStore, OpenKey, delete_key, read_keyring, write_keyring, write_version
+from transit.errors import KeyVersionError, UsageExhaustedError, forged
+from transit.keyring import KeyVersion
+from transit.store import KeyStore, OpenKey
 
 T = TypeVar("T")
 
 MAX_PAYLOAD = 2**20  # an HSM takes about four times the payload of memory
+_INLINE_RSA_ITEMS = 16  # of about 50 us each
 ITEMS_A_PASS = 1000  # about 10 ms in a local token; other requests get their turn in between
 
 # the version asked for (0: the latest) or named by the ciphertext, and the bytes
@@ -23,175 +23,161 @@ Versioned = tuple[int, AeadInput]
 
 
 class TransitEngine:
-    """Named keys in one mount, as one worker sees them."""
+    """What the named keys of one mount do to data, as one worker sees them."""
 
-    def __init__(self, storage: StorageView, keys: KeyCustodian, clock: Clock) -> None:
-        self._storage = storage
-        self._keys = keys
-        self._clock = clock
-        self._counters = UsageCounters(storage)
-        self.store = KeyStore(storage)
+    def __init__(self, store: KeyStore, keys: KeyCustodian, counters: UsageCounters) -> None:
+        self.store = store
+        self.keys = keys
+        self._counters = counters
 
-    async def close(self) -> None:
-        """Give back the encryptions that were reserved and not made."""
-        await self._counters.close()
-
-    # --- keys -----------------------------------------------------------------------------------------------------
-
-    async def create_key(self, name: str, key_type: KeyType) -> tuple[OpenKey, bool]:
-        """The key of that name, made if there is none, and whether it was. Of two that race, one key stays."""
-        found = await self.store.find(name)
-        if found is not None:
-            return found, False
-        wrapped = await self._keys.generate_key(key_type.kind, usage=key_type.usage)
-        keyring = Keyring(type=key_type.name, custody=wrapped.custody, versions={1: self._version_info(wrapped)})
-
-        async def add(txn: Transaction) -> bool:
-            if await read_keyring(txn, name) is not None:
-                return False
-            await write_version(txn, name, 1, wrapped)
-            await write_keyring(txn, name, keyring, cas=0)
-            return True
-
-        try:
-            created = await self._storage.transact(add)
-        except CasMismatchError:
-            created = False  # another worker committed between our read and our write
-        return await self.open_key(name), created
-
-    async def open_key(self, name: str) -> OpenKey:
-        """Raises UnknownKeyError."""
-        found = await self.store.find(name)
-        if found is None:
-            raise UnknownKeyError("encryption key not found")
-        return found
-
-    async def rotate_key(self, name: str) -> OpenKey:
-        """Add a version, which encrypts from now on; older ones go on decrypting. Raises UnknownKeyError."""
-        key_type = (await self._known_key(name, "key not found")).key_type
-        wrapped = await self._keys.generate_key(key_type.kind, usage=key_type.usage)
-
-        async def add(txn: Transaction) -> None:
-            keyring, revision = await _existing(txn, name, "key not found")
-            rotated = keyring.rotated(self._version_info(wrapped))
-            await write_version(txn, name, rotated.latest_version, wrapped)
-            await write_keyring(txn, name, rotated, cas=revision)
-
-        await self._storage.transact(add)
-        return await self.open_key(name)
-
-    async def configure_key(self, name: str, change: ConfigChange) -> OpenKey:
-        """Change a key's configuration. Raises InvalidRequestError."""
-
-        async def write(txn: Transaction) -> None:
-            keyring, revision = await _existing(txn, name, f"no existing key named {name} could be found")
-            configured = keyring.configured(change)
-            if configured != keyring:
-                await write_keyring(txn, name, configured, cas=revision)
-
-        await self._storage.transact(write)
-        return await self.open_key(name)
-
-    async def delete_key(self, name: str) -> None:
-        """Destroy every version of a key. Raises KeyPolicyError unless its configuration allows that."""
-
-        async def remove(txn: Transaction) -> None:
-            keyring, _ = await _existing(txn, name, f"error deleting policy {name}: could not delete key; not found")
-            keyring.check_deletable(name)
-            await delete_key(txn, name)
-
-        await self._storage.transact(remove)
-
-    async def usage(self, key: OpenKey) -> dict[int, int]:
-        """Encryptions by version. Never too low; too high by what other workers have reserved and not used."""
-        stored = await self.store.usage(key.name, key.keyring)
-        versions = key.keyring.versions
-        return {v: max(0, count - self._counters.held(versions[v].key_id)) for v, count in stored.items()}
-
-    def _version_info(self, wrapped: WrappedKey) -> VersionInfo:
-        return VersionInfo(created_at=int(self._clock.now()), key_id=wrapped.key_id)
-
-    async def _known_key(self, name: str, otherwise: str) -> Keyring:
-        found = await self.store.find(name)
-        if found is None:
-            raise UnknownKeyError(otherwise)
-        return found.keyring
-
-    # --- data -----------------------------------------------------------------------------------------------------
-
-    async def encrypt(self, name: str, items: Sequence[Versioned]) -> list[tuple[int, bytes] | CallerError]:
-        """Encrypt each item; with each, the version that did it.
-
-        An item that cannot be encrypted is answered by the error in its place. Items of one version go through the HSM
-        together. Raises UnknownKeyError, and OperatorErrors for all of them.
-        """
-        key = self.store.peek(name) or await self.open_key(name)
-        results: list[tuple[int, bytes] | CallerError | None] = [None] * len(items)
-        for version, indexes in _by_version(key.keyring.version_to_encrypt, items, results):
-            try:
-                wrapped = await self._reserve(key, version, len(indexes))
-            except UsageExhaustedError as exc:
-                _answer_all(results, indexes, exc)
-                continue
-            for part in _passes(indexes):
-                sealed = await self._keys.encrypt(wrapped, [items[i][1] for i in part])
-                for i, octets in zip(part, sealed, strict=True):
-                    results[i] = (version, octets)
-                if len(part) == ITEMS_A_PASS:
-                    await asyncio.sleep(0)
-        return _complete(results)
+    # --- one item: what nearly every request is -----------------------------------------------------------------------
 
     async def encrypt_one(self, key: OpenKey, item: Versioned) -> tuple[int, bytes]:
-        """As `encrypt`, for one item, whose error is raised: what nearly every request is."""
+        """As `encrypt`, for one item, whose error is raised."""
         version = key.keyring.version_to_encrypt(item[0])
-        [octets] = await self._keys.encrypt(await self._reserve(key, version, 1), (item[1],))
+        row = key.peek_version(version) or await self.store.version(key, version)
+        if not key.is_direct or item[1].context:
+            return version, _or_raise((await self._encrypt_pass(key, version, row, [item[1]]))[0])
+        [octets] = await self.keys.encrypt(await self._reserve(key, version, row, 1), (item[1],))
         return version, octets
 
     async def decrypt_one(self, key: OpenKey, item: Versioned) -> bytes:
         """As `decrypt`, for one item, whose error is raised."""
         version = key.keyring.version_to_decrypt(item[0])
-        wrapped = key.peek_version(version) or await self.store.version(key, version)
-        [octets] = await self._keys.decrypt(wrapped, (item[1],))
+        row = key.peek_version(version) or await self.store.version(key, version)
+        if not key.is_direct or item[1].context:
+            return _or_raise((await self._decrypt_pass(key, row, [item[1]]))[0])
+        [octets] = await self.keys.decrypt(private_key(row), (item[1],))
         if isinstance(octets, CiphertextError):
             raise forged()
         return octets
 
-    async def _reserve(self, key: OpenKey, version: int, count: int) -> WrappedKey:
-        """The version's key, with `count` encryptions counted."""
-        wrapped = key.peek_version(version) or await self.store.version(key, version)
-        if not self._counters.take_now(wrapped.key_id, count):
-            keyring = key.keyring
-            limit = keyring.key_type.encryption_limit
-            await self._counters.take(key.name, version, keyring.versions[version], count, limit=limit)
-        return wrapped
+    # --- batches ------------------------------------------------------------------------------------------------------
+
+    async def encrypt_all(self, key: OpenKey, version: int, items: Sequence[AeadInput]) -> list[bytes]:
+        """Encrypt under one version of a key that `is_direct`. Raises UsageExhaustedError for all of them."""
+        row = key.peek_version(version) or await self.store.version(key, version)
+        wrapped = await self._reserve(key, version, row, len(items))
+        if len(items) <= ITEMS_A_PASS:
+            return await self.keys.encrypt(wrapped, items)
+        sealed: list[bytes] = []
+        for start in range(0, len(items), ITEMS_A_PASS):
+            sealed += await self.keys.encrypt(wrapped, items[start : start + ITEMS_A_PASS])
+            await asyncio.sleep(0)
+        return sealed
+
+    async def decrypt_all(
+        self, key: OpenKey, version: int, items: Sequence[AeadInput]
+    ) -> list[bytes | CiphertextError]:
+        """Decrypt under one version of a key that `is_direct`."""
+        row = key.peek_version(version) or await self.store.version(key, version)
+        wrapped = private_key(row)
+        opened: list[bytes | CiphertextError] = []
+        for start in range(0, len(items), ITEMS_A_PASS):
+            if start:
+                await asyncio.sleep(0)
+            opened += await self.keys.decrypt(wrapped, items[start : start + ITEMS_A_PASS])
+        return opened
+
+    async def encrypt(self, name: str, items: Sequence[Versioned]) -> list[tuple[int, bytes] | CallerError]:
+        """Encrypt each item; with each, the version that did it.
+
+        An item that cannot be encrypted is answered by the error in its place. Items of one version go through the HSM
+        together. Raises UnknownKeyError, KeyPolicyError for a key that cannot encrypt, and OperatorErrors for all.
+        """
+        key = await self.store.usable(name)
+
+        async def run(version: int, row: KeyVersion, payloads: list[AeadInput]) -> list[Any]:
+            sealed = await self._encrypt_pass(key, version, row, payloads)
+            return [octets if isinstance(octets, CallerError) else (version, octets) for octets in sealed]
+
+        return await self._by_version(key, key.keyring.version_to_encrypt, items, run)
 
     async def decrypt(self, name: str, items: Sequence[Versioned]) -> list[bytes | CallerError]:
         """Decrypt each item under the version it names; errors stand in the places of their items, as in `encrypt`."""
-        key = self.store.peek(name) or await self.open_key(name)
-        results: list[bytes | CallerError | None] = [None] * len(items)
-        for version, indexes in _by_version(key.keyring.version_to_decrypt, items, results):
-            wrapped = key.peek_version(version) or await self.store.version(key, version)
-            for part in _passes(indexes):
-                opened = await self._keys.decrypt(wrapped, [items[i][1] for i in part])
-                for i, octets in zip(part, opened, strict=True):
-                    results[i] = forged() if isinstance(octets, CiphertextError) else octets
-                if len(part) == ITEMS_A_PASS:
-                    await asyncio.sleep(0)
-        return _complete(results)
+        key = await self.store.usable(name)
+
+        async def run(_version: int, row: KeyVersion, payloads: list[AeadInput]) -> list[Any]:
+            return list(await self._decrypt_pass(key, row, payloads))
+
+        return await self._by_version(key, key.keyring.version_to_decrypt, items, run)
 
     async def rewrap(
         self, name: str, items: Sequence[Versioned], *, key_versions: Sequence[int]
     ) -> list[tuple[int, bytes] | CallerError]:
-        """Decrypt and encrypt again under `key_versions` (0: the latest), with the same associated data."""
+        """Decrypt and encrypt again under `key_versions` (0: the latest), with the same associated data and context."""
         opened = await self.decrypt(name, items)
         results: list[tuple[int, bytes] | CallerError] = []
         again: list[Versioned] = []
         for item, version, plaintext in zip(items, key_versions, opened, strict=True):
             if not isinstance(plaintext, CallerError):
-                again.append((version, AeadInput(plaintext, item[1].associated_data)))
+                again.append((version, AeadInput(plaintext, item[1].associated_data, item[1].context)))
         sealed = iter(await self.encrypt(name, again))
         results.extend(plaintext if isinstance(plaintext, CallerError) else next(sealed) for plaintext in opened)
         return results
+
+    # --- one version --------------------------------------------------------------------------------------------------
+
+    async def _encrypt_pass(
+        self, key: OpenKey, version: int, row: KeyVersion, items: list[AeadInput]
+    ) -> list[bytes | CallerError]:
+        keyring = key.keyring
+        keyring.check_usable()
+        if keyring.key_type.is_rsa:
+            return await _encrypt_rsa(row, items)
+        if not keyring.key_type.is_cipher:
+            raise KeyPolicyError(f"message encryption not supported for key type {keyring.type}")
+        checked, places, results = _with_context(key, items)
+        try:
+            wrapped = await self._reserve(key, version, row, len(checked))
+        except UsageExhaustedError as exc:
+            return [exc for _ in items]
+        sealed = await self.keys.encrypt(wrapped, checked, convergent=keyring.convergent) if checked else []
+        for place, octets in zip(places, sealed, strict=True):
+            results[place] = octets
+        return results
+
+    async def _decrypt_pass(self, key: OpenKey, row: KeyVersion, items: list[AeadInput]) -> list[bytes | CallerError]:
+        keyring = key.keyring
+        keyring.check_usable()
+        opened: Sequence[bytes | CiphertextError]
+        if keyring.key_type.is_rsa:
+            _check_plain(items)
+            opened = await self.keys.decrypt_oaep(private_key(row), [item.payload for item in items])
+            return [forged() if isinstance(octets, CiphertextError) else octets for octets in opened]
+        if not keyring.key_type.is_cipher:
+            raise KeyPolicyError(f"message decryption not supported for key type {keyring.type}")
+        checked, places, results = _with_context(key, items)
+        opened = await self.keys.decrypt(private_key(row), checked) if checked else []
+        for place, octets in zip(places, opened, strict=True):
+            results[place] = forged() if isinstance(octets, CiphertextError) else octets
+        return results
+
+    async def _reserve(self, key: OpenKey, version: int, row: KeyVersion, count: int) -> WrappedKey:
+        """The version's key, with `count` encryptions counted."""
+        wrapped = private_key(row)
+        if not self._counters.take_now(wrapped.key_id, count):
+            await self._counters.take(key.name, version, wrapped.key_id, count, keyring=key.keyring)
+        return wrapped
+
+    async def _by_version(
+        self,
+        key: OpenKey,
+        choose: Callable[[int], int],
+        items: Sequence[Versioned],
+        run: Callable[[int, KeyVersion, list[AeadInput]], Awaitable[list[Any]]],
+    ) -> list[Any]:
+        """Run the items of each version together, and put every answer in the place of its item."""
+        results: list[Any] = [None] * len(items)
+        for version, indexes in group_by_version(choose, [item[0] for item in items], results):
+            row = key.peek_version(version) or await self.store.version(key, version)
+            for part in passes(indexes):
+                answers = await run(version, row, [items[i][1] for i in part])
+                for i, answer in zip(part, answers, strict=True):
+                    results[i] = answer
+                if len(part) == ITEMS_A_PASS:
+                    await asyncio.sleep(0)
+        return complete(results)
 
 
 def check_payload(octets: bytes, *, field: str, overhead: int = 0) -> None:
@@ -199,43 +185,91 @@ def check_payload(octets: bytes, *, field: str, overhead: int = 0) -> None:
     if len(octets) > MAX_PAYLOAD + overhead:
         raise InvalidRequestError(
             f"{field} is over 1 MiB, the most that goes through the HSM; encrypt it under a data key of your own, and "
-            "send that data key here (envelope encryption)"
+            "send that data key here (envelope encryption; `mimir transit encrypt KEY --file` does it)"
         )
 
 
-async def _existing(txn: Transaction, name: str, otherwise: str) -> tuple[Keyring, int]:
-    row = await read_keyring(txn, name)
-    if row is None:
-        raise UnknownKeyError(otherwise)
-    return row
+def private_key(row: KeyVersion) -> WrappedKey:
+    """The version's own key. Raises KeyPolicyError where only a public key was imported."""
+    if row.key is None:
+        raise KeyPolicyError(
+            "requested operation needs the private key, and only the public key of this version was imported"
+        )
+    return row.key
 
 
-def _by_version(
-    choose: Callable[[int], int], items: Sequence[Versioned], results: MutableSequence[Any]
+async def _encrypt_rsa(row: KeyVersion, items: list[AeadInput]) -> list[bytes | CallerError]:
+    _check_plain(items)
+    public_key = row.public_key
+    if public_key is None:
+        raise RuntimeError("an RSA key's version has no public key")
+
+    def run() -> list[bytes | CallerError]:
+        return [_oaep_or_error(public_key, item.payload) for item in items]
+
+    return run() if len(items) <= _INLINE_RSA_ITEMS else await asyncio.to_thread(run)
+
+
+def _oaep_or_error(public_key: bytes, plaintext: bytes) -> bytes | CallerError:
+    try:
+        return public_keys.encrypt_oaep(public_key, plaintext, hash_name="sha256")
+    except CallerError as exc:
+        return exc
+
+
+def _check_plain(items: list[AeadInput]) -> None:
+    if any(item.associated_data or item.context for item in items):
+        raise InvalidRequestError("an RSA key takes neither associated_data nor context")
+
+
+def _with_context(
+    key: OpenKey, items: list[AeadInput]
+) -> tuple[list[AeadInput], Sequence[int], list[bytes | CallerError]]:
+    """The items that have a context if the key is derived, where they stand, and room for all answers."""
+    derived = key.keyring.derived
+    results: list[Any] = [None] * len(items)
+    if all(bool(item.context) is derived for item in items):
+        return items, range(len(items)), results
+    checked: list[AeadInput] = []
+    places: list[int] = []
+    for i, item in enumerate(items):
+        try:
+            key.keyring.check_context(given=bool(item.context))
+        except InvalidRequestError as exc:
+            results[i] = exc
+        else:
+            checked.append(item)
+            places.append(i)
+    return checked, places, results
+
+
+def group_by_version(
+    choose: Callable[[int], int], versions: Sequence[int], results: MutableSequence[Any]
 ) -> list[tuple[int, list[int]]]:
     """The places of the items of each version; an item whose version is refused is answered at once."""
     groups: dict[int, list[int]] = {}
-    for i, item in enumerate(items):
+    for i, requested in enumerate(versions):
         try:
-            groups.setdefault(choose(item[0]), []).append(i)
+            groups.setdefault(choose(requested), []).append(i)
         except KeyVersionError as exc:
             results[i] = exc
     return list(groups.items())
 
 
-def _passes(indexes: list[int]) -> Iterator[list[int]]:
+def passes(indexes: list[int]) -> Iterator[list[int]]:
+    """Parts of a long list of places."""
     for start in range(0, len(indexes), ITEMS_A_PASS):
         yield indexes[start : start + ITEMS_A_PASS]
 
 
-def _answer_all(results: MutableSequence[Any], indexes: list[int], error: CallerError) -> None:
-    for i in indexes:
-        results[i] = error
-
-
-def _complete(results: list[T | None]) -> list[T]:
+def complete(results: list[Any]) -> list[Any]:
     """Every item was answered, or this is our mistake."""
-    answers = [answer for answer in results if answer is not None]
-    if len(answers) != len(results):
+    if None in results:
         raise RuntimeError("an item of a batch was left without an answer")
-    return answers
+    return results
+
+
+def _or_raise(answer: T | CallerError) -> T:
+    if isinstance(answer, CallerError):
+        raise answer
+    return answer

@@ -10,28 +10,29 @@ import re
 from core.errors import InvalidRequestError
 from transit.errors import MalformedCiphertextError
 
+OWN, IMPORTED = "mimir", "vault"
 PREFIX = "mimir:v"
 IMPORTED_PREFIX = "vault:v"
 MAX_VERSION = 2**31 - 1
 
-_CIPHERTEXT = re.compile(r"mimir:v([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
+_CIPHERTEXT = re.compile(r"(mimir|vault):v([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
 _LAST_LETTERS = {"==": frozenset("AQgw"), "=": frozenset("AEIMQUYcgkosw048")}
 
 
 def decode_base64(text: str, *, field: str) -> bytes:
     """Bytes of a field; line breaks are skipped, as Go's decoder does. Raises InvalidRequestError naming `field`."""
     try:
-        return _canonical(text)
+        return canonical_base64(text)
     except ValueError:
         pass
     try:
-        return _canonical(text.replace("\r", "").replace("\n", ""))
+        return canonical_base64(text.replace("\r", "").replace("\n", ""))
     except ValueError:
         raise InvalidRequestError(f"{field} must be standard base64 with its padding") from None
 
 
-def _canonical(text: str) -> bytes:
-    """Raises ValueError."""
+def canonical_base64(text: str) -> bytes:
+    """Bytes of one line of base64, as `encode_base64` makes it. Raises ValueError."""
     if len(text) % 4:
         raise ValueError("not whole groups of four letters")  # a2b_base64 lets padding after a whole group pass
     octets = binascii.a2b_base64(text, strict_mode=True)
@@ -47,31 +48,40 @@ def encode_base64(octets: bytes) -> str:
     return binascii.b2a_base64(octets, newline=False).decode()
 
 
+def prefix_of(version: int) -> str:
+    """`mimir:v<version>:`."""
+    return f"{PREFIX}{version}:"
+
+
 def format_ciphertext(version: int, sealed: bytes) -> str:
     """`mimir:v<version>:` and base64."""
     return f"{PREFIX}{version}:{binascii.b2a_base64(sealed, newline=False).decode()}"
 
 
-def parse_ciphertext(text: str) -> tuple[int, bytes]:
+def parse_ciphertext(text: str, *, imported: bool = False) -> tuple[int, bytes]:
     """Version and sealed bytes. Only what `format_ciphertext` makes is taken, so what parses encodes to the same text.
 
-    Raises MalformedCiphertextError.
+    A key that was `imported` takes `vault:v<N>:`, too. Raises MalformedCiphertextError.
     """
     match = _CIPHERTEXT.fullmatch(text)
-    if match is None or (version := int(match[1])) > MAX_VERSION:
-        raise MalformedCiphertextError(_what_is_wrong(text))
+    if match is None:
+        raise MalformedCiphertextError(_what_is_wrong(text, imported=imported))
+    maker, number, encoded = match.groups()
+    version = int(number)
+    if version > MAX_VERSION or not (maker == OWN or imported):
+        raise MalformedCiphertextError(_what_is_wrong(text, imported=imported))
     try:
-        return version, _canonical(match[2])
+        return version, canonical_base64(encoded)
     except ValueError:
         raise MalformedCiphertextError("invalid ciphertext: could not decode base64") from None
 
 
-def _what_is_wrong(text: str) -> str:
-    if text.startswith(IMPORTED_PREFIX):
+def _what_is_wrong(text: str, *, imported: bool) -> str:
+    if text.startswith(IMPORTED_PREFIX) and not imported:
         return "invalid ciphertext: vault:v… is taken only by a key that was imported, and this one was not"
-    if not text.startswith(PREFIX):
+    if not text.startswith((PREFIX, IMPORTED_PREFIX) if imported else PREFIX):
         return f"invalid ciphertext: no prefix; a ciphertext starts with {PREFIX} and a version number"
-    version, separator, _ = text.removeprefix(PREFIX).partition(":")
+    version, separator, _ = text.removeprefix(PREFIX).removeprefix(IMPORTED_PREFIX).partition(":")
     if not separator:
         return "invalid ciphertext: wrong number of fields"
     if not re.fullmatch(r"[1-9][0-9]{0,9}", version, re.ASCII) or int(version) > MAX_VERSION:

@@ -1,25 +1,30 @@
 """What transit keeps: under which path, and how it is read back.
 
-    keys/<name>                     the key: configuration, versions, the id of each (a Keyring)
-    versions/<name>/<00000001>      one version's wrapped key; written once
+    keys/<name>                     the key: type, custody, configuration, number of versions (a Keyring)
+    versions/<name>/<00000001>      one version: its wrapped keys, public key, certificates (a KeyVersion)
     usage/<name>/<00000001>         how many encryptions of that version are spoken for
+    rotations/<due>/<name>          when a key is rotated by itself (transit.schedule)
+    config/keys                     what holds for all keys of the mount
 
 Whatever changes a version's row also writes the key's row, so that every worker drops what it has decoded. Usage rows
-change often and touch nothing else.
+change often and touch nothing else. The key's row does not grow with its versions.
 """
 
 import msgspec
 
 from core.errors import IntegrityError
-from core.protocols import DecodedCache, Entry, StorageView, Transaction, WrappedKey
+from core.protocols import Custody, DecodedCache, Entry, StorageView, Transaction
 from transit.errors import UnknownKeyError
-from transit.keyring import Keyring, VersionInfo
+from transit.keyring import Keyring, KeyVersion
+from transit.schedule import reschedule
 
 KEYS = "keys/"
+MOUNT_CONFIG = "config/keys"
+_OPEN_VERSIONS = 16  # of one key in memory
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_keyring = msgspec.msgpack.Decoder(Keyring).decode
-_decode_wrapped = msgspec.msgpack.Decoder(WrappedKey).decode
+_decode_version = msgspec.msgpack.Decoder(KeyVersion).decode
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,26 +34,42 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int
 
 
+class MountConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM."""
+
+    disable_upsert: bool = False
+    require_custody: Custody | None = None
+
+
 _decode_usage = msgspec.msgpack.Decoder(Usage).decode
+_decode_config = msgspec.msgpack.Decoder(MountConfig).decode
 
 
 class OpenKey:
-    """A key in memory: its keyring, and the wrapped keys of the versions that were used since it was read."""
+    """A key in memory: its keyring, and the versions that were used since it was read.
 
-    __slots__ = ("_wrapped", "keyring", "name")
+    `is_direct`: a cipher that can be used without a derivation, which is what most requests are for. `overhead`: what
+    a ciphertext has more than its plaintext.
+    """
+
+    __slots__ = ("_versions", "is_direct", "keyring", "name", "overhead")
 
     def __init__(self, name: str, keyring: Keyring) -> None:
         self.name = name
         self.keyring = keyring
-        self._wrapped: dict[int, WrappedKey] = {}
+        self.overhead = keyring.key_type.overhead
+        self.is_direct = keyring.key_type.is_cipher and not keyring.derived and not keyring.soft_deleted
+        self._versions: dict[int, KeyVersion] = {}
 
-    def peek_version(self, version: int) -> WrappedKey | None:
-        """The wrapped key if it was read already."""
-        return self._wrapped.get(version)
+    def peek_version(self, version: int) -> KeyVersion | None:
+        """The version if it was read already."""
+        return self._versions.get(version)
 
-    def keep_version(self, version: int, wrapped: WrappedKey) -> None:
-        """Remember it; a version never changes."""
-        self._wrapped[version] = wrapped
+    def keep_version(self, version: int, row: KeyVersion) -> None:
+        """Remember it; this object is dropped when a version changes."""
+        if len(self._versions) >= _OPEN_VERSIONS:
+            del self._versions[next(iter(self._versions))]
+        self._versions[version] = row
 
 
 class KeyStore:
@@ -57,6 +78,7 @@ class KeyStore:
     def __init__(self, storage: StorageView) -> None:
         self._storage = storage
         self._cache: DecodedCache[OpenKey] = storage.decoded_cache(_load_key)
+        self._config: DecodedCache[MountConfig] = storage.decoded_cache(_load_config, capacity=1)
 
     def peek(self, name: str) -> OpenKey | None:
         """The key if it is in memory."""
@@ -66,45 +88,68 @@ class KeyStore:
         """The key, or None."""
         return self._cache.peek(KEYS + name) or await self._cache.get(KEYS + name)
 
-    async def version(self, key: OpenKey, version: int) -> WrappedKey:
-        """The wrapped key of a version that the keyring has. Raises IntegrityError when the rows do not agree."""
+    async def open(self, name: str) -> OpenKey:
+        """The key, softly deleted or not. Raises UnknownKeyError."""
+        found = self._cache.peek(KEYS + name) or await self._cache.get(KEYS + name)
+        if found is None:
+            raise UnknownKeyError("encryption key not found")
+        return found
+
+    async def usable(self, name: str) -> OpenKey:
+        """The key, to work with. Raises UnknownKeyError, and KeyPolicyError while it is softly deleted."""
+        found = await self.open(name)
+        if found.keyring.soft_deleted:
+            found.keyring.check_usable()
+        return found
+
+    async def version(self, key: OpenKey, version: int) -> KeyVersion:
+        """A version that the keyring has. Raises IntegrityError when the rows do not agree."""
         found = key.peek_version(version)
         if found is None:
             found = await self._load_version(key, version)
             key.keep_version(version, found)
         return found
 
-    async def _load_version(self, key: OpenKey, version: int) -> WrappedKey:
+    async def _load_version(self, key: OpenKey, version: int) -> KeyVersion:
         path = version_path(key.name, version)
         entry = await self._storage.get(path)
-        found = None if entry is None else _decode_wrapped(entry.value)
-        if found is None or found.key_id != key.keyring.versions[version].key_id:
+        found = None if entry is None else _decode_version(entry.value)
+        if found is None or found.owner != key.keyring.id:
             current = await self._cache.get(KEYS + key.name)
-            if current is None or current.keyring.versions.get(version) != key.keyring.versions[version]:
-                raise UnknownKeyError("the key was deleted or replaced while it was used; ask again")
-            raise IntegrityError(f"the entry {path} does not hold the key version that its key's entry names")
+            if current is None or current.keyring.id != key.keyring.id or version < current.keyring.first_version:
+                raise UnknownKeyError("the key was deleted, replaced or trimmed while it was used; ask again")
+            raise IntegrityError(f"the entry {path} does not hold a version of the key that its key's entry names")
         return found
 
     async def names(self, *, after: str, limit: int) -> list[str]:
         """Names in order."""
         return await self._storage.list(KEYS, after=after, limit=limit)
 
-    async def usage(self, name: str, keyring: Keyring) -> dict[int, int]:
-        """Encryptions spoken for, by version."""
-        found: dict[int, int] = {}
-        for version, info in keyring.versions.items():
-            entry = await self._storage.get(usage_path(name, version))
-            usage = None if entry is None else _decode_usage(entry.value)
-            found[version] = usage.reserved if usage is not None and usage.key_id == info.key_id else 0
-        return found
+    async def usage(self, name: str, version: int, row: KeyVersion) -> int:
+        """Encryptions of a version that are spoken for."""
+        entry = await self._storage.get(usage_path(name, version))
+        usage = None if entry is None else _decode_usage(entry.value)
+        return usage.reserved if usage and row.key and usage.key_id == row.key.key_id else 0
+
+    async def config(self) -> MountConfig:
+        """What holds for all keys of the mount."""
+        return self._config.peek(MOUNT_CONFIG) or await self._config.get(MOUNT_CONFIG) or MountConfig()
+
+    async def write_config(self, config: MountConfig) -> None:
+        """Replace it."""
+        await self._storage.put(MOUNT_CONFIG, _encode(config))
 
 
 async def _load_key(_view: StorageView, path: str, entry: Entry) -> OpenKey:
     return OpenKey(path.removeprefix(KEYS), _decode_keyring(entry.value))
 
 
+async def _load_config(_view: StorageView, _path: str, entry: Entry) -> MountConfig:
+    return _decode_config(entry.value)
+
+
 def version_path(name: str, version: int) -> str:
-    """Where a version's wrapped key is."""
+    """Where a version is."""
     return f"versions/{name}/{version:08d}"
 
 
@@ -122,37 +167,76 @@ async def read_keyring(txn: Transaction, name: str) -> tuple[Keyring, int] | Non
     return None if entry is None else (_decode_keyring(entry.value), entry.revision)
 
 
-async def write_keyring(txn: Transaction, name: str, keyring: Keyring, *, cas: int) -> None:
-    """Write the key's row."""
-    await txn.put(KEYS + name, _encode(keyring), cas=cas)
+async def existing_keyring(
+    txn: Transaction, name: str, otherwise: str = "encryption key not found"
+) -> tuple[Keyring, int]:
+    """As `read_keyring`. Raises UnknownKeyError with the sentence `otherwise`."""
+    row = await read_keyring(txn, name)
+    if row is None:
+        raise UnknownKeyError(otherwise)
+    return row
 
 
-async def write_version(txn: Transaction, name: str, version: int, wrapped: WrappedKey) -> None:
-    """Write a version's row, for the first time."""
-    await txn.put(version_path(name, version), _encode(wrapped), cas=0)
+async def add_keyring(txn: Transaction, name: str, keyring: Keyring) -> None:
+    """Write the row of a new key. Raises CasMismatchError when there is one of that name."""
+    await txn.put(KEYS + name, _encode(keyring), cas=0)
+    await reschedule(txn, name, None, keyring)
 
 
-async def delete_key(txn: Transaction, name: str) -> None:
+async def replace_keyring(txn: Transaction, name: str, row: tuple[Keyring, int], keyring: Keyring) -> None:
+    """Write the row again over `row`, as it was read. Also where only a version changed: caches hang on this row."""
+    await txn.put(KEYS + name, _encode(keyring), cas=row[1])
+    await reschedule(txn, name, row[0], keyring)
+
+
+async def read_version(txn: Transaction, name: str, version: int, keyring: Keyring) -> KeyVersion:
+    """A version that the keyring has. Raises IntegrityError."""
+    entry = await txn.get(version_path(name, version))
+    found = None if entry is None else _decode_version(entry.value)
+    if found is None or found.owner != keyring.id:
+        raise IntegrityError(f"the entry {version_path(name, version)} does not hold a version of its key")
+    return found
+
+
+async def write_version(txn: Transaction, name: str, version: int, row: KeyVersion, *, new: bool = True) -> None:
+    """Write a version's row: for the first time, unless it is not `new`. The key's row must be written, too."""
+    await txn.put(version_path(name, version), _encode(row), cas=0 if new else None)
+
+
+async def delete_key(txn: Transaction, name: str, keyring: Keyring) -> None:
     """Remove every row of a key."""
     await txn.delete(KEYS + name)
+    await reschedule(txn, name, keyring, None)
     await txn.delete_prefix(f"versions/{name}/")
     await txn.delete_prefix(f"usage/{name}/")
 
 
-async def change_usage(
-    txn: Transaction, name: str, version: int, info: VersionInfo, *, by: int, limit: int
-) -> int | None:
-    """Add `by`, or what is left below `limit`, to a version's usage; how much was added. `by` may be negative.
+async def delete_versions(txn: Transaction, name: str, versions: range) -> None:
+    """Remove versions and what is counted of them."""
+    for version in versions:
+        await txn.delete(version_path(name, version))
+        await txn.delete(usage_path(name, version))
 
-    None when the key is gone, or another one of that name by now.
+
+async def change_usage(
+    txn: Transaction, name: str, version: int, key_id: str, *, by: int, limit: int
+) -> tuple[int, int] | None:
+    """Add `by`, or what is left below `limit` (0: none), to a version's usage: how much was added, and the new sum.
+
+    `by` may be negative. None when the key is gone, or another one of that name by now.
     """
     row = await read_keyring(txn, name)
-    if row is None or row[0].versions.get(version) != info:
+    if row is None or not row[0].first_version <= version <= row[0].latest_version:
+        return None
+    stored = await read_version(txn, name, version, row[0])
+    if stored.key is None or stored.key.key_id != key_id:
         return None
     entry = await txn.get(usage_path(name, version))
     usage = None if entry is None else _decode_usage(entry.value)
-    before = usage.reserved if usage is not None and usage.key_id == info.key_id else 0
-    after = max(0, min(before + by, limit))
+    before = usage.reserved if usage is not None and usage.key_id == key_id else 0
+    after = max(0, before + by)
+    if limit and by > 0:
+        after = max(before, min(after, limit))
     if after != before:
-        await txn.put(usage_path(name, version), _encode(Usage(key_id=info.key_id, reserved=after)))
-    return after - before
+        await txn.put(usage_path(name, version), _encode(Usage(key_id=key_id, reserved=after)))
+    return after - before, after

@@ -9,19 +9,9 @@ from core.protocols import AeadInput, Transaction
 from tests.unit.transit.transit_mount import Mount
 from transit import counters
 from transit.errors import UsageExhaustedError
-from transit.keyring import Keyring
-from transit.store import change_usage, read_keyring
+from transit.store import change_usage, existing_keyring, read_version
 
 ONE = [(0, AeadInput(b"x"))]
-
-
-async def _keyring(mount: Mount, name: str = "k") -> Keyring:
-    async def read(txn: Transaction) -> Keyring:
-        row = await read_keyring(txn, name)
-        assert row is not None
-        return row[0]
-
-    return await mount.storage.view("logical/u/").transact(read)
 
 
 async def _stored(mount: Mount) -> int:
@@ -31,10 +21,12 @@ async def _stored(mount: Mount) -> int:
 
 async def _spend(mount: Mount, count: int, *, limit: int = 2**32) -> None:
     """Count encryptions without making them."""
-    info = (await _keyring(mount)).versions[1]
 
     async def add(txn: Transaction) -> None:
-        await change_usage(txn, "k", 1, info, by=count, limit=limit)
+        row = await existing_keyring(txn, "k")
+        version = await read_version(txn, "k", 1, row[0])
+        assert version.key is not None
+        await change_usage(txn, "k", 1, version.key.key_id, by=count, limit=limit)
 
     await mount.storage.view("logical/u/").transact(add)
 
@@ -100,7 +92,7 @@ async def test_blocks_double_up_to_a_bound(keyed: Mount, monkeypatch: pytest.Mon
     sizes: list[int] = []
     real = counters.change_usage
 
-    async def watched(txn: Transaction, *args: object, **more: int) -> int | None:
+    async def watched(txn: Transaction, *args: object, **more: int) -> tuple[int, int] | None:
         sizes.append(more["by"])
         return await real(txn, *args, **more)  # type: ignore[arg-type]
 
@@ -126,14 +118,14 @@ async def test_without_the_store_a_block_is_used_up_and_then_refused(keyed: Moun
     async def broken(_body: object) -> None:
         raise StoreUnavailableError("the database is away")
 
-    real, keyed.engine._counters._storage.transact = keyed.engine._counters._storage.transact, broken  # type: ignore[method-assign]
+    real, keyed.counters._storage.transact = keyed.counters._storage.transact, broken  # type: ignore[method-assign]
     made = 1
     with pytest.raises(StoreUnavailableError):  # noqa: PT012 - it is the loop that ends
         while True:
             await keyed.engine.encrypt("k", ONE)
             made += 1
     assert made == 1024
-    keyed.engine._counters._storage.transact = real  # type: ignore[method-assign]
+    keyed.counters._storage.transact = real  # type: ignore[method-assign]
     await keyed.engine.encrypt("k", ONE)
     assert (await keyed.read("keys/k"))["usage"] == {"1": 1025}
 
@@ -176,7 +168,7 @@ async def test_a_block_of_a_deleted_key_goes_nowhere(keyed: Mount) -> None:
     other = keyed.other_worker()
     await other.engine.encrypt("k", ONE)
     await keyed.write("keys/k/config", deletion_allowed=True)
-    await keyed.engine.delete_key("k")
+    await keyed.parts.lifecycle.delete("k")
     await keyed.write("keys/k")
     await keyed.engine.encrypt("k", ONE * 4)
     await keyed.routes.close()

@@ -54,8 +54,8 @@ async def test_key_version_chooses_an_older_version(keyed: Mount) -> None:
         ("encrypt/k", {"plaintext": "no base64!"}, "plaintext must be standard base64"),
         ("encrypt/k", {"plaintext": "aGk"}, "plaintext must be standard base64"),
         ("encrypt/k", {"plaintext": "aGk=", "associated_data": "?"}, "associated_data must be standard base64"),
-        ("encrypt/k", {"plaintext": "aGk=", "context": "aGk="}, "derived keys are not available"),
-        ("encrypt/k", {"plaintext": "aGk=", "nonce": "aGk="}, "derived keys are not available"),
+        ("encrypt/k", {"plaintext": "aGk=", "context": "aGk="}, "this key is not derived"),
+        ("encrypt/k", {"plaintext": "aGk=", "nonce": "aGk="}, "nonce not allowed"),
         ("encrypt/k", {"plaintext": "aGk=", "key_version": -1}, "negative"),
         ("encrypt/k", {"plaintext": "aGk=", "key_version": 2}, "higher than the latest"),
         ("encrypt/k", {"plaintext": "aGk=", "key_version": 2**62}, "higher than the latest"),
@@ -154,7 +154,7 @@ async def test_creation_that_came_too_late_warns(keyed: Mount) -> None:
     [
         {},
         {"plaintext": "?"},
-        {"plaintext": "aGk=", "type": "rsa-2048"},
+        {"plaintext": "aGk=", "type": "ecdsa-p256"},
         {"plaintext": "aGk=", "convergent_encryption": True},
         {"batch_input": []},
     ],
@@ -295,7 +295,7 @@ async def test_batch_input_hides_the_single_item(keyed: Mount) -> None:
 
 
 async def test_an_hsm_fault_is_one_for_the_whole_batch(keyed: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def gone(_key: WrappedKey, _items: list[AeadInput]) -> list[bytes]:
+    async def gone(_key: WrappedKey, _items: list[AeadInput], *, convergent: bool = False) -> list[bytes]:
         raise HsmGoneError("the HSM is away")
 
     monkeypatch.setattr(keyed.keys, "encrypt", gone)

@@ -1,6 +1,7 @@
 """keys/: create, read, list, rotate, config, delete."""
 
 import asyncio
+import base64
 
 import pytest
 
@@ -26,13 +27,15 @@ async def test_a_created_key_is_shown_as_vault_does(mount: Mount) -> None:
         "allow_plaintext_backup": False,
         "auto_rotate_period": 0,
         "imported_key": False,
+        "soft_deleted": False,
         "supports_encryption": True,
         "supports_decryption": True,
-        "supports_derivation": False,
+        "supports_derivation": True,
         "supports_signing": False,
         "keys": {"1": 1_800_000_000},
         "custody": "hsm",
         "usage": {"1": 0},
+        "max_encryptions": 2**32,
     }
     assert await mount.read("keys/orders") == response.data
 
@@ -84,13 +87,27 @@ async def test_names_that_are_taken(mount: Mount, name: str) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"type": "rsa-2048"}, "the types are: aes256-gcm96"),
-        ({"type": "ed25519"}, "unknown key type; the types are: aes256-gcm96"),
-        ({"derived": True}, "derived keys are not available"),
-        ({"convergent_encryption": "true"}, "derived keys are not available"),
-        ({"exportable": True}, "exportable is refused: a key with hsm custody"),
-        ({"allow_plaintext_backup": True}, "allow_plaintext_backup is refused"),
-        ({"auto_rotate_period": "24h"}, "auto_rotate_period must be 0"),
+        ({"type": "rsa-1024"}, "unknown key type; the types are: aes128-gcm96"),
+        ({"type": "rsa-2048", "derived": True}, "key derivation is not supported"),
+        ({"convergent_encryption": "true"}, "requires derivation"),
+        ({"type": "ed25519", "derived": True, "convergent_encryption": True}, "not supported for keys of type ed25519"),
+        ({"exportable": True, "custody": "hsm"}, "exportable is refused: a key with hsm custody"),
+        ({"allow_plaintext_backup": True, "custody": "hsm"}, "allow_plaintext_backup is refused"),
+        ({"exportable": True, "require_custody": "hsm"}, "require_custody=hsm refuses"),
+        ({"custody": "sealed", "require_custody": "hsm"}, "require_custody=hsm refuses"),
+        ({"custody": "cloud"}, "custody is not one of the values"),
+        ({"require_custody": "sealed"}, "require_custody is not one of the values"),
+        ({"type": "chacha20-poly1305", "require_custody": "hsm"}, "(?i)hsm"),
+        ({"auto_rotate_period": "59m"}, "at least an hour"),
+        ({"auto_rotate_period": "-1h"}, "auto_rotate_period must not be negative"),
+        ({"max_encryptions": 2**33}, "max_encryptions cannot be above"),
+        ({"type": "ed25519", "max_encryptions": 5}, "max_encryptions is not valid"),
+        ({"type": "hmac", "key_size": 31}, "between 32 and 512"),
+        ({"type": "hmac", "key_size": 513}, "between 32 and 512"),
+        ({"type": "ml-dsa"}, "parameter_set is required"),
+        ({"type": "ml-dsa", "parameter_set": "45"}, "parameter_set is required"),
+        ({"type": "ml-dsa-44", "parameter_set": "65"}, "parameter_set is not valid"),
+        ({"parameter_set": "44"}, "parameter_set is not valid"),
         ({"key_size": 32}, "key_size is not valid"),
         ({"derived": "perhaps"}, "derived must be true or false"),
     ],
@@ -189,7 +206,8 @@ async def test_min_decryption_version_zero_warns(mount: Mount) -> None:
         ({"min_decryption_version": "one"}, "min_decryption_version must be a whole number"),
         ({"exportable": True}, "exportable is refused"),
         ({"allow_plaintext_backup": True}, "allow_plaintext_backup is refused"),
-        ({"auto_rotate_period": 3600}, "auto_rotate_period must be 0"),
+        ({"auto_rotate_period": 60}, "at least an hour"),
+        ({"max_encryptions": -1}, "cannot be negative"),
     ],
 )
 async def test_configurations_that_are_refused_change_nothing(mount: Mount, body: dict[str, object], said: str) -> None:
@@ -248,3 +266,100 @@ async def test_a_version_row_that_does_not_fit_its_key_is_refused(mount: Mount) 
     await view.transact(swap)
     with pytest.raises(IntegrityError, match="versions/a/00000001"):
         await mount.write("encrypt/a", plaintext="aGk=")
+
+
+# --- types, custody, the rest of a key's life ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type_", "custody"),
+    [
+        *((name, "hsm") for name in ("aes128-gcm96", "ecdsa-p256", "hmac", "aes256-cmac")),
+        *((name, "sealed") for name in ("ed25519", "chacha20-poly1305", "xchacha20-poly1305", "ml-dsa-44")),
+    ],
+)
+async def test_a_key_is_in_the_hsm_where_the_token_can(mount: Mount, type_: str, custody: str) -> None:
+    assert (await mount.write("keys/k", type=type_))["custody"] == custody
+
+
+@pytest.mark.parametrize("body", [{"exportable": True}, {"allow_plaintext_backup": True}, {"custody": "sealed"}])
+async def test_a_key_that_may_leave_is_sealed(mount: Mount, body: dict[str, object]) -> None:
+    assert (await mount.write("keys/k", **body))["custody"] == "sealed"
+
+
+async def test_openbaos_name_of_ml_dsa_is_taken(mount: Mount) -> None:
+    shown = await mount.write("keys/k", type="ml-dsa", parameter_set="65")
+    assert (shown["type"], shown["parameter_set"]) == ("ml-dsa-65", "65")
+
+
+async def test_asymmetric_versions_show_their_public_key(mount: Mount) -> None:
+    shown = await mount.write("keys/k", type="ecdsa-p256")
+    assert shown["keys"]["1"]["name"] == "P-256"
+    assert shown["keys"]["1"]["public_key"].startswith("-----BEGIN PUBLIC KEY-----")
+    edwards = await mount.write("keys/e", type="ed25519")
+    assert len(base64.b64decode(edwards["keys"]["1"]["public_key"])) == 32
+
+
+async def test_the_mount_can_demand_the_hsm(mount: Mount) -> None:
+    await mount.write("config/keys", require_custody="hsm")
+    for body in ({"type": "ed25519"}, {"exportable": True}):
+        with pytest.raises(KeyPolicyError):
+            await mount.write("keys/k", **body)
+    assert (await mount.write("keys/k"))["custody"] == "hsm"
+    await mount.write("config/keys", require_custody="")
+    assert (await mount.write("keys/e", type="ed25519"))["custody"] == "sealed"
+
+
+async def test_upserting_can_be_disabled(mount: Mount) -> None:
+    assert await mount.read("config/keys") == {"disable_upsert": False, "require_custody": ""}
+    await mount.write("config/keys", disable_upsert=True)
+    with pytest.raises(InvalidRequestError, match="encryption key not found"):
+        await mount.write("encrypt/k", plaintext="aGk=")
+    await mount.write("keys/k")
+    assert (await mount.write("encrypt/k", plaintext="aGk="))["key_version"] == 1
+
+
+async def test_trimmed_versions_are_gone_for_good(mount: Mount) -> None:
+    await mount.write("keys/k")
+    old = (await mount.write("encrypt/k", plaintext="aGk="))["ciphertext"]
+    for _ in range(3):
+        await mount.write("keys/k/rotate")
+    await mount.write("keys/k/config", min_decryption_version=3, min_encryption_version=3)
+    shown = await mount.write("keys/k/trim", min_available_version=3)
+    assert (shown["min_available_version"], list(shown["keys"])) == (3, ["3", "4"])
+    assert await mount.storage.list("logical/u/versions/k/") == ["00000003", "00000004"]
+    for worker in (mount, mount.other_worker()):
+        with pytest.raises(InvalidRequestError, match="too old"):
+            await worker.write("decrypt/k", ciphertext=old)
+
+
+async def test_a_softly_deleted_key_is_refused_until_it_is_restored(mount: Mount) -> None:
+    await mount.write("keys/k")
+    other = mount.other_worker()
+    text = (await other.write("encrypt/k", plaintext="aGk="))["ciphertext"]
+    await mount.call(Operation.DELETE, "keys/k/soft-delete")
+    for path, body in [
+        ("encrypt/k", {"plaintext": "aGk="}),
+        ("encrypt/k", {"batch_input": [{"plaintext": "aGk="}]}),
+        ("decrypt/k", {"ciphertext": text}),
+        ("decrypt/k", {"batch_input": [{"ciphertext": text}]}),
+        ("rewrap/k", {"ciphertext": text}),
+        ("datakey/plaintext/k", {}),
+        ("keys/k/rotate", {}),
+    ]:
+        with pytest.raises(KeyPolicyError, match="softly deleted"):
+            await other.write(path, **body)
+    assert (await other.read("keys/k"))["soft_deleted"] is True
+    await mount.write("keys/k/soft-delete-restore")
+    assert (await other.write("decrypt/k", ciphertext=text))["plaintext"] == "aGk="
+
+
+async def test_a_key_of_a_thousand_versions_keeps_a_small_row(mount: Mount) -> None:
+    await mount.write("keys/k")
+    entry = await mount.storage.view("logical/u/").get("keys/k")
+    assert entry is not None
+    for _ in range(20):
+        await mount.write("keys/k/rotate")
+    grown = await mount.storage.view("logical/u/").get("keys/k")
+    assert grown is not None
+    assert len(grown.value) <= len(entry.value) + 8

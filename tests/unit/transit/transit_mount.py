@@ -28,7 +28,9 @@ class Mount:
         routes = create(context)
         assert isinstance(routes, TransitRoutes)
         self.routes = routes
-        self.engine: TransitEngine = routes._engine
+        self.parts = routes.parts
+        self.engine: TransitEngine = routes.parts.engine
+        self.counters = routes.parts.counters
 
     def other_worker(self) -> "Mount":
         return Mount(self.storage, self.keys)
@@ -54,8 +56,8 @@ class Mount:
         parts = path.split("/")
         for route in self.routes.routes:
             wanted = route.pattern.split("/")
-            if len(wanted) == len(parts) and all(w in (p, "{name}") for w, p in zip(wanted, parts, strict=True)):
-                return route, {"name": parts[wanted.index("{name}")]} if "{name}" in wanted else {}
+            if len(wanted) == len(parts) and all(w == p or w[:1] == "{" for w, p in zip(wanted, parts, strict=True)):
+                return route, {w[1:-1]: p for w, p in zip(wanted, parts, strict=True) if w[:1] == "{"}
         raise AssertionError(f"no route for {path}")
 
     async def write(self, path: str, **data: Any) -> dict[str, Any]:

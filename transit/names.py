@@ -1,0 +1,28 @@
+"""What a key may be called."""
+
+import re
+
+from core.errors import InvalidRequestError
+from core.requests import Request
+
+_NAME = re.compile(r"\w(?:[\w.-]{0,254}\w)?", re.ASCII)
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a key may be called that."""
+    return _NAME.fullmatch(name) is not None
+
+
+def key_name(request: Request, param: str = "name") -> str:
+    """The name in the path. Raises InvalidRequestError if no key may be called that."""
+    name = request.params[param]
+    check_key_name(name)
+    return name
+
+
+def check_key_name(name: str) -> None:
+    """Raises InvalidRequestError."""
+    if not is_key_name(name):
+        raise InvalidRequestError(
+            "a key's name is 1 to 256 letters, digits, '_', '-' and '.'; it does not begin or end with '-' or '.'"
+        )
