@@ -1,5 +1,8 @@
 """Where keys come from, and the one way out: generated, imported, exported, in the custody asked for."""
 
+import asyncio
+import os
+
 from core.errors import HsmConfigError, InvalidRequestError, KeyPolicyError, SealedError
 from core.protocols import Custody, KeyKind, KeyUsage, WrappedKey
 from core.secret import Secret
@@ -38,16 +41,16 @@ class KeyBirth:
     ) -> WrappedKey:
         """As KeyCustodian.import_key."""
         keys.check_usage(kind, usage)
-        material, public_key = software.canonical_material(kind, material)
-        is_faithful = public_key is not None or (
+        checked = await self._checked(kind, material)
+        is_faithful = checked.public_key is not None or (
             kind in templates.SECRET_BYTES and templates.can_wrap_faithfully(kind, len(material.expose()))
         )
         if self._place(kind, usage, custody, is_faithful=is_faithful) is Custody.SEALED:
-            return await self._take_over_sealed(kind, material, usage)
+            return await self._seal(kind, checked, usage)
         under = self._wrapping_keys()
         return await self._keys.run(
             lambda operations: keys.take_over(
-                operations, kind, material, usage=usage, under=under, public_key=public_key
+                operations, kind, checked.secret, usage=usage, under=under, public_key=checked.public_key
             ),
             slow=kind in SLOW_KINDS,
         )
@@ -93,17 +96,14 @@ class KeyBirth:
     # --- sealed ---------------------------------------------------------------------------------------------------
 
     async def _generate_sealed(self, kind: KeyKind, usage: KeyUsage, size: int) -> WrappedKey:
-        sealing = self._active_sealing()
-        live = await self._keys.get(sealing)
-        return await self._keys.use(
-            live,
-            lambda operations: sealed.generate(
-                operations, kind, usage=usage, size=size, sealing_key_id=sealing.key_id, sealing_handle=live.handle
-            ),
-            slow=kind in SLOW_KINDS,
-        )
+        self._active_sealing()
+        if software.is_made_in_software(kind):  # without the HSM's generator, and too slow for the event loop
+            material = await asyncio.to_thread(software.new_material, kind, os.urandom)
+        else:
+            material = await self._keys.run(lambda o: software.new_material(kind, o.session.random, size=size))
+        return await self._seal(kind, await self._checked(kind, material), usage)
 
-    async def _take_over_sealed(self, kind: KeyKind, material: Secret, usage: KeyUsage) -> WrappedKey:
+    async def _seal(self, kind: KeyKind, material: software.CheckedMaterial, usage: KeyUsage) -> WrappedKey:
         sealing = self._active_sealing()
         live = await self._keys.get(sealing)
         return await self._keys.use(
@@ -112,6 +112,12 @@ class KeyBirth:
                 operations, kind, material, usage=usage, sealing_key_id=sealing.key_id, sealing_handle=live.handle
             ),
         )
+
+    async def _checked(self, kind: KeyKind, material: Secret) -> software.CheckedMaterial:
+        """Raises InvalidRequestError. The primes of an RSA key are proved outside the event loop."""
+        if kind in templates.RSA_BITS:
+            return await asyncio.to_thread(software.checked_material, kind, material)
+        return software.checked_material(kind, material)
 
     async def export(self, key: WrappedKey) -> Secret:
         """As KeyCustodian.export_key."""

@@ -31,7 +31,8 @@ from pkcs11_glue.templates import RSA_BITS
 T = TypeVar("T")
 
 SLOW_SOFTWARE_BYTES = 1 << 18  # of a call in software: longer than a thread hop
-SLOW_SOFTWARE_ITEMS = 64  # and of so many signatures
+SLOW_SOFTWARE_ITEMS = 64  # and of so many signatures, or XChaCha20 items
+SLOW_SOFTWARE_BATCH = 512  # and of so many items of the other ciphers
 _P256_WEIGHT = 4  # one signature takes as long as so many small encryptions
 _DECRYPTING = (KeyUsage.ENCRYPT, KeyUsage.SIGN_DECRYPT)
 _SIGNING = (KeyUsage.SIGN, KeyUsage.SIGN_DECRYPT)
@@ -209,7 +210,7 @@ class Hsm:
             raise KeyPolicyError("convergent encryption needs a derived key")
         if live.software is not None:
             call = partial(live.software.encrypt, items, convergent=convergent)
-            return await self._in_software(call, is_slow=_is_large(items))
+            return await self._in_software(call, is_slow=_is_long(live.kind, items))
         return await derived.encrypt(self._keys, key, items, convergent=convergent)
 
     async def _decrypt_otherwise(
@@ -217,7 +218,7 @@ class Hsm:
     ) -> list[bytes | CiphertextError]:
         _check_contexts(live, items)
         if live.software is not None:
-            return await self._in_software(partial(live.software.decrypt, items), is_slow=_is_large(items))
+            return await self._in_software(partial(live.software.decrypt, items), is_slow=_is_long(live.kind, items))
         return await derived.decrypt(self._keys, key, items)
 
     async def decrypt_oaep(
@@ -314,5 +315,7 @@ def _check_contexts(live: LiveKey, items: Sequence[AeadInput]) -> None:
             raise KeyPolicyError("this key is not a derived one: leave the context out")
 
 
-def _is_large(items: Sequence[AeadInput]) -> bool:
-    return sum([len(item.payload) for item in items]) >= SLOW_SOFTWARE_BYTES
+def _is_long(kind: KeyKind, items: Sequence[AeadInput]) -> bool:
+    """Whether a batch takes longer in software than a thread hop."""
+    most = SLOW_SOFTWARE_ITEMS if kind is KeyKind.XCHACHA20_POLY1305 else SLOW_SOFTWARE_BATCH
+    return len(items) > most or sum([len(item.payload) for item in items]) >= SLOW_SOFTWARE_BYTES
