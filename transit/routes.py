@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Route
 from transit.data_routes import DataRoutes
 from transit.key_routes import KeyRoutes
 from transit.parts import Parts, assemble
+from transit.transport_routes import TransportRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -21,6 +22,7 @@ class TransitRoutes:
         self.routes: Sequence[Route] = [
             *KeyRoutes(parts).routes(),
             *DataRoutes(parts).routes(),
+            *TransportRoutes(parts).routes(),
         ]
 
     async def close(self) -> None:
