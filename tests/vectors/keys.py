@@ -1,7 +1,13 @@
 """Published numbers as keys: PKCS #8 for import, SubjectPublicKeyInfo for verification."""
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_public_key,
+)
 
 from core.protocols import KeyKind
 from core.secret import Secret
@@ -38,3 +44,7 @@ def rsa_private(p, q, exponent):
     public = rsa.RSAPublicNumbers(exponent, p * q)
     crt = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
     return pkcs8(rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key())
+
+
+def pem(der):
+    return load_der_public_key(der).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
