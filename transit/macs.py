@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.digests import ALGORITHMS
 from core.errors import CallerError, InvalidRequestError, KeyPolicyError
 from core.protocols import Custody, KeyCustodian, KeyKind, KeyUsage, WrappedKey
 from transit.engine import MAX_PAYLOAD, complete, group_by_version, passes
@@ -41,6 +42,18 @@ class MacMethod:
                 f"the HSM makes no HMAC with {self.hash_name}: use sha2, or create the key with custody=sealed"
             )
         return wrapped
+
+
+CMAC = MacMethod("")
+_HMACS = {algorithm: MacMethod(name) for algorithm, name in ALGORITHMS.items()}
+
+
+def hmac_method(algorithm: str) -> MacMethod:
+    """HMAC with the hash that the API calls so. Raises InvalidRequestError."""
+    method = _HMACS.get(algorithm)
+    if method is None:
+        raise InvalidRequestError(f"unsupported algorithm; it is one of {', '.join(_HMACS)}")
+    return method
 
 
 def _cmac_key(key: OpenKey, row: KeyVersion) -> WrappedKey:
@@ -80,7 +93,7 @@ class MacMaker:
         return made
 
     async def verify_one(self, key: OpenKey, method: MacMethod, claim: MacClaim) -> bool:
-        """Whether it is the MAC of the message by that version. Raises KeyVersionError if that is unknown or retired."""
+        """Whether it is the MAC of the message by that version. Raises KeyVersionError for one unknown or retired."""
         version, given, message, length = claim
         keyring = key.keyring
         if keyring.soft_deleted:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from core.engine import Engine, EngineContext, Route
 from transit.data_routes import DataRoutes
 from transit.key_routes import KeyRoutes
+from transit.mac_routes import MacRoutes
 from transit.parts import Parts, assemble
+from transit.signature_routes import SignatureRoutes
+from transit.tool_routes import ToolRoutes
 from transit.transport_routes import TransportRoutes
 
 
@@ -23,6 +26,9 @@ class TransitRoutes:
             *KeyRoutes(parts).routes(),
             *DataRoutes(parts).routes(),
             *TransportRoutes(parts).routes(),
+            *SignatureRoutes(parts).routes(),
+            *MacRoutes(parts).routes(),
+            *ToolRoutes(parts).routes(),
         ]
 
     async def close(self) -> None:

@@ -31,7 +31,9 @@ class Signer:
         self._store = store
         self._keys = keys
 
-    async def sign_one(self, key: OpenKey, method: SigningMethod, requested: int, message: bytes, context: bytes) -> Signed:
+    async def sign_one(
+        self, key: OpenKey, method: SigningMethod, requested: int, message: bytes, context: bytes
+    ) -> Signed:
         """Sign under the version asked for (0: the latest). Raises CallerErrors."""
         keyring = key.keyring
         if keyring.soft_deleted or bool(context) is not keyring.derived:

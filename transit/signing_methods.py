@@ -116,9 +116,7 @@ def _scheme(row: KeyType, signature_algorithm: str) -> SignatureScheme:
 
 def _without_hash(row: KeyType, signature_algorithm: str, *, prehashed: bool, jws: bool) -> SigningMethod:
     if not prehashed or signature_algorithm != "pkcs1v15":
-        raise InvalidRequestError(
-            "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15"
-        )
+        raise InvalidRequestError("hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15")
     if not row.is_rsa:
         raise InvalidRequestError("hash_algorithm=none is for RSA keys: name the hash that made the digest")
     return SigningMethod(
@@ -130,7 +128,7 @@ def _without_hash(row: KeyType, signature_algorithm: str, *, prehashed: bool, jw
 
 
 def _read_salt(text: str | int) -> str | int:
-    """ "auto", "hash" or bytes. 0 and -1 are what Go has for the words, and Vault takes them so."""
+    """The words "auto" and "hash", or bytes. 0 and -1 are what Go has for the words, and Vault takes them so."""
     lowered = str(text).lower()
     if lowered in {"auto", "hash"}:
         return lowered
