@@ -10,7 +10,7 @@ from pkcs11.mechanisms import Mechanism
 from core.errors import CiphertextError
 from core.protocols import KeyKind, KeyUsage
 from pkcs11_glue import templates
-from tests.support.memory_storage import MemoryStorage
+from tests.support.memory_storage import memory_storage
 from tests.vectors import published
 from tests.vectors.published import unhex
 from transit.wrapping_key import WrappingKey
@@ -52,7 +52,7 @@ async def test_the_token_wraps_as_botan(operations):
 
 async def test_the_wrapping_key_unwraps_and_refuses_as_nist_s_cavs(custodian):
     """What `import` sends: the vector's key-encryption key by RSA-OAEP, and behind it the vector's ciphertext."""
-    wrapping_key = WrappingKey(MemoryStorage(), custodian)
+    wrapping_key = WrappingKey(memory_storage(), custodian)
     public_key = load_pem_public_key((await wrapping_key.public_key()).encode())
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
     refused = 0
