@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from core.encoding import strict_base64
 from core.durations import MAX_SECONDS, parse_duration
+from core.encoding import strict_base64
 from core.errors import InvalidRequestError
 
 BodyT = TypeVar("BodyT")

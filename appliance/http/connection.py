@@ -26,7 +26,7 @@ from aiohttp.web_protocol import RequestHandler
 from appliance.http.framing import END_OF_HEAD, TOKEN_LENGTH, ChunkedBody, FramingError, parseable_start
 from appliance.http.limits import Limits
 from appliance.http.replies import CONTINUE, ReplyWriter, error_reply
-from appliance.http.requests import Peer, check_text, wire_request
+from appliance.http.requests import Peer, RequestHead, check_text
 from appliance.logging import code_path
 from appliance.wire import WireReply, WireRequest
 from core.ids import new_uuid
@@ -70,6 +70,8 @@ class Connection(RequestHandler):
         "_deadline",
         "_eof",
         "_handle",
+        "_head",
+        "_head_octets",
         "_head_size",
         "_head_tail",
         "_left",
@@ -109,6 +111,8 @@ class Connection(RequestHandler):
         self._deadline = 0.0
         self._began = 0.0
         self._backlog = b""
+        self._head: RequestHead | None = None  # of the message in progress, when it was known or is read
+        self._head_octets = b""  # what to remember it by
         self._head_tail = b""
         self._head_size = 0
         self._plain_text = True
@@ -232,6 +236,12 @@ class Connection(RequestHandler):
             return
         end = found + len(END_OF_HEAD) - len(tail)
         head, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
+        if self._phase == IDLE:
+            known = self._server.heads.find(head)
+            if known is not None:
+                self._take_known(known, rest)
+                return
+            self._head_octets = head
         if self._head_size + end > self._limits.max_head:
             raise RefusedError(400, f"the headers are longer than {self._limits.max_head} bytes")
         messages = self._parse(head)
@@ -245,6 +255,19 @@ class Connection(RequestHandler):
             self._complete(b"", rest)
         else:
             self._expect_body(message, stream, rest)
+
+    def _take_known(self, head: RequestHead, rest: bytes) -> None:
+        """A head that was parsed and accepted before: its message does not go through the parser."""
+        self._head, self._message = head, head.message
+        size = len(rest)
+        if size == head.length:
+            self._complete(rest, b"")
+        elif size > head.length:
+            self._complete(rest[: head.length], rest[head.length :])
+        else:
+            self._begin_body(head.length)
+            if rest:
+                self._take_body(rest)
 
     def _take_partial_head(self, data: bytes) -> None:
         if self._phase == IDLE:
@@ -284,24 +307,28 @@ class Connection(RequestHandler):
                 raise RefusedError(400, str(exc)) from exc
 
     def _expect_body(self, message: RawRequestMessage, stream: StreamReader, rest: bytes) -> None:
-        self._phase = BODY
         self._stream = stream
+        # the parser has checked that the length is a number
+        self._begin_body(None if message.chunked else int(message.headers[hdrs.CONTENT_LENGTH]))
+        if rest:
+            self._take_body(rest)
+        elif hdrs.EXPECT in message.headers:
+            self._answer_expectation(message)
+
+    def _begin_body(self, length: int | None) -> None:
+        self._phase = BODY
         self._raw_size = self._body_size = 0
-        if message.chunked:
+        if length is None:
             self._chunks = ChunkedBody()
         else:
             self._chunks = None
-            self._left = int(message.headers[hdrs.CONTENT_LENGTH])  # the parser has checked that it is a number
-            if self._left > self._limits.max_body:
+            self._left = length
+            if length > self._limits.max_body:
                 raise self._too_large()
         if not self._began:
             self._start_clock(self._limits.request_timeout)
         else:
             self._deadline = self._began + self._limits.request_timeout
-        if rest:
-            self._take_body(rest)
-        elif hdrs.EXPECT in message.headers:
-            self._answer_expectation(message)
 
     def _answer_expectation(self, message: RawRequestMessage) -> None:
         if message.headers[hdrs.EXPECT].lower() != "100-continue":
@@ -316,6 +343,11 @@ class Connection(RequestHandler):
             piece, rest = data, b""
         else:
             piece, rest = data[:end], data[end:]
+        if self._head is not None:  # a known one, so the parser has not seen it and must not see this
+            self._body.append(piece)
+            if end is not None:
+                self._complete(b"".join(self._body), rest)
+            return
         if self._parse(piece):
             raise RefusedError(400, _MALFORMED)
         if end is not None and not self._body and self._chunks is None:
@@ -398,7 +430,8 @@ class Connection(RequestHandler):
         if message is None:
             raise RuntimeError("no message to serve")
         try:
-            reply = await self._handle(wire_request(message, body, self._peer))
+            head = self._head or self._read_head(message)
+            reply = await self._handle(head.request(body, self._peer))
         except FramingError as exc:
             reply = error_reply(400, str(exc))
         except asyncio.CancelledError:
@@ -410,6 +443,12 @@ class Connection(RequestHandler):
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
             reply = self._internal_error(message, exc)
         return await self._reply(message, reply)
+
+    def _read_head(self, message: RawRequestMessage) -> RequestHead:
+        head = RequestHead(message)
+        if self._head_octets:
+            self._server.heads.note(self._head_octets, head)
+        return head
 
     async def _reply(self, message: RawRequestMessage, reply: WireReply) -> bool:
         transport = self.transport
@@ -451,7 +490,8 @@ class Connection(RequestHandler):
 
     def _next(self) -> None:
         """Ready for the next message, which may be here already."""
-        self._message = None
+        self._message = self._head = None
+        self._head_octets = b""
         self._stream = EMPTY_PAYLOAD
         self._phase = IDLE
         self._deadline = self._server.now + self._limits.idle_timeout

@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 
 from appliance.http.framing import FramingError, original_method
-from appliance.wire import WireRequest
+from appliance.wire import Memo, WireRequest
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -21,23 +22,38 @@ class Peer:
     secure: bool
 
 
-def wire_request(message: RawRequestMessage, body: bytes, peer: Peer) -> WireRequest:
-    """The request as the pipeline wants it. Raises FramingError for a path that is not percent-encoded UTF-8."""
-    target = message.path
-    if not target.startswith("/") and target != "*":
-        target = str(message.url.relative())  # absolute form: "GET http://host/v1/…", as sent to a proxy
-    raw_path, _, query = target.partition("#")[0].partition("?")
-    return WireRequest(
-        original_method(message.method),
-        decoded_path(raw_path),
-        raw_path,
-        query,
-        message.headers,
-        body,
-        peer.address,
-        peer.certificate,
-        peer.secure,
-    )
+class RequestHead:
+    """A parsed request line and headers, read; the same for every request with these bytes."""
+
+    __slots__ = ("headers", "length", "memo", "message", "method", "path", "query", "raw_path")
+
+    def __init__(self, message: RawRequestMessage) -> None:
+        """Raises FramingError for a path that is not percent-encoded UTF-8."""
+        target = message.path
+        if not target.startswith("/") and target != "*":
+            target = str(message.url.relative())  # absolute form: "GET http://host/v1/…", as sent to a proxy
+        self.raw_path, _, self.query = target.partition("#")[0].partition("?")
+        self.path = decoded_path(self.raw_path)
+        self.method = original_method(message.method)
+        self.headers = message.headers
+        self.length = int(message.headers.get(hdrs.CONTENT_LENGTH, "0"))  # of the body, unless that is chunked
+        self.message = message
+        self.memo = Memo()
+
+    def request(self, body: bytes, peer: Peer) -> WireRequest:
+        """A request with this head, as the pipeline wants it."""
+        return WireRequest(
+            self.method,
+            self.path,
+            self.raw_path,
+            self.query,
+            self.headers,
+            body,
+            peer.address,
+            peer.certificate,
+            peer.secure,
+            self.memo,
+        )
 
 
 def decoded_path(raw_path: str) -> str:
