@@ -15,26 +15,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from aiohttp import hdrs
-from aiohttp.http import HttpVersion10, HttpVersion11
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from appliance.http.faults import internal_error
 from appliance.http.framing import END_OF_HEAD, TOKEN_LENGTH, ChunkedBody, FramingError, parseable_start
 from appliance.http.limits import Limits
 from appliance.http.replies import CONTINUE, ReplyWriter, error_reply
-from appliance.http.requests import Peer, RequestHead, check_text
-from appliance.logging import code_path
+from appliance.http.requests import Peer, RefusedError, RequestHead, check_head
 from appliance.wire import WireReply, WireRequest
-from core.ids import new_uuid
 
 if TYPE_CHECKING:
     from appliance.http.server import HttpServer
-
-log = structlog.get_logger("mimir.http")
 
 Handle = Callable[[WireRequest], Awaitable[WireReply]]
 
@@ -46,15 +42,6 @@ SERVING: Final = 3  # it is complete, its reply is not written
 REFUSED: Final = 4  # an error was answered; what still comes is thrown away until the client hangs up
 
 _MALFORMED = "malformed HTTP request: check the request line and the headers; control characters are not allowed"
-
-
-class RefusedError(Exception):
-    """The connection cannot go on: status and sentence for the client."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
 
 
 class Connection(RequestHandler):
@@ -249,7 +236,7 @@ class Connection(RequestHandler):
             raise RefusedError(400, _MALFORMED)
         message, stream = messages[0]
         self._message = message
-        self._check_head(message, plain_text=self._plain_text and head.isascii())
+        check_head(message, plain_text=self._plain_text and head.isascii())
         self._head_tail, self._head_size, self._plain_text = b"", 0, True
         if stream is EMPTY_PAYLOAD:
             self._complete(b"", rest)
@@ -293,18 +280,6 @@ class Connection(RequestHandler):
         if upgraded:  # we upgrade to nothing: an Upgrade header may be ignored (RFC 9110, 7.8)
             parser.set_upgraded(False)  # type: ignore[union-attr]
         return messages
-
-    @staticmethod
-    def _check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
-        if message.version is not HttpVersion11 and message.version != HttpVersion10:
-            raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
-        if message.method == "CONNECT":
-            raise RefusedError(405, "this server is not a proxy")
-        if not plain_text:
-            try:
-                check_text(message)
-            except FramingError as exc:
-                raise RefusedError(400, str(exc)) from exc
 
     def _expect_body(self, message: RawRequestMessage, stream: StreamReader, rest: bytes) -> None:
         self._stream = stream
@@ -441,7 +416,7 @@ class Connection(RequestHandler):
             self._closing = True
             reply = error_reply(503, f"the request was ended after {self._limits.request_timeout:g} seconds")
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
-            reply = self._internal_error(message, exc)
+            reply = internal_error(message, exc)
         return await self._reply(message, reply)
 
     def _read_head(self, message: RawRequestMessage) -> RequestHead:
@@ -460,7 +435,7 @@ class Connection(RequestHandler):
         try:
             data = self._replies.serialise(reply, head_only=head_only, connection=connection)
         except ValueError as exc:
-            reply = self._internal_error(message, exc)
+            reply = internal_error(message, exc)
             data = self._replies.serialise(reply, head_only=head_only, connection=connection)
         transport.write(data)
         if self._paused:
@@ -473,20 +448,6 @@ class Connection(RequestHandler):
             await self._drain_helper()
         except ConnectionError:
             self._closing = True
-
-    def _internal_error(self, message: RawRequestMessage, exc: BaseException) -> WireReply:
-        request_id = new_uuid()
-        log.error(
-            "request failed",
-            request_id=request_id,
-            method=message.method,
-            path=message.path.partition("?")[0],
-            exception=type(exc).__qualname__,
-            where=code_path(exc),
-        )
-        reply = error_reply(500, "internal error")
-        reply.headers = (("X-Request-Id", request_id),)
-        return reply
 
     def _next(self) -> None:
         """Ready for the next message, which may be here already."""

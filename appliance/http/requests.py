@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from aiohttp import hdrs
+from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 
 from appliance.http.framing import FramingError, original_method
 from appliance.wire import Memo, WireRequest
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+class RefusedError(Exception):
+    """The connection cannot go on: status and sentence for the client."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,20 @@ def decoded_path(raw_path: str) -> str:
         raise FramingError("the percent-encoded path is not UTF-8") from exc
 
 
-def check_text(message: RawRequestMessage) -> None:
+def check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
+    """Refuse what this server does not serve, and what is not UTF-8 (`plain_text`: it is ASCII)."""
+    if message.version is not HttpVersion11 and message.version != HttpVersion10:
+        raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
+    if message.method == "CONNECT":
+        raise RefusedError(405, "this server is not a proxy")
+    if not plain_text:
+        try:
+            _check_text(message)
+        except FramingError as exc:
+            raise RefusedError(400, str(exc)) from exc
+
+
+def _check_text(message: RawRequestMessage) -> None:
     """Refuse request lines and headers that are not UTF-8: past this point they are ordinary strings."""
     texts = [message.path, *(text for pair in message.headers.items() for text in pair)]
     try:
