@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from tests.support.appliance import Appliance
-from tests.unit.transit.wrapping import material, public_pem, wrap
+from tests.support.key_wrapping import material, public_pem, wrap
 from transit.format import encode_base64
 
 P = encode_base64(b"hello")

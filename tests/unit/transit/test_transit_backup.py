@@ -11,8 +11,8 @@ import pytest
 from core.errors import CallerError, InvalidRequestError, KeyPolicyError
 from core.requests import Operation
 from tests.clients.transit_samples import holds
+from tests.support.key_wrapping import public_pem
 from tests.unit.transit.transit_mount import Mount
-from tests.unit.transit.wrapping import public_pem
 from transit.errors import KeyVersionError, UnknownKeyError
 from transit.format import encode_base64
 

@@ -12,8 +12,8 @@ from cryptography.x509.oid import NameOID
 
 from core.errors import CallerError, InvalidRequestError, KeyPolicyError
 from core.requests import Operation
+from tests.support.key_wrapping import key_pair, public_pem
 from tests.unit.transit.transit_mount import Mount
-from tests.unit.transit.wrapping import key_pair, public_pem
 
 SIGNING = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "ed25519", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

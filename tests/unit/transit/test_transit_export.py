@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from core.errors import InvalidRequestError, KeyPolicyError, NotFoundError
 from core.requests import Operation
 from core.secret import Secret
+from tests.support.key_wrapping import ASYMMETRIC, SYMMETRIC, material, public_pem
 from tests.unit.transit.transit_mount import Mount
-from tests.unit.transit.wrapping import ASYMMETRIC, SYMMETRIC, material, public_pem
 from transit.errors import KeyVersionError, UnknownKeyError
 from transit.importing import KeyImporter
 from transit.key_types import key_type

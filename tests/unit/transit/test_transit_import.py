@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from core.errors import CiphertextError, InvalidRequestError, KeyPolicyError
 from core.protocols import KeyKind
 from core.requests import Operation
+from tests.support.key_wrapping import ASYMMETRIC, TYPES, key_pair, material, public_pem, wrap
 from tests.support.software_keys import SoftwareKeys
 from tests.unit.transit.transit_mount import Mount
-from tests.unit.transit.wrapping import ASYMMETRIC, TYPES, key_pair, material, public_pem, wrap
 from transit.errors import UnknownKeyError
 from transit.format import decode_base64, encode_base64
 from transit.wrapping_key import PATH
