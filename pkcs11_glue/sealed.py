@@ -11,13 +11,7 @@ from core.ids import new_uuid
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, WrappedKey
 from core.secret import Secret
 from pkcs11_glue.operations import Operations
-from pkcs11_glue.software import (
-    SoftwareKey,
-    canonical_material,
-    check_software_usage,
-    new_material,
-    open_software,
-)
+from pkcs11_glue.software import CheckedMaterial, SoftwareKey, check_software_usage, open_software
 
 MECHANISM = "AES_GCM"
 
@@ -27,29 +21,19 @@ def binding(key_id: str, kind: KeyKind, usage: KeyUsage) -> bytes:
     return f"mimir sealed key v1\0{key_id}\0{kind.value}\0{usage.value}".encode()
 
 
-def generate(
-    operations: Operations, kind: KeyKind, *, usage: KeyUsage, size: int, sealing_key_id: str, sealing_handle: int
-) -> WrappedKey:
-    """A new key; symmetric keys and seeds come from the HSM's generator. `size` is of HMAC keys, 0 means 64."""
-    check_software_usage(kind, usage)
-    material = new_material(kind, operations.session.random, size=size)
-    return seal(operations, kind, material, usage=usage, sealing_key_id=sealing_key_id, sealing_handle=sealing_handle)
-
-
 def seal(
     operations: Operations,
     kind: KeyKind,
-    material: Secret,
+    material: CheckedMaterial,
     *,
     usage: KeyUsage,
     sealing_key_id: str,
     sealing_handle: int,
 ) -> WrappedKey:
-    """Take a key over. Raises InvalidRequestError for material that is not a key of that kind."""
+    """A key new to this cluster, under the key `sealing_key_id`, which `kek_id` names."""
     check_software_usage(kind, usage)
-    material, public_key = canonical_material(kind, material)
     key_id = new_uuid()
-    item = AeadInput(material.expose(), binding(key_id, kind, usage))
+    item = AeadInput(material.secret.expose(), binding(key_id, kind, usage))
     (wrapped,) = operations.encrypt(sealing_handle, [item])
     return WrappedKey(
         key_id=key_id,
@@ -59,7 +43,7 @@ def seal(
         mechanism=MECHANISM,
         kek_id=sealing_key_id,
         wrapped=wrapped,
-        public_key=None if usage is KeyUsage.DERIVE else public_key,  # of a deriving seed it is half of the secret
+        public_key=None if usage is KeyUsage.DERIVE else material.public_key,  # a deriving seed's is half of the secret
     )
 
 

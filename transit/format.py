@@ -22,17 +22,17 @@ _LAST_LETTERS = {"==": frozenset("AQgw"), "=": frozenset("AEIMQUYcgkosw048")}
 def decode_base64(text: str, *, field: str) -> bytes:
     """Bytes of a field; line breaks are skipped, as Go's decoder does. Raises InvalidRequestError naming `field`."""
     try:
-        return _canonical(text)
+        return canonical_base64(text)
     except ValueError:
         pass
     try:
-        return _canonical(text.replace("\r", "").replace("\n", ""))
+        return canonical_base64(text.replace("\r", "").replace("\n", ""))
     except ValueError:
         raise InvalidRequestError(f"{field} must be standard base64 with its padding") from None
 
 
-def _canonical(text: str) -> bytes:
-    """Raises ValueError."""
+def canonical_base64(text: str) -> bytes:
+    """Bytes of one line of base64, as `encode_base64` makes it. Raises ValueError."""
     if len(text) % 4:
         raise ValueError("not whole groups of four letters")  # a2b_base64 lets padding after a whole group pass
     octets = binascii.a2b_base64(text, strict_mode=True)
@@ -46,6 +46,11 @@ def _canonical(text: str) -> bytes:
 def encode_base64(octets: bytes) -> str:
     """Standard base64 with padding, one line."""
     return binascii.b2a_base64(octets, newline=False).decode()
+
+
+def prefix_of(version: int) -> str:
+    """`mimir:v<version>:`."""
+    return f"{PREFIX}{version}:"
 
 
 def format_ciphertext(version: int, sealed: bytes) -> str:
@@ -66,7 +71,7 @@ def parse_ciphertext(text: str, *, imported: bool = False) -> tuple[int, bytes]:
     if version > MAX_VERSION or not (maker == OWN or imported):
         raise MalformedCiphertextError(_what_is_wrong(text, imported=imported))
     try:
-        return version, _canonical(encoded)
+        return version, canonical_base64(encoded)
     except ValueError:
         raise MalformedCiphertextError("invalid ciphertext: could not decode base64") from None
 

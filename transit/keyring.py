@@ -61,6 +61,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
     max_encryptions: int = 0  # of one version; 0: as many as its type allows
     key_size: int = 0  # bytes, of type hmac
     imported: bool = False
+    takes_imports: bool = False  # of an imported key until a version is made here: more versions may come by import
     allow_rotation: bool = False  # of an imported key: whether a version may be made here
     soft_deleted: bool = False
     format: int = 2
@@ -142,7 +143,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
 
     def rotated(self, *, at: int) -> Self:
         """With one more version, which encrypts from now on."""
-        return msgspec.structs.replace(self, latest_version=self.latest_version + 1, rotated_at=at)
+        return msgspec.structs.replace(self, latest_version=self.latest_version + 1, rotated_at=at, takes_imports=False)
 
     def check_rotatable(self) -> None:
         """Raises KeyPolicyError for a key that takes no version made here."""
