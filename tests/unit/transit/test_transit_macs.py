@@ -330,7 +330,12 @@ async def test_good_and_bad_items_of_a_verifying_batch(mount: Mount) -> None:
 
 
 async def test_cmac_batches_with_lengths_of_their_own(cmac_mount: Mount) -> None:
-    items = [{"input": INPUT}, {"input": INPUT, "mac_length": 8}, {"input": INPUT, "mac_length": 17}, {}]
+    items: list[dict[str, Any]] = [
+        {"input": INPUT},
+        {"input": INPUT, "mac_length": 8},
+        {"input": INPUT, "mac_length": 17},
+        {},
+    ]
     made = await batch(cmac_mount, "cmac/k", items, mac_length=12)
     assert [len(raw(one["cmac"])) for one in made[:2]] == [12, 8]
     assert "mac_length" in made[2]["error"]
