@@ -31,6 +31,10 @@ class TransitRoutes:
             *ToolRoutes(parts).routes(),
         ]
 
+    async def housekeep(self) -> None:
+        """Rotate the keys that are due."""
+        await self.parts.rotations.rotate()
+
     async def close(self) -> None:
         """Give back reserved encryptions."""
         await self.parts.counters.close()
