@@ -241,6 +241,7 @@ def encrypted_pkcs8() -> bytes:
         ("ecdsa-p256", public_pem("ecdsa-p256").encode()),
         ("rsa-2048", b"\x30\x82"),
     ],
+    ids=map(str, range(23)),  # the bytes are new in each process
 )
 async def test_what_opened_and_is_no_key_of_the_type_is_refused(mount: Mount, key_type: str, octets: bytes) -> None:
     with pytest.raises(InvalidRequestError):
