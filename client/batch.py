@@ -31,16 +31,17 @@ def _item(value: object, position: int, field: str, clean: Callable[[str], str])
 
 def results_text(data: dict[str, Any], field: str) -> str:
     """One result a line, in the order of the items; an empty line for one that failed."""
-    return "\n".join(printable(str(result.get(field) or "")) for result in _results(data))
+    return "\n".join(printable(str(result.get(field) or "")) for result in batch_results(data))
 
 
 def failed_items(data: dict[str, Any]) -> list[tuple[int, str]]:
     """The number and the error of each item that failed."""
-    numbered = enumerate(_results(data), start=1)
+    numbered = enumerate(batch_results(data), start=1)
     return [(number, printable(str(result["error"]))) for number, result in numbered if result.get("error")]
 
 
-def _results(data: dict[str, Any]) -> list[dict[str, Any]]:
+def batch_results(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The result of each item, in their order."""
     results = data.get("batch_results")
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise NoAnswerError("the answer holds no batch results: is this path served by a transit engine?")

@@ -2,9 +2,12 @@
 
 import base64
 import binascii
+import contextlib
 import json
+import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,16 +31,37 @@ class Inputs:
 
     def standard_input(self) -> bytes:
         """All of standard input. It can be read once: two arguments that both are `-` contradict each other."""
-        if self._stdin_used:
-            raise LocalError("standard input (-) can be named once on a command line")
-        self._stdin_used = True
-        stream = self._stdin or getattr(sys.stdin, "buffer", None)
-        if stream is None:
-            raise LocalError("there is no standard input to read from")
+        stream = self._take_stdin()
         try:
             return _limited(stream.read(MAX_INPUT + 1), name="standard input")
         except OSError as exc:
             raise LocalError(f"standard input cannot be read: {exc.strerror}") from exc
+
+    def _take_stdin(self) -> BinaryIO:
+        if self._stdin_used:
+            raise LocalError("standard input (-) can be named once on a command line")
+        self._stdin_used = True
+        stream: BinaryIO | None = self._stdin or getattr(sys.stdin, "buffer", None)
+        if stream is None:
+            raise LocalError("there is no standard input to read from")
+        return stream
+
+    def file(self, name: str) -> bytes:
+        """A whole file, or standard input for `-`."""
+        return self.source("-" if name == "-" else f"@{name}")
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator["Source"]:
+        """A file of any size, or standard input for `-`, to be read piece by piece."""
+        if name == "-":
+            yield Source(self._take_stdin(), name="standard input")
+            return
+        try:
+            file = Path(name).open("rb")  # noqa: SIM115 - closed below; only its opening is to be told so
+        except (OSError, ValueError) as exc:
+            raise _unreadable(name, exc) from exc
+        with file:
+            yield Source(file, name=name)
 
     def base64(self, text: str, *, what: str) -> str:
         """Base64 from an argument, without the line breaks that `base64` puts in."""
@@ -86,6 +110,30 @@ class Inputs:
         return utf8(self.source(value), what=f"value of {key}")
 
 
+class Source:
+    """Something large that is read piece by piece; failures name it."""
+
+    def __init__(self, file: BinaryIO, *, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all, of a regular file."""
+        try:
+            info = os.fstat(self._file.fileno())
+        except OSError:
+            return None
+        return info.st_size if stat.S_ISREG(info.st_mode) else None
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; b"" at the end."""
+        try:
+            return self._file.read(size)
+        except OSError as exc:
+            raise LocalError(f"{self._name} cannot be read: {exc.strerror}") from exc
+
+
 def _add(body: dict[str, Any], key: str, value: str) -> None:
     known = body.get(key)
     if known is None:
@@ -102,8 +150,12 @@ def read_file(name: str) -> bytes:
         with Path(name).open("rb") as file:
             return _limited(file.read(MAX_INPUT + 1), name=name)
     except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "its name holds a NUL"
-        raise LocalError(f"the file {name!r} cannot be read: {why}") from exc
+        raise _unreadable(name, exc) from exc
+
+
+def _unreadable(name: str, exc: Exception) -> LocalError:
+    why = exc.strerror if isinstance(exc, OSError) else "its name holds a NUL"
+    return LocalError(f"the file {name!r} cannot be read: {why}")
 
 
 def _limited(content: bytes, *, name: str) -> bytes:

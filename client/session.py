@@ -101,8 +101,8 @@ class Session:
             raise click.UsageError(f"{name} (MIMIR_{variable}, VAULT_{variable}) is {text!r}: write true or false")
         return text in _TRUE
 
-    def client(self, *, token: str | None = None) -> "Client":
-        """The client for this run; a given token takes the place of the stored one.
+    def client(self, *, token: str | None = None, wrap_ttl: str | None = None) -> "Client":
+        """The client for this run; a given token takes the place of the stored one, as a wrap TTL does of the one set.
 
         What cannot be printed is found here, before anything is sent: an answer may come only once.
         """
@@ -127,7 +127,7 @@ class Session:
             timeout=self.timeout,
             load_token=self.token if token is None else lambda: token,
             namespace=self._setting("namespace", "NAMESPACE"),
-            wrap_ttl=self._setting("wrap-ttl", "WRAP_TTL"),
+            wrap_ttl=self._setting("wrap-ttl", "WRAP_TTL") if wrap_ttl is None else wrap_ttl,
         )
 
 

@@ -21,7 +21,7 @@ from core.public_keys import verify_signature
 BuiltT = TypeVar("BuiltT")
 
 Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None
-# what makes a certificate, a request, a CRL or an OCSP response: `lambda key, digest: builder.sign(key, digest)`
+# `sign` of a builder of certificates, requests or CRLs, or what calls it
 Build = Callable[[Any, Digest], BuiltT]
 
 _HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.errors import InvalidRequestError, KeyPolicyError
-from core.prepared_signature import Digest, sign_prepared
+from core.prepared_signature import sign_prepared
 from core.protocols import KeyCustodian, StorageView, Transaction
 from transit.errors import KeyVersionError, UnknownKeyError
 from transit.keyring import Keyring
@@ -42,12 +42,7 @@ class KeyCertificates:
         row = await self._store.version(key, number)
         if row.key is None:
             raise KeyPolicyError("could not create the csr: private key not imported for key version selected")
-        builder = _builder(asked)
-
-        def build(private_key: object, digest: Digest) -> x509.CertificateSigningRequest:
-            return builder.sign(private_key, digest)  # type: ignore[arg-type]  # one of its abstract key classes
-
-        csr = await sign_prepared(self._keys, row.key, build)
+        csr = await sign_prepared(self._keys, row.key, _builder(asked).sign)
         return key, csr.public_bytes(Encoding.PEM).decode()
 
     async def set_chain(self, name: str, *, version: int, chain: str) -> OpenKey:

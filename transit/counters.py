@@ -10,7 +10,7 @@ When reservations come near the limit of a version, callers are warned, and then
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
 import structlog
@@ -72,7 +72,7 @@ class _Block:
 
 
 class UsageCounters:
-    """The blocks of one engine in one worker. `warnings`: sentences by key id, nearly always none."""
+    """The blocks of one engine in one worker. `warnings`: what to tell callers, by key and version; mostly none."""
 
     def __init__(self, storage: StorageView, *, rotate: Rotate, meter: Meter | None = None) -> None:
         self._storage = storage
@@ -80,7 +80,7 @@ class UsageCounters:
         self._meter = NoMeter() if meter is None else meter
         self._blocks: dict[str, _Block] = {}  # by key id
         self._returning: set[asyncio.Task[None]] = set()
-        self.warnings: dict[str, str] = {}
+        self.warnings: dict[tuple[str, int], str] = {}
 
     def take_now(self, key_id: str, count: int) -> bool:
         """Count `count` encryptions against the block at hand; False sends the caller to `take`. No I/O."""
@@ -113,9 +113,10 @@ class UsageCounters:
         block = self._blocks.get(key_id)
         return 0 if block is None else block.remaining
 
-    def warning(self, key_id: str) -> str | None:
-        """What to tell callers of a version that is near its limit. No I/O."""
-        return self.warnings.get(key_id) if self.warnings else None
+    def warnings_of(self, name: str, versions: Iterable[int]) -> list[str]:
+        """What to tell callers of those versions of a key that are near their limit. No I/O."""
+        found = (self.warnings.get((name, version)) for version in sorted(set(versions)))
+        return [sentence for sentence in found if sentence]
 
     # --- reserving ----------------------------------------------------------------------------------------------------
 
@@ -149,11 +150,11 @@ class UsageCounters:
 
     def _watch_limit(self, block: _Block, changed: UsageChange) -> None:
         if not is_near(changed.reserved, block.limit):
-            self.warnings.pop(block.key_id, None)
+            self.warnings.pop((block.name, block.version), None)
             return
         if changed.added:
             self._meter.count("encryption_limit_near")
-        self.warnings[block.key_id] = warning(
+        self.warnings[block.name, block.version] = warning(
             block.name,
             block.version,
             reserved=changed.reserved,
@@ -213,7 +214,7 @@ class UsageCounters:
 
     def _forget(self, block: _Block) -> None:
         self._blocks.pop(block.key_id, None)
-        self.warnings.pop(block.key_id, None)
+        self.warnings.pop((block.name, block.version), None)
 
     async def _return_quietly(self, unused: Sequence[tuple[_Block, int]]) -> None:
         with contextlib.suppress(MimirError):  # it stays counted: never too little

@@ -127,7 +127,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
         return requested
 
     def version_to_decrypt(self, version: int, *, what: str = "ciphertext") -> int:
-        """The version that a ciphertext, signature or MAC (`what`) names. Raises KeyVersionError if unknown or retired."""
+        """The version that a ciphertext, signature or MAC (`what`) names. Raises KeyVersionError."""
         if version > self.latest_version:
             raise KeyVersionError(f"invalid {what}: version is too new")
         if version < self.min_decryption_version or version < self.first_version:

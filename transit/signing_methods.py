@@ -27,7 +27,7 @@ _MESSAGE_SCHEMES = {
 class SigningMethod:
     """What is signed, and how.
 
-    `digest_bytes`: how long an input is that was hashed by the caller; 0: it is a message, of at most `longest` bytes
+    `digest_bytes`: how long an input is that was hashed by the caller; 0: it is a message, of 1 to `longest` bytes
     where that is not 0. Salt lengths are in bytes and None except with PSS; `salt_verified` None takes any.
     """
 
@@ -54,9 +54,9 @@ class SigningMethod:
                 f"input has {len(message)} bytes, but with prehashed it must be a {self.algorithm} digest, which has "
                 f"{self.digest_bytes}"
             )
-        if self.longest and len(message) > self.longest:
+        if self.longest and not 1 <= len(message) <= self.longest:
             raise InvalidRequestError(
-                f"input has {len(message)} bytes; with hash_algorithm=none this key signs at most {self.longest}"
+                f"input has {len(message)} bytes; with hash_algorithm=none this key signs 1 to {self.longest}"
             )
 
 

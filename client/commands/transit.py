@@ -1,40 +1,44 @@
 """`mimir transit encrypt|decrypt|rewrap`: encryption with keys that stay in the appliance."""
 
-import base64
-from typing import TYPE_CHECKING
-
 import click
 
-from client.errors import NoAnswerError
+from client.commands.transit_data import (
+    associated_data_option,
+    check_one_of,
+    common_members,
+    context_option,
+    data_of,
+    decoded,
+    engine_path,
+    force_option,
+    member,
+    mount_option,
+    run_batch,
+    version_option,
+)
 from client.framework import command, group
-from client.inputs import clean_base64
 from client.output import show, write_exact
 from client.session import Session, pass_session
-from client.text import printable
-
-if TYPE_CHECKING:
-    from client.api import Answer, JsonObject
 
 transit = group(
     "transit",
-    summary="Encrypt and decrypt with keys that never leave the appliance.",
-    lazy={
-        "encrypt": "client.commands.transit:encrypt",
-        "decrypt": "client.commands.transit:decrypt",
-        "rewrap": "client.commands.transit:rewrap",
-        "key": "client.commands.transit_key:key",
-    },
+    summary="Encrypt, sign and more, with keys that never leave the appliance.",
+    lazy={name: f"client.commands.transit:{name}" for name in ("encrypt", "decrypt", "rewrap")}
+    | {"datakey": "client.commands.transit_random:datakey", "random": "client.commands.transit_random:random"}
+    | {"sign": "client.commands.transit_sign:sign", "verify": "client.commands.transit_verify:verify"}
+    | {name: f"client.commands.transit_hash:{name}" for name in ("hmac", "cmac")}
+    | {"hash": "client.commands.transit_hash:hash_"}
+    | {"key": "client.commands.transit_key:key", "config": "client.commands.transit_config:config"},
     examples=(
         "mimir transit key create customer-data --type aes256-gcm96",
         'echo -n "ssn=123-45-6789" | base64 | mimir transit encrypt customer-data --input -',
         'mimir transit decrypt customer-data --ciphertext "mimir:v1:xK8s2pQ7..."',
+        "mimir transit encrypt customer-data --file backup.tar --out backup.tar.mimir",
+        "mimir transit sign releases --file app.tar.gz",
     ),
 )
 
-mount_option = click.option("--mount", default="transit", metavar="PATH", help="Where the engine is mounted [transit].")
-associated_data_option = click.option(
-    "--associated-data", metavar="BASE64|@FILE|-", help="Bound to the ciphertext: the same is needed to decrypt."
-)
+_out_option = click.option("--out", metavar="FILE|-", help="Where --file goes; - is standard output.")
 
 
 @command(
@@ -43,14 +47,23 @@ associated_data_option = click.option(
         'echo -n "ssn=123-45-6789" | base64 | mimir transit encrypt customer-data --input -',
         "mimir transit encrypt customer-data --raw --input @letter.txt",
         "mimir transit encrypt customer-data --batch plaintexts.json -o json",
+        "mimir transit encrypt customer-data --file backup.tar --out backup.tar.mimir",
+        "tar -c /srv | mimir transit encrypt customer-data --file - --out srv.tar.mimir",
     ),
 )
 @click.argument("key")
 @click.option("--input", "source", metavar="BASE64|@FILE|-", help="The plaintext in base64; - is standard input.")
 @click.option("--raw", is_flag=True, help="The plaintext is plain bytes: encode it here.")
 @click.option("--batch", metavar="FILE|-", help="Many at once: a JSON list of batch items, or one base64 a line.")
-@click.option("--key-version", type=click.IntRange(min=1), help="Use this version; the latest, if not given.")
+@click.option(
+    "--file", "file", metavar="FILE|-", help="A file of any size, encrypted here under a data key; with --out."
+)
+@_out_option
+@force_option
+@click.option("--chunk-size", metavar="SIZE", help="Of --file: bytes for each chunk, as 64K (if not given) up to 16M.")
+@version_option
 @associated_data_option
+@context_option
 @mount_option
 @pass_session
 def encrypt(
@@ -60,33 +73,51 @@ def encrypt(
     source: str | None,
     raw: bool,
     batch: str | None,
+    file: str | None,
+    out: str | None,
+    force: bool,
+    chunk_size: str | None,
     key_version: int | None,
     associated_data: str | None,
+    context: str | None,
     mount: str,
 ) -> None:
-    """Encrypt under KEY and print the ciphertext."""
+    """Encrypt under KEY and print the ciphertext, or encrypt a file.
+
+    --input and --batch are encrypted in the appliance. A --file is encrypted on this machine under a key of its own,
+    which stands in the file's header, encrypted under KEY: the file can be of any size and is not sent.
+    """
+    check_file_options(file, out=out, force=force, chunk_size=chunk_size, others=(source, batch, raw or None))
+    options = common_members(session, key_version=key_version, associated_data=associated_data, context=context)
+    if file is not None:
+        from client.commands.transit_file import encrypt_file
+
+        encrypt_file(session, key, file, out or "", force=force, chunk_size=chunk_size, mount=mount, members=options)
+        return
     check_one_of(source, batch, "--input")
-    path = f"{mount.strip('/')}/encrypt/{key}"
-    options = _options(session, key_version, associated_data)
+    path = engine_path(mount, "encrypt", key)
     if batch is not None:
         if raw:
             raise click.UsageError("--raw goes with --input; a batch is base64 already")
         run_batch(session, path, batch, field="plaintext", printed="ciphertext", options=options)
         return
-    plaintext = _encoded(session, source or "") if raw else session.inputs.base64(source or "", what="plaintext")
+    plaintext = data_of(session, source or "", raw=raw, what="plaintext")
     answer = session.client().request("POST", path, body={"plaintext": plaintext} | options)
     show(session, answer, lambda given: member(given, "ciphertext"))
 
 
-def _encoded(session: Session, source: str) -> str:
-    return base64.b64encode(session.inputs.source(source)).decode("ascii")
-
-
-def _options(session: Session, key_version: int | None, associated_data: str | None) -> "JsonObject":
-    options: JsonObject = {} if key_version is None else {"key_version": key_version}
-    if associated_data is not None:
-        options["associated_data"] = session.inputs.base64(associated_data, what="associated data")
-    return options
+def check_file_options(
+    file: str | None, *, out: str | None, force: bool, chunk_size: str | None = None, others: tuple[object, ...]
+) -> None:
+    """--file needs --out, and what belongs to it needs --file."""
+    if file is None:
+        if out is not None or force or chunk_size is not None:
+            raise click.UsageError("--out, --force and --chunk-size go with --file")
+        return
+    if any(option is not None for option in others):
+        raise click.UsageError("--file stands alone: it does not go with single values and batches")
+    if not out:
+        raise click.UsageError("--file needs --out FILE; --out - is standard output")
 
 
 @command(
@@ -95,6 +126,8 @@ def _options(session: Session, key_version: int | None, associated_data: str | N
         'mimir transit decrypt customer-data --ciphertext "mimir:v1:xK8s2pQ7..."',
         "mimir transit decrypt customer-data --ciphertext @letter.mimir > letter.txt",
         "mimir transit decrypt customer-data --batch ciphertexts.txt",
+        "mimir transit decrypt customer-data --file backup.tar.mimir --out backup.tar",
+        "mimir transit decrypt customer-data --file srv.tar.mimir --out - | tar -x",
     ),
 )
 @click.argument("key")
@@ -102,7 +135,11 @@ def _options(session: Session, key_version: int | None, associated_data: str | N
 @click.option("--raw", "form", flag_value="raw", help="Exact bytes, even on a terminal.")
 @click.option("--base64", "form", flag_value="base64", help="Print the plaintext in base64.")
 @click.option("--batch", metavar="FILE|-", help="Many at once: a JSON list of batch items, or one ciphertext a line.")
+@click.option("--file", "file", metavar="FILE|-", help="A file that encrypt --file wrote; with --out.")
+@_out_option
+@force_option
 @associated_data_option
+@context_option
 @mount_option
 @pass_session
 def decrypt(
@@ -112,16 +149,28 @@ def decrypt(
     ciphertext: str | None,
     form: str | None,
     batch: str | None,
+    file: str | None,
+    out: str | None,
+    force: bool,
     associated_data: str | None,
+    context: str | None,
     mount: str,
 ) -> None:
-    """Decrypt and print the plaintext.
+    """Decrypt and print the plaintext, or decrypt a file.
 
     Its exact bytes go into a file or a pipe; on a terminal a line break follows. A batch prints one base64 a line.
+    With --file nothing is released that was not verified: --out FILE appears when all of it is, and --out - gets chunk
+    after chunk, so look at the exit code before you trust that it was all.
     """
+    check_file_options(file, out=out, force=force, others=(ciphertext, batch, form))
+    options = common_members(session, associated_data=associated_data, context=context)
+    if file is not None:
+        from client.commands.transit_file import decrypt_file
+
+        decrypt_file(session, key, file, out or "", force=force, mount=mount, members=options)
+        return
     check_one_of(ciphertext, batch, "--ciphertext")
-    path = f"{mount.strip('/')}/decrypt/{key}"
-    options = _options(session, None, associated_data)
+    path = engine_path(mount, "decrypt", key)
     if batch is not None:
         run_batch(session, path, batch, field="ciphertext", printed="plaintext", options=options)
         return
@@ -143,8 +192,9 @@ def decrypt(
 @click.argument("key")
 @click.option("--ciphertext", metavar="CIPHERTEXT|@FILE|-", help="What encrypt printed.")
 @click.option("--batch", metavar="FILE|-", help="Many at once: a JSON list of batch items, or one ciphertext a line.")
-@click.option("--key-version", type=click.IntRange(min=1), help="Use this version; the latest, if not given.")
+@version_option
 @associated_data_option
+@context_option
 @mount_option
 @pass_session
 def rewrap(
@@ -155,52 +205,15 @@ def rewrap(
     batch: str | None,
     key_version: int | None,
     associated_data: str | None,
+    context: str | None,
     mount: str,
 ) -> None:
     """Encrypt again under the latest version of KEY, without showing the plaintext to anybody."""
     check_one_of(ciphertext, batch, "--ciphertext")
-    path = f"{mount.strip('/')}/rewrap/{key}"
-    options = _options(session, key_version, associated_data)
+    path = engine_path(mount, "rewrap", key)
+    options = common_members(session, key_version=key_version, associated_data=associated_data, context=context)
     if batch is not None:
         run_batch(session, path, batch, field="ciphertext", printed="ciphertext", options=options)
         return
     body = {"ciphertext": session.inputs.text(ciphertext or "", what="ciphertext")} | options
     show(session, session.client().request("POST", path, body=body), lambda given: member(given, "ciphertext"))
-
-
-def check_one_of(single: str | None, batch: str | None, option: str) -> None:
-    """One input or a batch."""
-    if (single is None) == (batch is None):
-        raise click.UsageError(f"give {option} for one value (- is standard input) or --batch for many")
-
-
-def member(answer: "Answer", name: str) -> str:
-    """A text member of `data` that must be there."""
-    value = answer.data.get(name)
-    if not isinstance(value, str):
-        raise NoAnswerError(f"the answer holds no {name}: is this path served by a transit engine? See `-o json`")
-    return printable(value)
-
-
-def decoded(text: str) -> bytes:
-    """The bytes of a base64 member."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as exc:
-        raise NoAnswerError("the plaintext in the answer is not base64: `-o json` shows it as it came") from exc
-
-
-def run_batch(session: Session, path: str, batch: str, *, field: str, printed: str, options: "JsonObject") -> None:
-    """Send a batch and print one result a line; failed items leave an empty line and make the command fail."""
-    from client.batch import batch_items, failed_items, results_text
-
-    content = session.inputs.source(batch if batch == "-" else f"@{batch}")
-    clean = (lambda text: clean_base64(text.encode(), what="batch item")) if field == "plaintext" else str.strip
-    body = {"batch_input": [options | item for item in batch_items(content, field=field, clean=clean)]}
-    answer = session.client().request("POST", path, body=body, partial=True)
-    show(session, answer, lambda given: results_text(given.data, printed))
-    failures = failed_items(answer.data)
-    for number, sentence in failures:
-        click.echo(f"Error: item {number}: {sentence}", err=True)
-    if failures or answer.status >= 400:
-        raise click.exceptions.Exit(1)

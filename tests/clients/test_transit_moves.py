@@ -20,7 +20,9 @@ def ask(server: Bao, path: str, body: Json | None = None) -> Json:
     return call(server.address, server.token, path, body)
 
 
-@pytest.mark.parametrize(("number", "key"), list(enumerate(KEYS)), ids=[f"{name}-{i}" for i, (name, _) in enumerate(KEYS)])
+@pytest.mark.parametrize(
+    ("number", "key"), list(enumerate(KEYS)), ids=[f"{name}-{i}" for i, (name, _) in enumerate(KEYS)]
+)
 def test_by_backup_and_back(ours: Bao, theirs: Bao, number: int, key: tuple[str, Json]) -> None:
     """What OpenBao made opens here; what we make then opens there."""
     sample = make_sample(theirs.address, theirs.token, number, *key)

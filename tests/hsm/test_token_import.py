@@ -27,10 +27,10 @@ from pkcs11_glue import templates
 SIGN = 43
 CURVES = {KeyKind.EC_P256: ec.SECP256R1(), KeyKind.EC_P384: ec.SECP384R1(), KeyKind.EC_P521: ec.SECP521R1()}
 IN_THE_TOKEN = {
-    **dict.fromkeys((KeyKind.AES_128, KeyKind.AES_256), {KeyUsage.ENCRYPT, KeyUsage.MAC, KeyUsage.DERIVE}),
+    **dict.fromkeys((KeyKind.AES_128, KeyKind.AES_256), (KeyUsage.ENCRYPT, KeyUsage.MAC, KeyUsage.DERIVE)),
     KeyKind.HMAC: {KeyUsage.MAC},
-    **dict.fromkeys(CURVES, {KeyUsage.SIGN}),
-    **dict.fromkeys(templates.RSA_BITS, {KeyUsage.SIGN, KeyUsage.ENCRYPT, KeyUsage.SIGN_DECRYPT}),
+    **dict.fromkeys(CURVES, (KeyUsage.SIGN,)),
+    **dict.fromkeys(templates.RSA_BITS, (KeyUsage.SIGN, KeyUsage.ENCRYPT, KeyUsage.SIGN_DECRYPT)),
 }
 DIGEST = hashlib.sha256(b"message").digest()
 

@@ -97,6 +97,5 @@ async def test_when_the_hsm_goes_in_the_middle_the_whole_call_fails(hsm, functio
     with pytest.raises(HsmGoneError):
         await hsm.mac(key, [b"m"] * count, hash_name="sha256")
     function_list.restore()
-    while (await hsm.status()).state != "ready":
-        await asyncio.sleep(0.01)
+    await hsm._link._reopening
     assert await hsm.mac(key, [b"m"], hash_name="sha256") == [expected]

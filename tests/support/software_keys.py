@@ -88,10 +88,12 @@ class SoftwareKeys:
 
     async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput], *, convergent: bool = False) -> list[bytes]:
         self.calls.append(("encrypt", len(items)))
+        _check_contexts(key, items)
         return self._open(key).encrypt(items, convergent=convergent)
 
     async def decrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
         self.calls.append(("decrypt", len(items)))
+        _check_contexts(key, items)
         return self._open(key).decrypt(items)
 
     async def decrypt_oaep(
@@ -126,3 +128,9 @@ class SoftwareKeys:
 
     async def random(self, length: int) -> bytes:
         return os.urandom(length)
+
+
+def _check_contexts(key: WrappedKey, items: Sequence[AeadInput]) -> None:
+    """An engine that sends contexts to a key that derives nothing has forgotten to refuse them itself."""
+    if key.usage is not KeyUsage.DERIVE and any(item.context for item in items):
+        raise KeyPolicyError("this key is not a derived one: leave the context out")

@@ -5,6 +5,7 @@ import base64
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import structlog
 
 from core.errors import CallerError, HsmGoneError
 from core.protocols import AeadInput, Transaction
+from core.requests import Operation
 from tests.unit.transit.transit_mount import Mount
 from transit import counters
 from transit.errors import SupersededError, UsageExhaustedError
@@ -292,22 +294,39 @@ async def test_a_raised_limit_lets_a_version_go_on(limited: Mount) -> None:
 
 async def test_there_is_no_warning_far_from_the_limit(limited: Mount) -> None:
     await limited.engine.encrypt("k", ONE * 140)
-    assert limited.counters.warning(await key_id(limited)) is None
     assert limited.counters.warnings == {}
+    assert (await limited.call(Operation.UPDATE, "encrypt/k", {"plaintext": "aGk="})).warnings is None
     assert limited.meter["encryption_limit_near"] == 0
 
 
 async def test_a_key_that_will_rotate_says_so(limited: Mount) -> None:
     await limited.engine.encrypt("k", ONE * 150)
-    assert limited.counters.warning(await key_id(limited)) == (
-        "key k version 1 has used 75 % of the 200 encryptions allowed to it; it rotates by itself at 90 %"
-    )
+    said = "key k version 1 has used 75 % of the 200 encryptions allowed to it; it rotates by itself at 90 %"
+    assert limited.counters.warnings_of("k", [1, 2]) == [said]
+    assert limited.counters.warnings_of("other", [1]) == []
+
+
+async def test_every_response_that_encrypts_carries_the_warning(limited: Mount) -> None:
+    await limited.engine.encrypt("k", ONE * 160)
+    text = (await limited.write("encrypt/k", plaintext="aGk="))["ciphertext"]
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("encrypt/k", {"plaintext": "aGk="}),
+        ("encrypt/k", {"batch_input": [{"plaintext": "aGk="}, {"plaintext": "aGk="}]}),
+        ("encrypt/k", {"batch_input": [{"plaintext": "aGk="}, {"plaintext": "!"}]}),
+        ("rewrap/k", {"ciphertext": text}),
+        ("rewrap/k", {"batch_input": [{"ciphertext": text}]}),
+    ]
+    for path, body in bodies:
+        [said] = (await limited.call(Operation.UPDATE, path, body)).warnings or ()
+        assert "it rotates by itself" in said
+    assert (await limited.call(Operation.UPDATE, "decrypt/k", {"ciphertext": text})).warnings is None
 
 
 async def test_a_key_that_cannot_rotate_says_so(limited: Mount) -> None:
     await make_imported(limited)
     await limited.engine.encrypt("k", ONE * 200)
-    assert limited.counters.warning(await key_id(limited)) == (
+    [said] = limited.counters.warnings_of("k", [1])
+    assert said == (
         "key k version 1 has used 100 % of the 200 encryptions allowed to it; it cannot rotate by itself, since it was "
         "imported without allow_rotation: import a new version"
     )
