@@ -14,6 +14,7 @@ import structlog
 from appliance.config import Config
 from appliance.dev_init import initialize_for_development
 from appliance.housekeeping import Housekeeping
+from appliance.kept_engines import KeptEngines
 from appliance.logging import log_internal_error
 from appliance.metrics import Gauge
 from appliance.node_shared import Shared
@@ -110,6 +111,7 @@ class Node:
                 sync=barrier.storage.sync,
                 leases=assembled.leases,
                 follow=assembled.mounts.refresh,
+                engines=KeptEngines(assembled.mounts),
                 tidy=self._tidy,
                 metrics=shared.metrics,
             )

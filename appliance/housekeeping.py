@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from appliance.access.tokens import TokenStore
+from appliance.kept_engines import KeptEngines
 from appliance.leases.store import LeaseStore
 from appliance.logging import log_internal_error
 from appliance.metrics import Counter, Metrics
@@ -23,7 +24,9 @@ Work = Callable[[], Awaitable[bool]]  # one batch; whether there is more to do a
 
 
 class Housekeeping:
-    """Removes expired tokens with their trees, revokes expired leases, and works off jobs, while unsealed.
+    """Removes expired tokens with their trees, revokes expired leases, works off jobs, and has engines keep house.
+
+    All of it only while unsealed.
 
     Each kind of work goes on by itself, a batch at a time: a slow engine delays leases, not tokens. `sync` drops the
     cached entries that any process changed; `follow` brings the mounted engines in step. `tidy` is done every minute.
@@ -37,12 +40,14 @@ class Housekeeping:
         sync: Callable[[], object],
         leases: LeaseStore | None = None,
         follow: Callable[[], Awaitable[None]] | None = None,
+        engines: KeptEngines | None = None,
         tidy: Callable[[], Awaitable[None]] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._lifecycle = lifecycle
         self._sync = sync
         self._follow = follow
+        self._engines = engines
         self._works: list[Work] = [
             _until_empty(tokens.revoke_expired, _BATCH, _counted(metrics, Counter.TOKENS_EXPIRED))
         ]
@@ -59,6 +64,8 @@ class Housekeeping:
         async with asyncio.TaskGroup() as group:
             for work in self._works:
                 group.create_task(self._keep(work))
+            if self._engines is not None:
+                group.create_task(self._keep(self._engines.work_in(group)))
 
     async def _keep(self, work: Work) -> None:
         pause = 0.0

@@ -36,6 +36,15 @@ class Counter(Enum):
     AUDIT_FAILURES = "audit_failures_total", "Requests refused because no audit device took their record."
     LEASES_REVOKED = "leases_revoked_total", "Leases revoked, at their end or before."
     TOKENS_EXPIRED = "tokens_expired_total", "Expired tokens removed by the housekeeper."
+    KEYS_ROTATED = "transit_keys_rotated_total", "Versions added to transit keys, by hand and by themselves."
+    LIMITS_NEAR = (
+        "transit_encryption_limit_warnings_total",
+        "Blocks of encryptions reserved of a key version that is near the limit of its nonces.",
+    )
+    LIMITS_REACHED = (
+        "transit_encryption_limit_reached_total",
+        "Encryptions refused because their key version is used up and nothing rotates it.",
+    )
 
     def __init__(self, word: str, text: str) -> None:
         self.word = word
@@ -60,6 +69,12 @@ class Gauge(Enum):
     __hash__ = object.__hash__
 
 
+# what engines may count: the names of `core.engine.Meter`
+_EVENTS = {
+    "key_rotated": Counter.KEYS_ROTATED,
+    "encryption_limit_near": Counter.LIMITS_NEAR,
+    "encryption_limit_reached": Counter.LIMITS_REACHED,
+}
 _COUNTERS = {counter: place for place, counter in enumerate(Counter)}
 _GAUGES = {gauge: len(Counter) + place for place, gauge in enumerate(Gauge)}
 _TYPES = len(Counter) + len(Gauge)  # where the blocks of the mount types begin
@@ -188,6 +203,19 @@ class Metrics:
             samples.append(Sample(f"{name}_sum", self._sum(starts, block + _BUCKETS) / 1_000_000, (label,)))
             samples.append(Sample(f"{name}_count", running, (label,)))
         return Family(name, "histogram", "How long requests took.", tuple(samples))
+
+
+class EngineMeter:
+    """The counters that engines may add to; implements core.engine.Meter."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def count(self, event: str, number: int = 1) -> None:
+        """Add to the event's counter, which only grows; an event that has none is dropped."""
+        counter = _EVENTS.get(event)
+        if counter is not None and number > 0:
+            self._metrics.count(counter, number)
 
 
 def _family(word: str, kind: str, text: str, value: float) -> Family:

@@ -6,6 +6,15 @@ from typing import Protocol
 import msgspec
 
 
+class Memo:
+    """What was read from a head that comes again and again; one object for all requests with the same bytes there."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked: object = None  # the pipeline's
+
+
 class WireRequest(msgspec.Struct):
     """One complete HTTP request, its body read, nothing in it trusted yet."""
 
@@ -18,6 +27,7 @@ class WireRequest(msgspec.Struct):
     client_address: str  # an IP address; "" on a unix socket
     tls_peer: bytes | None  # the client's certificate, DER
     secure: bool  # came over TLS
+    memo: Memo | None = None
 
     def __repr__(self) -> str:
         return f"WireRequest({self.method}, {len(self.body)} bytes)"  # tokens and plaintexts are in the rest

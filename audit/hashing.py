@@ -24,9 +24,13 @@ class Hasher:
         self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in padded))
         self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in padded))
         self._known: dict[str, str] = {}
+        self._nothing = ""
+        self._nothing = self.text("")
 
     def text(self, value: str) -> str:
         """The hash of a string's UTF-8 form."""
+        if not value and self._nothing:  # batches have one in each item
+            return self._nothing
         inner = self._inner.copy()
         inner.update(value.encode("utf-8", "surrogatepass"))
         outer = self._outer.copy()
@@ -48,13 +52,24 @@ class Hasher:
         if kind is str:
             return self.text(value)
         if kind is dict:
-            text, data = self.text, self.data
-            return {str(name): text(it) if type(it) is str else data(it) for name, it in value.items()}
+            return self._members(value)
         if kind is list or kind is tuple:
             return [self.data(member) for member in value]
         if value is None or kind is bool or kind is int or kind is float:
             return value
         return self._unusual(value)
+
+    def _members(self, value: dict[Any, Any]) -> dict[str, Any]:
+        """`data` of an object; what nearly all members are (strings and numbers) is seen to without a call more."""
+        text, hashed = self.text, {}
+        for name, member in value.items():
+            kind = type(member)
+            if kind is str:
+                member = text(member)  # noqa: PLW2901 - its hash takes its place
+            elif kind is not int:
+                member = self.data(member)  # noqa: PLW2901 - as above
+            hashed[name if type(name) is str else str(name)] = member
+        return hashed
 
     def _unusual(self, value: object) -> object:
         """What is not JSON yet. It becomes JSON first; what cannot is hashed as one string."""

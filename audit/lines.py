@@ -109,33 +109,52 @@ class LineFormat:
 
     def request(self, now: float, request: AuditRequest, auth: AuditAuth | None, error: str) -> bytes:
         """The line of a request, without its end: the chain closes the object."""
-        return b'{"time":"%b","type":"request",%b%b' % (self._time(now), self._shared(request, auth), _error(error))
+        second = int(now)
+        if second != self._second:
+            self._begin_second(second)
+        return b'%b%06d000Z","type":"request",%b%b' % (
+            self._stamp,
+            (now - second) * 1e6,
+            self._shared(request, auth),
+            _error(error) if error else b"",
+        )
 
     def response(
         self, now: float, request: AuditRequest, auth: AuditAuth | None, response: AuditResponse | None, error: str
     ) -> bytes:
         """The line of a response, which repeats what was asked; without its end."""
-        shared = self._shared(request, auth)
-        answer = self._response(response) if response is not None else b"{}"
-        return b'{"time":"%b","type":"response",%b,"response":%b%b' % (
-            self._time(now),
-            shared,
-            answer,
-            _error(error),
-        )
-
-    def _time(self, now: float) -> bytes:
         second = int(now)
         if second != self._second:
-            self._second, self._stamp = second, rfc3339(second)[:19].encode()
-        return b"%b.%06d000Z" % (self._stamp, (now - second) * 1e6)
+            self._begin_second(second)
+        return b'%b%06d000Z","type":"response",%b,"response":%b%b' % (
+            self._stamp,
+            (now - second) * 1e6,
+            self._shared(request, auth),
+            self._response(response) if response is not None else b"{}",
+            _error(error) if error else b"",
+        )
+
+    def _begin_second(self, second: int) -> None:
+        """The beginning of every line of this second."""
+        self._second, self._stamp = second, b'{"time":"%b.' % rfc3339(second)[:19].encode()
 
     def _shared(self, request: AuditRequest, auth: AuditAuth | None) -> bytes:
-        """The auth and request members. A response repeats those of its request, so they are kept."""
+        """The auth and request members. A response repeats those of its request, so they are kept.
+
+        The id is ours and needs no escapes.
+        """
         kept = request.formatted.get(self._serial)
         if kept is not None and kept[0] is auth:
             return kept[1]
-        made = b'"auth":%b,"request":%b' % (self._auth_once(auth), self._request(request))
+        head, tail = self._around_data(request)
+        made = b'"auth":%b,"request":{"id":"%b"%b%b%b%b}' % (
+            self._auth_once(auth),
+            request.request_id.encode(),
+            head,
+            b',"data":' if request.data else b"",
+            _json(self._data(request.data, request.clear)) if request.data else b"",
+            tail,
+        )
         request.formatted[self._serial] = (auth, made)
         return made
 
@@ -169,18 +188,6 @@ class LineFormat:
             token_issue_time=auth.token_issue_time,
         )
 
-    def _request(self, request: AuditRequest) -> bytes:
-        """The id is ours and needs no escapes."""
-        head, tail = self._around_data(request)
-        if not request.data:
-            return b'{"id":"%b"%b%b}' % (request.request_id.encode(), head, tail)
-        return b'{"id":"%b"%b,"data":%b%b}' % (
-            request.request_id.encode(),
-            head,
-            _json(self._data(request.data, request.clear)),
-            tail,
-        )
-
     def _data(self, data: dict[str, Any], clear: Sequence[str]) -> Any:
         """Hashed, but for the members that the mount wants in clear."""
         if not clear:
@@ -191,6 +198,12 @@ class LineFormat:
         """The members before and after `data`, remembered for what comes again and again."""
         if request.headers or request.secret_headers or request.wrap_ttl or request.client_id:
             return self._encode_around(request)
+        around = request.around
+        if around is not None:
+            known = around.get(self._serial)
+            if known is None:
+                known = around[self._serial] = self._encode_around(request)
+            return known
         if len(request.path) > _KNOWN_PATH:
             return self._encode_around(request)
         key = (

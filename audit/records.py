@@ -1,6 +1,7 @@
 """What the pipeline tells the audit devices: plain values, secrets included; a device hashes them before it writes."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -66,6 +67,15 @@ class AuditRequest(_Private, kw_only=True):
     wrap_ttl: int = 0  # seconds
     clear: Sequence[str] = ()  # members of `data` that the mount wants to be logged as they are
     formatted: dict[int, tuple[AuditAuth | None, bytes]] = {}
+    around: dict[int, tuple[bytes, bytes]] | None = None  # what devices made of all but id and data; of `again`
+
+    def again(self, request_id: str, data: dict[str, Any] | None) -> "AuditRequest":
+        """The record of a request that differs in nothing else, so that devices format the rest once for all."""
+        if self.around is None:
+            self.around = {}
+        other = copy(self)
+        other.request_id, other.data, other.formatted = request_id, data, {}
+        return other
 
 
 class AuditResponse(_Private, kw_only=True):

@@ -61,7 +61,9 @@ def measure(scenario: Scenario, servers: Sequence[Server], *, rounds: int, secon
 
 def _load(scenario: Scenario, server: Server, token: str, body: bytes | None, seconds: int) -> Sample:
     try:
-        return run_wrk(server.address, scenario.path, token=token, body=body, seconds=seconds)
+        return run_wrk(
+            server.address, scenario.path, token=token, body=body, seconds=seconds, connections=scenario.connections
+        )
     except LoadError as error:
         raise LoadError(f"{scenario.name} on {server.name}: {error}") from error
 
@@ -157,7 +159,7 @@ def run(options: argparse.Namespace, directory: Path) -> list[Result]:
         for server in servers:
             progress(f"{server.name} serves on {server.address}")
             with Api(server.address, server.token) as api:
-                scenarios.prepare(api)
+                scenarios.prepare(api, knows_custody=server.knows_custody)
         return [r for s in chosen for r in measure(s, servers, rounds=options.rounds, seconds=options.seconds)]
 
 

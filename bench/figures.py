@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.http_api import ApiError
+from bench.load import LoadError
 from bench.servers import ServerError
 
 
@@ -21,7 +22,7 @@ def report(name: str, measure: Callable[[Path], Mapping[str, object]], *, json_f
     try:
         with tempfile.TemporaryDirectory(prefix="mimir-bench-") as directory:
             result = measure(Path(directory))
-    except (ApiError, ServerError) as error:
+    except (ApiError, LoadError, ServerError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     for figure, value in result.items():

@@ -25,8 +25,10 @@ class Sample:
     worst: float
 
 
-def run_wrk(address: str, path: str, *, token: str, body: bytes | None, seconds: int) -> Sample:
-    """Repeat one request over 32 connections. The token travels by the environment, not on the command line."""
+def run_wrk(
+    address: str, path: str, *, token: str, body: bytes | None, seconds: int, connections: int = CONNECTIONS
+) -> Sample:
+    """Repeat one request over some connections. The token travels by the environment, not on the command line."""
     environment = {**os.environ, "BENCH_TOKEN": token}
     environment.pop("BENCH_BODY", None)
     with tempfile.NamedTemporaryFile() as body_file:
@@ -35,7 +37,7 @@ def run_wrk(address: str, path: str, *, token: str, body: bytes | None, seconds:
             body_file.flush()
             environment["BENCH_BODY"] = body_file.name
         command = [
-            "wrk", f"-t{THREADS}", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s",
+            "wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
             "-s", str(REQUEST_SCRIPT), f"http://{address}/v1/{path}",
         ]  # fmt: skip
         done = subprocess.run(

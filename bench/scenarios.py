@@ -7,11 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.http_api import Api, ApiError
+from bench.load import CONNECTIONS
 
-KEY = "bench"
 PLAINTEXT = base64.b64encode(bytes(range(64))).decode()
+MEBIBYTE = base64.b64encode(bytes(range(256)) * 4096).decode()
 BATCH = 100
+FEW_CONNECTIONS = 4  # for large payloads: with 32 of them a slow server answers none within a second
 RULES = (10, 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A transit key that both servers make; `custody` is Mimir's own field, so only Mimir is told it."""
+
+    name: str
+    type: str = "aes256-gcm96"
+    custody: str = "hsm"
+
+
+IN_HSM = Key(name="bench")
+SEALED = Key(name="bench-sealed", custody="sealed")
+P256 = Key(name="bench-p256", type="ecdsa-p256")
+RSA_2048 = Key(name="bench-rsa-2048", type="rsa-2048")
+KEYS = (IN_HSM, SEALED, P256, RSA_2048)
+Body = Callable[[Api], Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +43,20 @@ class Scenario:
     name: str
     path: str
     items: int = 1
-    body: Callable[[Api], Mapping[str, object]] | None = None
+    connections: int = CONNECTIONS
+    body: Body | None = None
     token: Callable[[Api], str] | None = None
     check: Callable[[Mapping[str, Any]], bool]
 
 
-def prepare(api: Api) -> None:
-    """Mount transit and approle, create the key, the roles and the policies."""
+def prepare(api: Api, *, knows_custody: bool = True) -> None:
+    """Mount transit and approle, create the keys, the roles and the policies."""
     if "transit/" not in api.call("GET", "sys/mounts")["data"]:
         api.call("POST", "sys/mounts/transit", {"type": "transit"})
-    api.call("POST", f"transit/keys/{KEY}", {"type": "aes256-gcm96"})
+    for key in KEYS:
+        api.call(
+            "POST", f"transit/keys/{key.name}", {"type": key.type} | ({"custody": key.custody} if knows_custody else {})
+        )
     if "approle/" not in api.call("GET", "sys/auth")["data"]:
         api.call("POST", "sys/auth/approle", {"type": "approle"})
     for kind in ("batch", "service"):
@@ -62,7 +85,7 @@ def checked_request(scenario: Scenario, api: Api) -> tuple[str, bytes | None]:
     return token, None if body is None else json.dumps(body).encode()
 
 
-def _credentials(role: str) -> Callable[[Api], Mapping[str, object]]:
+def _credentials(role: str) -> Body:
     def make(api: Api) -> Mapping[str, object]:
         role_id = api.call("GET", f"auth/approle/role/{role}/role-id")["data"]["role_id"]
         secret_id = api.call("POST", f"auth/approle/role/{role}/secret-id", {})["data"]["secret_id"]
@@ -79,39 +102,114 @@ def _token_under(policy: str) -> Callable[[Api], str]:
     return make
 
 
-def _ciphertext(api: Api) -> Mapping[str, object]:
-    return {"ciphertext": api.call("POST", f"transit/encrypt/{KEY}", {"plaintext": PLAINTEXT})["data"]["ciphertext"]}
+def _ciphertext(key: Key, plaintext: str) -> Body:
+    """A decryption of what the server itself encrypts."""
+    return lambda api: {
+        "ciphertext": api.call("POST", f"transit/encrypt/{key.name}", {"plaintext": plaintext})["data"]["ciphertext"]
+    }
 
 
-def _is_ciphertext(value: object) -> bool:
+def _ciphertexts(key: Key) -> Body:
+    def make(api: Api) -> Mapping[str, object]:
+        batch = {"batch_input": [{"plaintext": PLAINTEXT}] * BATCH}
+        results = api.call("POST", f"transit/encrypt/{key.name}", batch)["data"]["batch_results"]
+        return {"batch_input": [{"ciphertext": result["ciphertext"]} for result in results]}
+
+    return make
+
+
+def _signature(api: Api) -> Mapping[str, object]:
+    signed = api.call("POST", f"transit/sign/{P256.name}/sha2-256", {"input": PLAINTEXT})
+    return {"input": PLAINTEXT, "signature": signed["data"]["signature"]}
+
+
+def _is_of_v1(value: object) -> bool:
+    """Whether it is a ciphertext, a signature or an HMAC under the key's first version."""
     return isinstance(value, str) and value.split(":")[1:2] == ["v1"]
 
 
-def _is_whole_batch(answer: Mapping[str, Any]) -> bool:
-    results = answer["data"]["batch_results"]
-    return isinstance(results, list) and len(results) == BATCH and all(_is_ciphertext(r["ciphertext"]) for r in results)
+def _are_whole_batch(field: str, is_right: Callable[[object], bool]) -> Callable[[Mapping[str, Any]], bool]:
+    def check(answer: Mapping[str, Any]) -> bool:
+        results = answer["data"]["batch_results"]
+        return isinstance(results, list) and len(results) == BATCH and all(is_right(r.get(field)) for r in results)
+
+    return check
+
+
+def _encrypt(name: str, key: Key, plaintext: str) -> Scenario:
+    return Scenario(
+        name=name,
+        connections=FEW_CONNECTIONS if plaintext == MEBIBYTE else CONNECTIONS,
+        path=f"transit/encrypt/{key.name}",
+        body=lambda _: {"plaintext": plaintext},
+        check=lambda answer: _is_of_v1(answer["data"]["ciphertext"]),
+    )
+
+
+def _decrypt(name: str, key: Key, plaintext: str) -> Scenario:
+    return Scenario(
+        name=name,
+        connections=FEW_CONNECTIONS if plaintext == MEBIBYTE else CONNECTIONS,
+        path=f"transit/decrypt/{key.name}",
+        body=_ciphertext(key, plaintext),
+        check=lambda answer: answer["data"]["plaintext"] == plaintext,
+    )
+
+
+def _encrypt_batch(name: str, key: Key) -> Scenario:
+    return Scenario(
+        name=name,
+        path=f"transit/encrypt/{key.name}",
+        items=BATCH,
+        body=lambda _: {"batch_input": [{"plaintext": PLAINTEXT}] * BATCH},
+        check=_are_whole_batch("ciphertext", _is_of_v1),
+    )
+
+
+def _decrypt_batch(name: str, key: Key) -> Scenario:
+    return Scenario(
+        name=name,
+        path=f"transit/decrypt/{key.name}",
+        items=BATCH,
+        body=_ciphertexts(key),
+        check=_are_whole_batch("plaintext", lambda plaintext: plaintext == PLAINTEXT),
+    )
 
 
 SCENARIOS = (
+    _encrypt("encrypt-64B", IN_HSM, PLAINTEXT),
+    _decrypt("decrypt-64B", IN_HSM, PLAINTEXT),
+    _encrypt_batch("encrypt-batch-100", IN_HSM),
+    _decrypt_batch("decrypt-batch-100", IN_HSM),
+    _encrypt_batch("encrypt-batch-100-sealed", SEALED),
+    _decrypt_batch("decrypt-batch-100-sealed", SEALED),
+    _encrypt("encrypt-1MiB", IN_HSM, MEBIBYTE),
+    _decrypt("decrypt-1MiB", IN_HSM, MEBIBYTE),
     Scenario(
-        name="encrypt-64B",
-        path=f"transit/encrypt/{KEY}",
-        body=lambda _: {"plaintext": PLAINTEXT},
-        check=lambda answer: _is_ciphertext(answer["data"]["ciphertext"]),
+        name="ecdsa-p256-sign",
+        path=f"transit/sign/{P256.name}/sha2-256",
+        body=lambda _: {"input": PLAINTEXT},
+        check=lambda answer: _is_of_v1(answer["data"]["signature"]),
     ),
     Scenario(
-        name="decrypt-64B",
-        path=f"transit/decrypt/{KEY}",
-        body=_ciphertext,
-        check=lambda answer: answer["data"]["plaintext"] == PLAINTEXT,
+        name="ecdsa-p256-verify",
+        path=f"transit/verify/{P256.name}/sha2-256",
+        body=_signature,
+        check=lambda answer: answer["data"]["valid"] is True,
     ),
     Scenario(
-        name="encrypt-batch-100",
-        path=f"transit/encrypt/{KEY}",
-        items=BATCH,
-        body=lambda _: {"batch_input": [{"plaintext": PLAINTEXT}] * BATCH},
-        check=_is_whole_batch,
+        name="hmac-sha2-256",
+        path=f"transit/hmac/{IN_HSM.name}/sha2-256",
+        body=lambda _: {"input": PLAINTEXT},
+        check=lambda answer: _is_of_v1(answer["data"]["hmac"]),
     ),
+    Scenario(
+        name="rsa-2048-sign-pss",
+        path=f"transit/sign/{RSA_2048.name}/sha2-256",
+        body=lambda _: {"input": PLAINTEXT, "signature_algorithm": "pss"},
+        check=lambda answer: _is_of_v1(answer["data"]["signature"]),
+    ),
+    _decrypt("rsa-2048-decrypt", RSA_2048, PLAINTEXT),
     Scenario(
         name="token-lookup-self",
         path="auth/token/lookup-self",
@@ -129,10 +227,10 @@ SCENARIOS = (
     *(
         Scenario(
             name=f"encrypt-{rules}-rules",
-            path=f"transit/encrypt/{KEY}",
+            path=f"transit/encrypt/{IN_HSM.name}",
             body=lambda _: {"plaintext": PLAINTEXT},
             token=_token_under(f"rules-{rules}"),
-            check=lambda answer: _is_ciphertext(answer["data"]["ciphertext"]),
+            check=lambda answer: _is_of_v1(answer["data"]["ciphertext"]),
         )
         for rules in RULES
     ),

@@ -44,6 +44,7 @@ class Server(Protocol):
     name: str
     address: str
     token: str
+    knows_custody: bool  # whether a transit key can be asked to live in the HSM or be sealed
 
     def memory(self) -> Memory:
         """What it holds now."""
@@ -115,6 +116,7 @@ class Mimir:
     """`mimir server --dev` from this checkout, its keys inside a SoftHSM token."""
 
     name = "mimir"
+    knows_custody = True
 
     def __init__(self, directory: Path, *, workers: int | None = None) -> None:
         self._directory = directory
@@ -158,6 +160,7 @@ class OpenBao:
     """`bao server`: raft storage, file audit device, keys in its own memory, no TLS."""
 
     name = "openbao"
+    knows_custody = False
 
     def __init__(self, directory: Path, program: Path) -> None:
         self._directory = directory

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,21 +47,34 @@ def say(text: str) -> None:
     print(f"    {text}", file=sys.stderr, flush=True)
 
 
+def key_name(number: int) -> str:
+    """What the keys are called; in the order of their numbers."""
+    return f"startup-{number:06d}"
+
+
 def make_keys(server: Mimir, *, count: int, deadline: float) -> None:
     """Create transit keys over several connections; gives up at the deadline (monotonic seconds)."""
     progress = Progress(count)
 
-    def make_share(names: Iterator[str]) -> None:
-        with Api(server.address, server.token) as api:
-            for name in names:
-                if time.monotonic() > deadline:
-                    raise ServerError("making the keys takes too long; try fewer with --keys")
-                api.call("POST", f"transit/keys/{name}", {"type": "aes256-gcm96"})
-                progress.step()
+    def make(api: Api, name: str) -> None:
+        if time.monotonic() > deadline:
+            raise ServerError("making the keys takes too long; try fewer with --keys")
+        api.call("POST", f"transit/keys/{name}", {"type": "aes256-gcm96"})
+        progress.step()
 
-    shares = [(f"startup-{number:06d}" for number in range(first, count, CONNECTIONS)) for first in range(CONNECTIONS)]
+    for_each_key(server, range(count), make)
+
+
+def for_each_key(server: Mimir, numbers: Sequence[int], act: Callable[[Api, str], object]) -> None:
+    """Call `act` once for each key, over several connections."""
+
+    def act_on_share(share: Sequence[int]) -> None:
+        with Api(server.address, server.token) as api:
+            for number in share:
+                act(api, key_name(number))
+
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for done in [pool.submit(make_share, share) for share in shares]:
+        for done in [pool.submit(act_on_share, numbers[first::CONNECTIONS]) for first in range(CONNECTIONS)]:
             done.result()
 
 
@@ -70,7 +83,7 @@ def timed_start(server: Mimir) -> float:
     begin = time.monotonic()
     server.start()
     with Api(server.address, server.token) as api:
-        api.call("POST", "transit/encrypt/startup-000000", {"plaintext": scenarios.PLAINTEXT})
+        api.call("POST", f"transit/encrypt/{key_name(0)}", {"plaintext": scenarios.PLAINTEXT})
     return time.monotonic() - begin
 
 

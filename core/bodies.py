@@ -5,13 +5,13 @@ A route declares its body as a `msgspec.Struct`. `bool`, `int` and `float` membe
 types of this module.
 """
 
-import binascii
 import re
 from typing import Any, TypeVar
 
 import msgspec
 
 from core.durations import MAX_SECONDS, parse_duration
+from core.encoding import strict_base64
 from core.errors import InvalidRequestError
 
 BodyT = TypeVar("BodyT")
@@ -91,11 +91,11 @@ def _base64(value: object) -> bytes:
     if not isinstance(value, str):
         raise ValueError("must be standard base64 in a string")  # noqa: TRY004 - msgspec looks for ValueError
     try:
-        return binascii.a2b_base64(value, strict_mode=True)
+        return strict_base64(value)
     except ValueError:
         pass
     try:
-        return binascii.a2b_base64(value.replace("\n", "").replace("\r", ""), strict_mode=True)
+        return strict_base64(value.replace("\n", "").replace("\r", ""))
     except ValueError:
         raise ValueError("must be standard base64") from None
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from core.errors import HsmConfigError, HsmError
-from core.protocols import Custody, KeyKind
-from pkcs11_glue import probe
+from core.protocols import Custody, KeyKind, KeyUsage
+from pkcs11_glue import probe, self_tests
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import Verdict, hsm_error, verdict
 from pkcs11_glue.escrow import EscrowKey, find_escrow
@@ -13,6 +13,8 @@ from pkcs11_glue.login import ATTEMPTS, Login, log_in
 from pkcs11_glue.module import Module
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.probe import MechanismStatus
+from pkcs11_glue.rsa_decryption import OaepMethod
+from pkcs11_glue.self_tests import Pair
 from pkcs11_glue.session import HsmSession
 from pkcs11_glue.settings import HsmSettings
 
@@ -28,7 +30,8 @@ class Connection:
     escrow: EscrowKey | None
     probe_key: int
     known_answer: bytes
-    proven: frozenset[KeyKind]
+    proven: frozenset[Pair]
+    oaep: dict[str, OaepMethod]  # by hash
     mechanisms: list[MechanismStatus]
     latency_us: float
     thread_hop_us: float
@@ -49,13 +52,9 @@ class Connection:
             )
         return found
 
-    def custody_of(self, kind: KeyKind) -> Custody:
-        """Where a key of this kind lives on this token. Raises HsmConfigError for one it cannot have at all."""
-        if kind is KeyKind.ED25519:
-            return Custody.SEALED
-        if kind in self.proven:
-            return Custody.HSM
-        raise HsmConfigError(f"the HSM token cannot hold keys of type {kind.value}: its self-test failed at start")
+    def custody_of(self, kind: KeyKind, usage: KeyUsage) -> Custody:
+        """Where a key of this kind and usage lives on this token: in it, if a self-test saw that work."""
+        return Custody.HSM if (kind, usage) in self.proven else Custody.SEALED
 
     def prepare(self, operations: Operations) -> None:
         """Give another session the health check's key."""
@@ -99,7 +98,7 @@ def _examine(login: Login) -> Connection:
     if not operations.is_healthy():
         raise HsmConfigError("the HSM's AES-GCM does not give the published result; Mimir cannot work with this module")
     keks = _proven_keks(session, login)
-    proven = probe.prove_kinds(operations, keks[-1])
+    proof = self_tests.prove(operations, keks[-1])
     return Connection(
         login=login,
         library=module.library_text(),
@@ -108,8 +107,9 @@ def _examine(login: Login) -> Connection:
         escrow=find_escrow(session),
         probe_key=probe_key,
         known_answer=known_answer,
-        proven=proven,
-        mechanisms=probe.mechanism_statuses(module.mechanisms(login.token.slot), proven),
+        proven=proof.pairs,
+        oaep=proof.oaep,
+        mechanisms=probe.mechanism_statuses(module.mechanisms(login.token.slot), proof),
         latency_us=probe.measure_latency(operations),
         thread_hop_us=probe.measure_thread_hop(),
     )

@@ -97,6 +97,24 @@ class CkRsaPssParams(Structure):
     _fields_ = (("hash_mechanism", c_ulong), ("mgf", c_ulong), ("salt_length", c_ulong))
 
 
+class CkRsaOaepParams(Structure):
+    """CK_RSA_PKCS_OAEP_PARAMS."""
+
+    _fields_ = (
+        ("hash_mechanism", c_ulong),
+        ("mgf", c_ulong),
+        ("source", c_ulong),
+        ("label", c_char_p),
+        ("label_length", c_ulong),
+    )
+
+
+class CkKeyDerivationStringData(Structure):
+    """CK_KEY_DERIVATION_STRING_DATA."""
+
+    _fields_ = (("data", c_char_p), ("length", c_ulong))
+
+
 _FLAG, _NUMBER, _POINTER, _BYTES = c_ubyte, c_ulong, c_void_p, c_char_p
 
 # name: place in CK_FUNCTION_LIST, argument types. _BYTES is a pointer that Python `bytes` may be passed for.
@@ -128,6 +146,7 @@ _FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "C_GenerateKeyPair": (59, (_NUMBER, _POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER, _POINTER, _POINTER)),
     "C_WrapKey": (60, (_NUMBER, _POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER)),
     "C_UnwrapKey": (61, (_NUMBER, _POINTER, _NUMBER, _BYTES, _NUMBER, _POINTER, _NUMBER, _POINTER)),
+    "C_DeriveKey": (62, (_NUMBER, _POINTER, _NUMBER, _POINTER, _NUMBER, _POINTER)),
     "C_GenerateRandom": (64, (_NUMBER, _POINTER, _NUMBER)),
 }
 
@@ -171,6 +190,7 @@ class Functions:
     C_GenerateKeyPair: Any
     C_WrapKey: Any
     C_UnwrapKey: Any
+    C_DeriveKey: Any
     C_GenerateRandom: Any
 
     def __init__(self, path: Path) -> None:

@@ -6,15 +6,28 @@ the epoch it was made in, and is not used in another.
 
 from collections.abc import Callable
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from core.protocols import KeyKind, KeyUsage
+from pkcs11_glue.software_key import SoftwareKey
+
+_CIPHERS = (KeyKind.AES_128, KeyKind.AES_256)
 
 
 class LiveKey:
     """A key ready for use: an object handle, or an opened software key (`sealed` custody)."""
 
-    __slots__ = ("epoch", "handle", "key_id", "kind", "recent", "retired", "software", "usage", "users")
+    __slots__ = (
+        "epoch",
+        "handle",
+        "is_cipher",
+        "key_id",
+        "kind",
+        "modulus",
+        "recent",
+        "retired",
+        "software",
+        "usage",
+        "users",
+    )
 
     def __init__(
         self,
@@ -24,14 +37,18 @@ class LiveKey:
         usage: KeyUsage,
         epoch: int,
         handle: int = 0,
-        software: Ed25519PrivateKey | None = None,
+        modulus: int = 0,
+        software: SoftwareKey | None = None,
     ) -> None:
         self.key_id = key_id
         self.kind = kind
         self.usage = usage
         self.epoch = epoch
         self.handle = handle
+        self.modulus = modulus  # of an RSA key that decrypts
         self.software = software
+        # the common case, told by one look: an AEAD key inside the HSM that is used as it is
+        self.is_cipher = usage is KeyUsage.ENCRYPT and kind in _CIPHERS and software is None
         self.recent = True  # used since the eviction hand last passed
         self.users = 0  # calls on threads; a key in use is destroyed when the last of them ends
         self.retired = False

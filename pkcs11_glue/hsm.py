@@ -2,32 +2,40 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from pkcs11.constants import Attribute
 
-from core.errors import CiphertextError, HsmConfigError, HsmError, KeyPolicyError, SealedError
+from core.errors import CiphertextError, HsmError, InvalidRequestError, KeyPolicyError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
 from core.secret import Secret
-from pkcs11_glue import escrow, keys, sealed, status, turn
+from pkcs11_glue import derived, escrow, status
+from pkcs11_glue.birth import KeyBirth
 from pkcs11_glue.connection import Connection, connect
 from pkcs11_glue.cryptoki import CryptokiError
-from pkcs11_glue.errors import gone
-from pkcs11_glue.handles import HandleCache, LiveKey
-from pkcs11_glue.link import HsmLink
+from pkcs11_glue.handles import LiveKey
+from pkcs11_glue.live_keys import LONG, THREAD_FROM_BYTES, LiveKeys
 from pkcs11_glue.login import node_lock
+from pkcs11_glue.macs import mac_method
 from pkcs11_glue.module import Module
-from pkcs11_glue.operations import MAX_PAYLOAD_BYTES, NONCE_BYTES, TAG_BYTES, Operations
+from pkcs11_glue.operations import MAX_CIPHERTEXT_BYTES, MAX_PAYLOAD_BYTES, Operations, weigh
+from pkcs11_glue.rsa_decryption import oaep_method
 from pkcs11_glue.session import HsmSession
 from pkcs11_glue.settings import HsmSettings
+from pkcs11_glue.signing import signing_method
+from pkcs11_glue.software import IS_SLOW
 from pkcs11_glue.status import HsmStatus
+from pkcs11_glue.templates import RSA_BITS
 
 T = TypeVar("T")
 
-THREAD_FROM_BYTES = 1 << 16  # a batch of so many bytes takes longer than a thread hop
-THREAD_FROM_ITEMS = 256  # and so does one of so many items
-SLOW_KINDS = frozenset({KeyKind.RSA_2048, KeyKind.RSA_3072, KeyKind.RSA_4096, KeyKind.EC_P384, KeyKind.EC_P521})
+SLOW_SOFTWARE_BYTES = 1 << 18  # of a call in software: longer than a thread hop
+SLOW_SOFTWARE_ITEMS = 64  # and of so many signatures, or XChaCha20 items
+SLOW_SOFTWARE_BATCH = 512  # and of so many items of the other ciphers
+_P256_WEIGHT = 4  # one signature takes as long as so many small encryptions
+_DECRYPTING = (KeyUsage.ENCRYPT, KeyUsage.SIGN_DECRYPT)
+_SIGNING = (KeyUsage.SIGN, KeyUsage.SIGN_DECRYPT)
 
 
 class Hsm:
@@ -35,15 +43,10 @@ class Hsm:
 
     def __init__(self, settings: HsmSettings, module: Module, connection: Connection) -> None:
         """Use `open`."""
-        self._handles = HandleCache(settings.handle_cache, self._destroy)
-        self._always_inline = settings.mode == "inline"
-        self._drops = 0  # how often drop_keys was called
-        self._sealing: dict[str, WrappedKey] = {}
-        self._active_sealing: WrappedKey | None = None
-        self._expected_escrow: str | None = None  # None: no cluster is open, so nothing is known
-        self._destroying: set[asyncio.Future[None]] = set()
-        self._link = HsmLink(settings, module, connection, on_epoch=self._handles.start_epoch)
-        self._turn = turn.HsmTurn(self._handles, self._link)
+        self._keys = LiveKeys(settings, module, connection)
+        self._link, self._handles = self._keys.link, self._keys.handles
+        self._birth = KeyBirth(self._keys)
+        self._perform = self._keys.perform
 
     @classmethod
     async def open(cls, settings: HsmSettings) -> "Hsm":
@@ -54,8 +57,7 @@ class Hsm:
 
     async def close(self) -> None:
         """End every call, then the module; the interpreter can exit afterwards."""
-        self._active_sealing = None
-        self._sealing.clear()
+        self._keys.forget_sealing_keys()
         await self._link.close()
 
     @property
@@ -93,16 +95,16 @@ class Hsm:
     @property
     def escrow_id(self) -> str:
         """The escrow key that new keys are wrapped under too; "" when there is none."""
-        found = self._escrow()
+        found = self._birth.escrow()
         return found.escrow_id if found else ""
 
     def require_kek(self, kek_id: str) -> None:
         """Raises HsmConfigError, naming the wanted KEK and those present, if the token lacks it."""
         self._link.connection.kek(kek_id)
 
-    def custody_of(self, kind: KeyKind) -> Custody:
-        """Where a new key of this kind would live on this token."""
-        return self._link.connection.custody_of(kind)
+    def custody_of(self, kind: KeyKind, usage: KeyUsage) -> Custody:
+        """Where a new key of this kind and usage would live on this token."""
+        return self._link.connection.custody_of(kind, usage)
 
     # --- ceremonies -----------------------------------------------------------------------------------------------
 
@@ -116,19 +118,16 @@ class Hsm:
 
     async def settle_escrow(self) -> None:
         """The initialisation is committed: the value can never be released again."""
-        found = await self._run(lambda operations: escrow.find_unclaimed(operations.session))
+        found = await self._keys.run(lambda operations: escrow.find_unclaimed(operations.session))
         if found is not None:
             await self._ceremony(escrow.settle)
 
     async def escrow_challenge(self) -> tuple[bytes, bytes]:
         """A random value and its RFC 3394 wrapping under the escrow key. Raises KeyPolicyError if there is none."""
-        found = self._escrow()
+        found = self._birth.escrow()
         if found is None:
             raise KeyPolicyError("this cluster declined escrow: there is no escrow key to prove shares against")
-        return await self._run(lambda operations: escrow.challenge(operations.session, found))
-
-    def _escrow(self) -> escrow.EscrowKey | None:
-        return self._link.run_inline(lambda _: self._link.connection.refresh_escrow())
+        return await self._keys.run(lambda operations: escrow.challenge(operations.session, found))
 
     async def _ceremony(self, act: Callable[[HsmSession], T]) -> T:
         """Change token objects: on a read-write session of its own, under the node's lock."""
@@ -150,215 +149,173 @@ class Hsm:
         finally:
             connection.escrow = None  # look for it again
 
-    # --- KeyCustodian ---------------------------------------------------------------------------------------------
+    # --- cluster --------------------------------------------------------------------------------------------------
 
     def set_sealing_key(self, key: WrappedKey) -> None:
         """The AES key (the barrier root key) that seals keys the token cannot hold; earlier ones still open theirs."""
-        if key.usage is not KeyUsage.ENCRYPT or key.custody is not Custody.HSM:
-            raise RuntimeError("the sealing key must be an AES key of hsm custody")
-        self._sealing[key.key_id] = key
-        self._active_sealing = key
+        self._keys.set_sealing_key(key)
 
     def expect_escrow(self, escrow_id: str) -> None:
         """Make no more keys unless they can be wrapped under this escrow key; "": the cluster declined escrow.
 
         A key that is silently born without its escrow blob could not follow the others out of a lost HSM.
         """
-        self._expected_escrow = escrow_id
-
-    def _escrow_at_birth(self) -> escrow.EscrowKey | None:
-        """What a new key is wrapped under beside the KEK. Raises HsmConfigError when the cluster's is not there."""
-        expected = self._expected_escrow
-        if expected == "":
-            return None
-        found = self._escrow()
-        if expected is not None and (found is None or found.escrow_id != expected):
-            present = found.escrow_id if found else "none"
-            raise HsmConfigError(
-                f"this cluster's keys are escrowed under {expected}, and the HSM token holds the escrow key {present}:"
-                " no key is made that could not be recovered; restore the token. Existing keys work"
-            )
-        return found
+        self._birth.expected_escrow = escrow_id
 
     def drop_keys(self) -> None:
         """Destroy every live key and forget the sealing keys: the appliance is being sealed."""
-        self._drops += 1
-        self._handles.drop_all()
-        self._sealing.clear()
-        self._active_sealing = None
-        self._expected_escrow = None
+        self._keys.drop()
+        self._birth.expected_escrow = None
 
-    async def generate_key(self, kind: KeyKind, *, usage: KeyUsage) -> WrappedKey:
-        """Generate inside the HSM and wrap at birth, under the KEK and the escrow key."""
-        connection = self._link.connection
-        custody = connection.custody_of(kind)
-        keys.check_usage(kind, usage)
-        if custody is Custody.SEALED:
-            return await self._generate_sealed(usage)
-        under = keys.WrappingKeys(kek=connection.active_kek, escrow=self._escrow_at_birth())
-        return await self._run(
-            lambda operations: keys.generate(operations, kind, usage=usage, under=under), slow=kind in SLOW_KINDS
-        )
+    # --- KeyCustodian ---------------------------------------------------------------------------------------------
 
-    async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes]:
-        """AES-GCM under a fresh random nonce each: nonce (12 bytes), ciphertext, tag (16 bytes)."""
-        weight = _weigh(items, MAX_PAYLOAD_BYTES)
-        live = self._handles.get(key.key_id) or await self._load(key)
-        _check(live, KeyUsage.ENCRYPT)
-        if self._link.inline and (
-            (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
-        ):
-            operations = self._link.connection.operations
-            if len(items) <= turn.MOST_ITEMS:
-                return await self._turn.encrypt(live, items)
-            try:
-                return operations.encrypt(live.handle, items)
-            except CryptokiError as exc:
-                raise self._link.failure(operations, exc) from exc
-        return await self._on_thread(live, lambda operations: operations.encrypt(live.handle, items))
+    async def generate_key(
+        self, kind: KeyKind, *, usage: KeyUsage, custody: Custody | None = None, size: int = 0
+    ) -> WrappedKey:
+        """Inside the HSM, wrapped at birth under the KEK and the escrow key; or sealed."""
+        return await self._birth.generate(kind, usage=usage, custody=custody, size=size)
+
+    async def import_key(
+        self, kind: KeyKind, material: Secret, *, usage: KeyUsage, custody: Custody | None = None
+    ) -> WrappedKey:
+        """Into the HSM, wrapped at once as generated keys are; or sealed."""
+        return await self._birth.take_over(kind, material, usage=usage, custody=custody)
+
+    async def export_key(self, key: WrappedKey) -> Secret:
+        """Of sealed keys only."""
+        return await self._birth.export(key)
+
+    async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput], *, convergent: bool = False) -> list[bytes]:
+        """Nonce, ciphertext, tag of each item."""
+        live = self._handles.get(key.key_id) or await self._keys.load(key)
+        if not live.is_cipher or convergent:
+            return await self._encrypt_otherwise(key, live, items, convergent=convergent)
+        size = weigh(items, MAX_PAYLOAD_BYTES)
+        return await self._perform(live, len(items), size, items, Operations.encrypt)
 
     async def decrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
         """Undo `encrypt`; an item that does not authenticate is answered by an error in its place."""
-        weight = _weigh(items, MAX_PAYLOAD_BYTES + NONCE_BYTES + TAG_BYTES)
-        live = self._handles.get(key.key_id) or await self._load(key)
-        _check(live, KeyUsage.ENCRYPT)
-        if self._link.inline and (
-            (weight < THREAD_FROM_BYTES and len(items) < THREAD_FROM_ITEMS) or self._always_inline
-        ):
-            operations = self._link.connection.operations
-            if len(items) <= turn.MOST_ITEMS:
-                return await self._turn.decrypt(live, items)
-            try:
-                return operations.decrypt(live.handle, items)
-            except CryptokiError as exc:
-                raise self._link.failure(operations, exc) from exc
-        return await self._on_thread(live, lambda operations: operations.decrypt(live.handle, items))
+        live = self._handles.get(key.key_id) or await self._keys.load(key)
+        if not live.is_cipher:
+            return await self._decrypt_otherwise(key, live, items)
+        size = weigh(items, MAX_CIPHERTEXT_BYTES)
+        return await self._perform(live, len(items), size, items, Operations.decrypt)
 
-    async def mac(self, key: WrappedKey, messages: Sequence[bytes], *, hash_name: str) -> list[bytes]:
-        """HMAC (FIPS 198-1) with `sha1`, `sha224`, `sha256`, `sha384` or `sha512`."""
-        live = self._handles.get(key.key_id) or await self._load(key)
-        _check(live, KeyUsage.MAC)
-        heavy = sum(map(len, messages)) >= THREAD_FROM_BYTES or len(messages) >= THREAD_FROM_ITEMS
-        return await self._use(live, lambda o: o.mac(live.handle, messages, hash_name=hash_name), slow=heavy)
+    async def _encrypt_otherwise(
+        self, key: WrappedKey, live: LiveKey, items: Sequence[AeadInput], *, convergent: bool
+    ) -> list[bytes]:
+        """In software, or under derived keys."""
+        _check_contexts(live, items)
+        if convergent and live.usage is not KeyUsage.DERIVE:
+            raise KeyPolicyError("convergent encryption needs a derived key")
+        if live.software is not None:
+            call = partial(live.software.encrypt, items, convergent=convergent)
+            return await self._in_software(call, is_slow=_is_long(live.kind, items))
+        return await derived.encrypt(self._keys, key, items, convergent=convergent)
+
+    async def _decrypt_otherwise(
+        self, key: WrappedKey, live: LiveKey, items: Sequence[AeadInput]
+    ) -> list[bytes | CiphertextError]:
+        _check_contexts(live, items)
+        if live.software is not None:
+            return await self._in_software(partial(live.software.decrypt, items), is_slow=_is_long(live.kind, items))
+        return await derived.decrypt(self._keys, key, items)
+
+    async def decrypt_oaep(
+        self, key: WrappedKey, ciphertexts: Sequence[bytes], *, hash_name: str = "sha256"
+    ) -> list[bytes | CiphertextError]:
+        """RSAES-OAEP; a ciphertext that is not one of this key is answered by an error in its place."""
+        live = self._handles.get(key.key_id) or await self._keys.load(key)
+        if live.kind not in RSA_BITS or live.usage not in _DECRYPTING:
+            raise _cannot(live, "decrypt by RSA-OAEP")
+        if live.software is not None:
+            return await self._in_software(
+                partial(live.software.decrypt_oaep, ciphertexts, hash_name=hash_name), is_slow=True
+            )
+        how = oaep_method(self._link.connection.oaep, hash_name)
+        return await self._perform(live, LONG, 0, ciphertexts, Operations.decrypt_oaep, how, live.modulus)
+
+    async def mac(self, key: WrappedKey, messages: Sequence[bytes], *, hash_name: str = "") -> list[bytes]:
+        """HMAC with a hash; CMAC without one."""
+        live = self._handles.get(key.key_id) or await self._keys.load(key)
+        if live.usage is not KeyUsage.MAC:
+            raise _cannot(live, "make a MAC")
+        size = sum(map(len, messages))
+        if live.software is not None:
+            call = partial(live.software.mac, messages, hash_name=hash_name)
+            return await self._in_software(call, is_slow=size >= SLOW_SOFTWARE_BYTES)
+        how = mac_method(live.kind, hash_name)
+        return await self._perform(live, len(messages), size, messages, Operations.mac, how)
 
     async def sign(
-        self, key: WrappedKey, digests: Sequence[bytes], *, scheme: SignatureScheme, hash_name: str = "sha256"
+        self,
+        key: WrappedKey,
+        digests: Sequence[bytes],
+        *,
+        scheme: SignatureScheme,
+        hash_name: str = "sha256",
+        salt_length: int | None = None,
+        context: bytes = b"",
     ) -> list[bytes]:
-        """Sign digests made with `hash_name` (messages, for Ed25519)."""
-        live = self._handles.get(key.key_id) or await self._load(key)
-        _check(live, KeyUsage.SIGN)
+        """Sign digests made with `hash_name` (messages, for Ed25519, ML-DSA and raw PKCS #1 v1.5)."""
+        live = self._handles.get(key.key_id) or await self._keys.load(key)
         if live.software is not None:
-            return sealed.sign(live.software, digests, scheme)
-        slow = live.kind in SLOW_KINDS or len(digests) >= THREAD_FROM_ITEMS // 4
-        return await self._use(
-            live, lambda o: o.sign(live.handle, digests, scheme=scheme, hash_name=hash_name), slow=slow
-        )
+            call = partial(
+                live.software.sign,
+                digests,
+                scheme=scheme,
+                hash_name=hash_name,
+                salt_length=salt_length,
+                context=context,
+            )
+            return await self._in_software(call, is_slow=live.kind in IS_SLOW or len(digests) >= SLOW_SOFTWARE_ITEMS)
+        if live.usage not in _SIGNING:
+            raise _cannot(live, "sign")
+        if context:
+            raise KeyPolicyError("this key is not a derived one: leave the context out")
+        how = signing_method(live.kind, scheme, hash_name, salt_length)
+        how.check(digests)
+        weight = len(digests) * _P256_WEIGHT if live.kind is KeyKind.EC_P256 else LONG
+        return await self._perform(live, weight, 0, digests, Operations.sign, how)
+
+    async def derived_public_key(self, key: WrappedKey, context: bytes) -> bytes:
+        """SubjectPublicKeyInfo of a derived Ed25519 key; the HSM derives none, so the key is sealed."""
+        live = await self._keys.get(key)
+        if live.software is None:
+            raise _cannot(live, "derive key pairs")
+        return live.software.derived_public_key(context)
 
     async def random(self, length: int) -> bytes:
         """`length` bytes of the HSM's generator."""
-        return await self._run(lambda operations: operations.session.random(length), slow=length >= THREAD_FROM_BYTES)
-
-    # --- live keys ------------------------------------------------------------------------------------------------
-
-    async def _load(self, key: WrappedKey) -> LiveKey:
-        """Unwrap a key that is not live."""
-        connection = self._link.connection
-        epoch, drops = self._handles.epoch, self._drops
-        if key.custody is Custody.SEALED:
-            return await self._load_sealed(key)
-        kek = connection.kek(key.kek_id)
-        handle = await self._run(lambda operations: keys.unwrap(operations, key, kek))
-        return self._keep(
-            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=epoch, handle=handle), drops=drops
+        return await self._keys.run(
+            lambda operations: operations.session.random(length), slow=length >= THREAD_FROM_BYTES
         )
 
-    async def _load_sealed(self, key: WrappedKey) -> LiveKey:
-        sealing, drops = self._sealing_key(key.kek_id), self._drops
-        live = self._handles.get(sealing.key_id) or await self._load(sealing)
-        software = await self._use(live, lambda operations: sealed.open_key(operations, key, live.handle))
-        return self._keep(
-            LiveKey(key_id=key.key_id, kind=key.kind, usage=key.usage, epoch=live.epoch, software=software), drops=drops
-        )
-
-    def _keep(self, live: LiveKey, *, drops: int) -> LiveKey:
-        """Cache a fresh key; one whose epoch ended, or that was to be dropped while it was made, is an error."""
-        if drops != self._drops:
-            self._handles.discard(live)
-            raise SealedError("the appliance was sealed while this key was opened")
-        kept = self._handles.put(live)
-        if kept.epoch != self._handles.epoch:
-            raise gone("re-opened meanwhile")
-        return kept
-
-    async def _generate_sealed(self, usage: KeyUsage) -> WrappedKey:
-        sealing = self._active_sealing
-        if sealing is None:
-            raise SealedError("keys of sealed custody can be made only while the appliance is unsealed")
-        live = self._handles.get(sealing.key_id) or await self._load(sealing)
-        under = self._escrow_at_birth()  # after the await: a handle of the present epoch
-        return await self._use(
-            live,
-            lambda operations: sealed.generate(
-                operations, usage=usage, sealing_key_id=sealing.key_id, sealing_handle=live.handle, under=under
-            ),
-        )
-
-    def _sealing_key(self, key_id: str) -> WrappedKey:
-        if self._active_sealing is None:
-            raise SealedError("keys of sealed custody open only while the appliance is unsealed")
-        try:
-            return self._sealing[key_id]
-        except KeyError:
-            raise CiphertextError(f"this key is sealed by the key {key_id}, which this cluster does not have") from None
-
-    async def _use(self, live: LiveKey, call: Callable[[Operations], T], *, slow: bool = False) -> T:
-        """Run a call that uses a live key: inline, or on a thread while the key is held."""
-        if self._link.inline and (not slow or self._always_inline):
-            return self._link.run_inline(call)
-        return await self._on_thread(live, call)
-
-    async def _on_thread(self, live: LiveKey, call: Callable[[Operations], T]) -> T:
-        self._handles.hold(live)
-        return await self._link.run_pooled(call, ended=lambda: self._handles.release(live))
-
-    async def _run(self, call: Callable[[Operations], T], *, slow: bool = False) -> T:
-        """Run a call that uses no live key."""
-        if self._link.inline and (not slow or self._always_inline):
-            return self._link.run_inline(call)
-        return await self._link.run_pooled(call, ended=_nothing)
-
-    def _destroy(self, live: LiveKey) -> None:
-        """Destroy an evicted key's object; on a slow module without waiting for it."""
-        connection = self._link.opened
-        if connection is None:
-            return
-        if self._link.inline:
-            connection.operations.session.destroy(live.handle)
-            return
-        task = asyncio.create_task(self._destroy_on_thread(live.handle))
-        self._destroying.add(task)
-        task.add_done_callback(self._destroying.discard)
-
-    async def _destroy_on_thread(self, handle: int) -> None:
-        with suppress(HsmError):  # a token that is gone has destroyed its session objects itself
-            await self._link.run_pooled(lambda operations: operations.session.destroy(handle), ended=_nothing)
+    async def _in_software(self, call: Callable[[], T], *, is_slow: bool) -> T:
+        return await asyncio.to_thread(call) if is_slow else call()
 
 
 def _nothing() -> None:
     pass
 
 
-def _check(live: LiveKey, usage: KeyUsage) -> None:
-    if live.usage is not usage:
-        raise KeyPolicyError(f"a key of type {live.kind.value} for {live.usage.value} cannot be used to {usage.value}")
+def _cannot(live: LiveKey, what: str) -> KeyPolicyError:
+    return KeyPolicyError(f"a key of type {live.kind.value} with the usage {live.usage.value} cannot {what}")
 
 
-def _weigh(items: Sequence[AeadInput], limit: int) -> int:
-    """The bytes of a batch. Raises KeyPolicyError for a payload over the limit."""
-    weight = 0
+def _check_contexts(live: LiveKey, items: Sequence[AeadInput]) -> None:
+    """Whether the key is a cipher at all, and every item has the context that such a key needs or none."""
+    is_derived = live.usage is KeyUsage.DERIVE
+    if live.kind in RSA_BITS or not (is_derived or live.usage is KeyUsage.ENCRYPT):
+        raise _cannot(live, "encrypt or decrypt by an AEAD")
     for item in items:
-        size = len(item.payload)
-        if size > limit:
-            raise KeyPolicyError(f"a payload may have at most {limit} bytes inside the HSM; use a data key for more")
-        weight += size + len(item.associated_data)
-    return weight
+        if is_derived and not item.context:
+            raise InvalidRequestError("this key derives a key for each context: give a context")
+        if item.context and not is_derived:
+            raise KeyPolicyError("this key is not a derived one: leave the context out")
+
+
+def _is_long(kind: KeyKind, items: Sequence[AeadInput]) -> bool:
+    """Whether a batch takes longer in software than a thread hop."""
+    most = SLOW_SOFTWARE_ITEMS if kind is KeyKind.XCHACHA20_POLY1305 else SLOW_SOFTWARE_BATCH
+    return len(items) > most or sum([len(item.payload) for item in items]) >= SLOW_SOFTWARE_BYTES

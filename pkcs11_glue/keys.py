@@ -1,4 +1,4 @@
-"""Keys other than the KEK: generated in the HSM, wrapped at birth, unwrapped to work."""
+"""Keys other than the KEK: generated in the HSM or taken over, wrapped at once, unwrapped to work."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,15 @@ from core import public_keys
 from core.errors import CiphertextError, HsmConfigError, KeyPolicyError
 from core.ids import new_uuid
 from core.protocols import Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
-from pkcs11_glue import templates
+from core.secret import Secret
+from pkcs11_glue import newcomers, templates
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import BAD_BLOB_CODES, Verdict, verdict
 from pkcs11_glue.escrow import EscrowKey
 from pkcs11_glue.kek import Kek
-from pkcs11_glue.operations import DIGEST_BYTES, Operations
+from pkcs11_glue.operations import Operations
 from pkcs11_glue.session import HsmSession, destroy_all
+from pkcs11_glue.signing import signing_method
 
 _CURVES: dict[KeyKind, ec.EllipticCurve] = {
     KeyKind.EC_P256: ec.SECP256R1(),
@@ -42,27 +44,65 @@ class WrappingKeys:
 def check_usage(kind: KeyKind, usage: KeyUsage) -> None:
     """Whether a key of this kind can have this usage. Raises KeyPolicyError."""
     if usage not in templates.USAGES[kind]:
-        raise KeyPolicyError(f"a key of type {kind.value} cannot be used to {usage.value}")
+        raise KeyPolicyError(f"a key of type {kind.value} cannot have the usage {usage.value}")
 
 
-def generate(operations: Operations, kind: KeyKind, *, usage: KeyUsage, under: WrappingKeys) -> WrappedKey:
-    """Generate, wrap under KEK and escrow key, destroy. A key pair also proves itself by one signature."""
+def generate(
+    operations: Operations, kind: KeyKind, *, usage: KeyUsage, under: WrappingKeys, size: int = 0
+) -> WrappedKey:
+    """Generate, wrap under KEK and escrow key, destroy. A key pair also proves itself by one signature.
+
+    `size` in bytes, of an HMAC key that `templates.can_wrap_faithfully`.
+    """
     check_usage(kind, usage)
     session = operations.session
     if kind in templates.SECRET_BYTES:
-        handles = [session.generate_secret(_KEY_GENERATION[kind], templates.newborn_secret(kind))]
-        how, public_key = Mechanism.AES_KEY_WRAP, None
+        handles = [session.generate_secret(_KEY_GENERATION[kind], templates.newborn_secret(kind, size=size))]
     else:
         handles = list(session.generate_pair(kind))
-        how = Mechanism.AES_KEY_WRAP_PAD
     try:
-        if kind not in templates.SECRET_BYTES:
-            public_key = _public_key(session, kind, handles[0])
-            _check_pair(operations, kind, handles[-1], public_key)
-        wrapped = session.wrap(how, under.kek.handle, handles[-1])
-        escrowed = session.wrap(how, under.escrow.handle, handles[-1]) if under.escrow else None
+        public_key = None if kind in templates.SECRET_BYTES else _public_key(session, kind, handles[0])
+        return _wrap(operations, kind, usage, handles[-1], under=under, public_key=public_key)
     finally:
         destroy_all(session, handles)
+
+
+def take_over(
+    operations: Operations,
+    kind: KeyKind,
+    material: Secret,
+    *,
+    usage: KeyUsage,
+    under: WrappingKeys,
+    public_key: bytes | None,
+) -> WrappedKey:
+    """As `generate`, of a key made elsewhere, whose form was checked and whose public key was computed."""
+    check_usage(kind, usage)
+    if kind in templates.SECRET_BYTES:
+        template = templates.newcomer_secret(kind, material.expose())
+    else:
+        template = templates.newcomer_private(kind, newcomers.private_attributes(kind, material))
+    handle = operations.session.create(template)
+    try:
+        return _wrap(operations, kind, usage, handle, under=under, public_key=public_key)
+    finally:
+        operations.session.destroy(handle)
+
+
+def _wrap(
+    operations: Operations,
+    kind: KeyKind,
+    usage: KeyUsage,
+    handle: int,
+    *,
+    under: WrappingKeys,
+    public_key: bytes | None,
+) -> WrappedKey:
+    session = operations.session
+    if public_key is not None:
+        _check_pair(operations, kind, handle, public_key)
+    how = Mechanism.AES_KEY_WRAP if public_key is None else Mechanism.AES_KEY_WRAP_PAD
+    escrow = under.escrow
     return WrappedKey(
         key_id=new_uuid(),
         kind=kind,
@@ -70,11 +110,19 @@ def generate(operations: Operations, kind: KeyKind, *, usage: KeyUsage, under: W
         custody=Custody.HSM,
         mechanism=how.name,
         kek_id=under.kek.kek_id,
-        wrapped=wrapped,
-        escrow=escrowed,
-        escrow_id=under.escrow.escrow_id if under.escrow else "",
+        wrapped=session.wrap(how, under.kek.handle, handle),
+        escrow=session.wrap(how, escrow.handle, handle) if escrow else None,
+        escrow_id=escrow.escrow_id if escrow else "",
         public_key=public_key,
     )
+
+
+def open_key(operations: Operations, key: WrappedKey, kek: Kek) -> tuple[int, int]:
+    """As `unwrap`; with the modulus of an RSA key, which decryption needs, and 0 for all others."""
+    handle = unwrap(operations, key, kek)
+    if key.kind not in templates.RSA_BITS:
+        return handle, 0
+    return handle, int.from_bytes(operations.session.attribute(handle, Attribute.MODULUS), "big")
 
 
 def unwrap(operations: Operations, key: WrappedKey, kek: Kek) -> int:
@@ -122,6 +170,6 @@ def _ec_point(attribute: bytes, curve: ec.EllipticCurve) -> bytes:
 def _check_pair(operations: Operations, kind: KeyKind, private: int, public_key: bytes) -> None:
     """The pairwise consistency test of FIPS 140-3 (SP 800-140, 10.3.A)."""
     scheme = SignatureScheme.ECDSA if kind in _CURVES else SignatureScheme.RSA_PSS
-    digest = bytes(range(DIGEST_BYTES["sha256"]))
-    (signature,) = operations.sign(private, [digest], scheme=scheme, hash_name="sha256")
+    digest = bytes(range(32))
+    (signature,) = operations.sign(private, [digest], signing_method(kind, scheme, "sha256", None))
     public_keys.verify_signature(public_key, signature, digest, scheme=scheme, hash_name="sha256")

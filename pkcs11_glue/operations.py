@@ -1,52 +1,32 @@
-"""The cryptographic operations of one session: AES-GCM, HMAC, signatures. Each costs two C calls.
+"""The cryptographic operations of one session: AES-GCM, MACs, signatures, RSA decryption. Each costs two C calls.
 
 The hot path of the appliance: the structures and the output buffer of a session are made once and reused, so a session
 is used by one thread at a time (as PKCS#11 demands anyway).
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from ctypes import addressof, c_ulong, create_string_buffer, memset
-from typing import TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from pkcs11.mechanisms import MGF, Mechanism
+from pkcs11.mechanisms import Mechanism
 
-from core.errors import CiphertextError, InvalidRequestError, KeyPolicyError
-from core.protocols import AeadInput, SignatureScheme
-from pkcs11_glue.cryptoki import CkGcmParams, CkMechanism, CkRsaPssParams, CryptokiError, Functions, mechanism
+from core.errors import CiphertextError, KeyPolicyError
+from core.protocols import AeadInput, KeyKind
+from pkcs11_glue import derivation, oaep
+from pkcs11_glue.cryptoki import CkGcmParams, CryptokiError, Functions, mechanism
 from pkcs11_glue.errors import BAD_CIPHERTEXT_CODES, Verdict, verdict
+from pkcs11_glue.macs import MacMethod, mac_method
+from pkcs11_glue.rsa_decryption import OaepMethod
 from pkcs11_glue.session import HsmSession
+from pkcs11_glue.signing import SigningMethod
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
 MAX_PAYLOAD_BYTES = 1 << 20  # SoftHSM holds a payload four to six times in memory; larger ones go by data key
+MAX_CIPHERTEXT_BYTES = MAX_PAYLOAD_BYTES + NONCE_BYTES + TAG_BYTES
 _BUFFER_BYTES = 1 << 16
-
-HMACS = {
-    "sha1": Mechanism.SHA_1_HMAC,
-    "sha224": Mechanism.SHA224_HMAC,
-    "sha256": Mechanism.SHA256_HMAC,
-    "sha384": Mechanism.SHA384_HMAC,
-    "sha512": Mechanism.SHA512_HMAC,
-}
-DIGEST_BYTES = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
-_DIGESTS = {
-    "sha1": (Mechanism.SHA_1, MGF.SHA1),
-    "sha224": (Mechanism.SHA224, MGF.SHA224),
-    "sha256": (Mechanism.SHA256, MGF.SHA256),
-    "sha384": (Mechanism.SHA384, MGF.SHA384),
-    "sha512": (Mechanism.SHA512, MGF.SHA512),
-}
-# what stands before the digest in a DigestInfo (RFC 8017, 9.2, note 1)
-_DIGEST_INFO = {
-    "sha1": bytes.fromhex("3021300906052b0e03021a05000414"),
-    "sha224": bytes.fromhex("302d300d06096086480165030402040500041c"),
-    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
-    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
-    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
-}
-T = TypeVar("T")
+_LONGEST_SIGNATURE = 1024
+_NONCE_MAC = mac_method(KeyKind.HMAC, "sha256")
 
 _BAD_CIPHERTEXT = "the ciphertext is malformed, was altered, or belongs to another key or context"
 
@@ -113,6 +93,15 @@ class Operations:
         self._shrink()
         return encrypted
 
+    def encrypt_convergent(self, key: int, nonce_key: int, items: Sequence[AeadInput]) -> list[bytes]:
+        """AES-GCM under the nonce that the inputs themselves give (HMAC-SHA-256, its first bytes)."""
+        encrypted: list[bytes] = []
+        for item, mac in zip(items, self.mac(nonce_key, derivation.nonce_inputs(items), _NONCE_MAC), strict=True):
+            nonce = mac[:NONCE_BYTES]
+            encrypted.append(nonce + self.encrypt_with_nonce(key, nonce, item.payload, item.associated_data))
+        self._shrink()
+        return encrypted
+
     def encrypt_with_nonce(self, key: int, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
         """Ciphertext and tag under a given nonce: for `encrypt`, and for published vectors. Never reuse a nonce."""
         self._set_gcm(nonce, associated_data)
@@ -141,12 +130,14 @@ class Operations:
         try:
             return self._decrypt_once(key, sealed, associated_data)
         except CryptokiError as exc:
-            if not _may_be_ciphertext(exc):
-                raise
-            if exc.code not in BAD_CIPHERTEXT_CODES and not self.is_healthy():
-                raise
+            return self._settle(exc, lambda: self._decrypt_once(key, sealed, associated_data))
+
+    def _settle(self, error: CryptokiError, again: Callable[[], bytes]) -> bytes | CiphertextError:
+        """Whether a failed decryption is the ciphertext's fault; raises CryptokiError when it is the HSM's."""
+        if not _may_be_ciphertext(error) or (error.code not in BAD_CIPHERTEXT_CODES and not self.is_healthy()):
+            raise error
         try:  # the HSM works now: was it the ciphertext, or a passing fault of the HSM?
-            return self._decrypt_once(key, sealed, associated_data)
+            return again()
         except CryptokiError as exc:
             if not _may_be_ciphertext(exc):
                 raise
@@ -178,34 +169,22 @@ class Operations:
 
     # --- MAC and signatures ---------------------------------------------------------------------------------------
 
-    def mac(self, key: int, messages: Sequence[bytes], *, hash_name: str) -> list[bytes]:
-        """HMAC (FIPS 198-1)."""
-        how = mechanism(_known(HMACS, hash_name))
-        return [self._sign(key, how, message, DIGEST_BYTES[hash_name]) for message in messages]
+    def mac(self, key: int, messages: Sequence[bytes], how: MacMethod) -> list[bytes]:
+        """One MAC for each message."""
+        address, size = how.address, how.size
+        return [self._sign(key, address, message, size) for message in messages]
 
-    def sign(self, key: int, digests: Sequence[bytes], *, scheme: SignatureScheme, hash_name: str) -> list[bytes]:
-        """Sign digests of `hash_name`. ECDSA as DER (RFC 3279, 2.2.3); PSS with a salt of the digest's length."""
-        expected = _known(DIGEST_BYTES, hash_name)
-        if any(len(digest) != expected for digest in digests):
-            raise InvalidRequestError(f"a {hash_name} digest has {expected} bytes")
-        match scheme:
-            case SignatureScheme.ECDSA:
-                how = mechanism(Mechanism.ECDSA)
-                return [ecdsa_der(self._sign(key, how, digest)) for digest in digests]
-            case SignatureScheme.RSA_PKCS1V15:
-                how, prefix = mechanism(Mechanism.RSA_PKCS), _DIGEST_INFO[hash_name]
-                return [self._sign(key, how, prefix + digest) for digest in digests]
-            case SignatureScheme.RSA_PSS:
-                hash_mechanism, mgf = _DIGESTS[hash_name]
-                parameters = CkRsaPssParams(int(hash_mechanism), int(mgf), expected)
-                how = mechanism(Mechanism.RSA_PKCS_PSS, parameters)
-                return [self._sign(key, how, digest) for digest in digests]
-            case SignatureScheme.ED25519:
-                raise KeyPolicyError("this key cannot sign by Ed25519")
+    def sign(self, key: int, digests: Sequence[bytes], how: SigningMethod) -> list[bytes]:
+        """One signature for each digest; their lengths were checked by `how`."""
+        address, before, after = how.address, how.before, how.after
+        if before is not None:
+            digests = [before(digest) for digest in digests]
+        signatures = [self._sign(key, address, digest, _LONGEST_SIGNATURE) for digest in digests]
+        return signatures if after is None else [after(signature) for signature in signatures]
 
-    def _sign(self, key: int, how: CkMechanism, data: bytes, size: int = 1024) -> bytes:
+    def _sign(self, key: int, mechanism_address: int, data: bytes, size: int) -> bytes:
         handle = self.session.handle
-        code = self._sign_init(handle, addressof(how), key)
+        code = self._sign_init(handle, mechanism_address, key)
         if code:
             raise CryptokiError("C_SignInit", code)
         self._length.value = size
@@ -213,6 +192,42 @@ class Operations:
         if code:
             raise CryptokiError("C_Sign", code)
         return self._view[: self._length.value].tobytes()
+
+    # --- RSA decryption -------------------------------------------------------------------------------------------
+
+    def decrypt_oaep(
+        self, key: int, ciphertexts: Sequence[bytes], how: OaepMethod, modulus: int
+    ) -> list[bytes | CiphertextError]:
+        """RSAES-OAEP (RFC 8017, 7.1.2); whatever is wrong with a ciphertext, the error in its place is the same."""
+        return [self._decrypt_oaep_or_refuse(key, ciphertext, how, modulus) for ciphertext in ciphertexts]
+
+    def _decrypt_oaep_or_refuse(
+        self, key: int, ciphertext: bytes, how: OaepMethod, modulus: int
+    ) -> bytes | CiphertextError:
+        size = (modulus.bit_length() + 7) // 8
+        if len(ciphertext) != size or int.from_bytes(ciphertext, "big") >= modulus:
+            return CiphertextError(_BAD_CIPHERTEXT)
+        if how.is_raw:  # every number below the modulus has a result, so an error is the HSM's
+            encoded = self._decrypt_rsa(key, how.address, ciphertext).rjust(size, b"\0")
+            message = oaep.unpad(encoded, how.hash_name)
+            return CiphertextError(_BAD_CIPHERTEXT) if message is None else message
+        try:
+            return self._decrypt_rsa(key, how.address, ciphertext)
+        except CryptokiError as exc:
+            return self._settle(exc, lambda: self._decrypt_rsa(key, how.address, ciphertext))
+
+    def _decrypt_rsa(self, key: int, mechanism_address: int, ciphertext: bytes) -> bytes:
+        handle = self.session.handle
+        code = self._decrypt_init(handle, mechanism_address, key)
+        if code:
+            raise CryptokiError("C_DecryptInit", code)
+        self._length.value = size = len(ciphertext)
+        code = self._decrypt(handle, ciphertext, size, self._buffer_address, self._length_address)
+        if code:
+            raise CryptokiError("C_Decrypt", code)
+        plaintext = self._view[: self._length.value].tobytes()
+        memset(self._buffer_address, 0, size)
+        return plaintext
 
     # --- health ---------------------------------------------------------------------------------------------------
 
@@ -235,14 +250,14 @@ def _may_be_ciphertext(error: CryptokiError) -> bool:
     return error.code in BAD_CIPHERTEXT_CODES or verdict(error.code) is Verdict.UNCLEAR
 
 
-def ecdsa_der(signature: bytes) -> bytes:
-    """PKCS#11's r and s, of equal length side by side, as ECDSA-Sig-Value (RFC 3279, 2.2.3)."""
-    half = len(signature) // 2
-    return encode_dss_signature(int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big"))
-
-
-def _known(table: Mapping[str, T], hash_name: str) -> T:
-    try:
-        return table[hash_name]
-    except KeyError:
-        raise InvalidRequestError(f"the hash must be one of {', '.join(table)}") from None
+def weigh(items: Sequence[AeadInput], limit: int) -> int:
+    """The bytes of a batch. Raises KeyPolicyError for a payload over the limit, or a context."""
+    size = 0
+    for item in items:
+        length = len(item.payload)
+        if length > limit:
+            raise KeyPolicyError(f"a payload may have at most {limit} bytes inside the HSM; use a data key for more")
+        if item.context:
+            raise KeyPolicyError("this key is not a derived one: leave the context out")
+        size += length + len(item.associated_data)
+    return size

@@ -1,22 +1,18 @@
-"""Keys of `sealed` custody: for kinds that the token cannot wrap, which is Ed25519 on SoftHSM 2.6.1.
+"""Keys of `sealed` custody: exportable ones, imported ones that the token cannot take, kinds that it cannot execute.
 
-The seed comes from the HSM's generator and rests as AES-256-GCM ciphertext, made inside the HSM by the sealing key (the
-barrier root key). It is in memory while it is made and while it is used, and `custody: sealed` says so.
+The material rests as AES-256-GCM ciphertext, made inside the HSM by the sealing key (the barrier root key) and bound to
+what the key is. It is in memory while it is made and while it is used, and `custody: sealed` says so. There is no
+escrow blob: the sealing key is escrowed, and with it every key that it sealed comes back. (Ed25519 keys of earlier
+releases have one, which nothing needs.)
 """
-
-from collections.abc import Sequence
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.errors import CiphertextError, KeyPolicyError
 from core.ids import new_uuid
-from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme, WrappedKey
-from pkcs11_glue import escrow
-from pkcs11_glue.escrow import EscrowKey
+from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, WrappedKey
+from core.secret import Secret
 from pkcs11_glue.operations import Operations
+from pkcs11_glue.software import CheckedMaterial, SoftwareKey, check_software_usage, open_software
 
-SEED_BYTES = 32
 MECHANISM = "AES_GCM"
 
 
@@ -25,40 +21,43 @@ def binding(key_id: str, kind: KeyKind, usage: KeyUsage) -> bytes:
     return f"mimir sealed key v1\0{key_id}\0{kind.value}\0{usage.value}".encode()
 
 
-def generate(
-    operations: Operations, *, usage: KeyUsage, sealing_key_id: str, sealing_handle: int, under: EscrowKey | None
+def seal(
+    operations: Operations,
+    kind: KeyKind,
+    material: CheckedMaterial,
+    *,
+    usage: KeyUsage,
+    sealing_key_id: str,
+    sealing_handle: int,
 ) -> WrappedKey:
-    """An Ed25519 key, sealed by the key `sealing_key_id` (which `kek_id` names) and escrowed like any other."""
-    seed = operations.session.random(SEED_BYTES)
+    """A key new to this cluster, under the key `sealing_key_id`, which `kek_id` names."""
+    check_software_usage(kind, usage)
     key_id = new_uuid()
-    associated_data = binding(key_id, KeyKind.ED25519, usage)
-    (sealed,) = operations.encrypt(sealing_handle, [AeadInput(seed, associated_data)])
-    public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+    item = AeadInput(material.secret.expose(), binding(key_id, kind, usage))
+    (wrapped,) = operations.encrypt(sealing_handle, [item])
     return WrappedKey(
         key_id=key_id,
-        kind=KeyKind.ED25519,
+        kind=kind,
         usage=usage,
         custody=Custody.SEALED,
         mechanism=MECHANISM,
         kek_id=sealing_key_id,
-        wrapped=sealed,
-        escrow=escrow.wrap_value(operations.session, under, seed) if under else None,
-        escrow_id=under.escrow_id if under else "",
-        public_key=public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        wrapped=wrapped,
+        public_key=None if usage is KeyUsage.DERIVE else material.public_key,  # a deriving seed's is half of the secret
     )
 
 
-def open_key(operations: Operations, key: WrappedKey, sealing_handle: int) -> Ed25519PrivateKey:
-    """Decrypt the seed inside the HSM. Raises CiphertextError for a record that was altered or moved."""
+def open_material(operations: Operations, key: WrappedKey, sealing_handle: int) -> Secret:
+    """Decrypt the material inside the HSM. Raises CiphertextError for a record that was altered or moved."""
+    if key.custody is not Custody.SEALED or key.mechanism != MECHANISM:
+        raise KeyPolicyError("this key is in the HSM and cannot leave it")
     item = AeadInput(key.wrapped, binding(key.key_id, key.kind, key.usage))
-    (seed,) = operations.decrypt(sealing_handle, [item])
-    if isinstance(seed, CiphertextError) or len(seed) != SEED_BYTES:
-        raise CiphertextError(f"the sealed key {key.key_id} does not open under key {key.kek_id}")
-    return Ed25519PrivateKey.from_private_bytes(seed)
+    (material,) = operations.decrypt(sealing_handle, [item])
+    if isinstance(material, CiphertextError):
+        raise CiphertextError(f"the sealed key {key.key_id} does not open under key {key.kek_id}") from material
+    return Secret(material)
 
 
-def sign(key: Ed25519PrivateKey, messages: Sequence[bytes], scheme: SignatureScheme) -> list[bytes]:
-    """Pure Ed25519 (RFC 8032, 5.1.6), in software."""
-    if scheme is not SignatureScheme.ED25519:
-        raise KeyPolicyError("an Ed25519 key signs messages by Ed25519 only")
-    return [key.sign(message) for message in messages]
+def open_key(operations: Operations, key: WrappedKey, sealing_handle: int) -> SoftwareKey:
+    """The key at work. Raises CiphertextError as `open_material`."""
+    return open_software(key.kind, key.usage, open_material(operations, key, sealing_handle))

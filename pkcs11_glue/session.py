@@ -8,7 +8,14 @@ from pkcs11.mechanisms import Mechanism
 
 from core.protocols import KeyKind
 from pkcs11_glue import templates
-from pkcs11_glue.cryptoki import UNAVAILABLE, CkAttribute, CryptokiError, Functions, mechanism
+from pkcs11_glue.cryptoki import (
+    UNAVAILABLE,
+    CkAttribute,
+    CkKeyDerivationStringData,
+    CryptokiError,
+    Functions,
+    mechanism,
+)
 from pkcs11_glue.templates import PackedTemplate, Template
 
 MAX_WRAPPED_BYTES = 8192  # RSA-4096 takes 2384
@@ -119,6 +126,20 @@ class HsmSession:
             packed.address,
             packed.count,
             addressof(handle),
+        )
+        self.created += 1
+        return handle.value
+
+    def derive_by_aes_ecb(self, base: int, data: bytes, template: Template) -> int:
+        """C_DeriveKey: the new key is `data` (a multiple of 16 bytes), encrypted under the base key."""
+        parameter = CkKeyDerivationStringData(data, len(data))
+        structure, packed, handle = (
+            mechanism(Mechanism.AES_ECB_ENCRYPT_DATA, parameter),
+            PackedTemplate(template),
+            c_ulong(),
+        )
+        self.functions.call(
+            "C_DeriveKey", self.handle, addressof(structure), base, packed.address, packed.count, addressof(handle)
         )
         self.created += 1
         return handle.value

@@ -6,7 +6,7 @@ from core.errors import KeyPolicyError
 from core.protocols import KeyKind, KeyUsage
 from core.public_keys import CURVES, RSA_BITS
 from core.secret import Secret
-from pkcs11_glue.material import canonical_material, check_material, new_material
+from pkcs11_glue.material import CheckedMaterial, check_material, checked_material, is_made_in_software, new_material
 from pkcs11_glue.software_ciphers import CIPHER_KEY_BYTES, CipherKey, DerivingCipherKey
 from pkcs11_glue.software_key import SoftwareKey
 from pkcs11_glue.software_macs import CmacKey, HmacKey
@@ -14,10 +14,12 @@ from pkcs11_glue.software_pairs import ML_DSA, DerivingEd25519Key, EcKey, Ed2551
 
 __all__ = [
     "IS_SLOW",
+    "CheckedMaterial",
     "SoftwareKey",
-    "canonical_material",
     "check_material",
     "check_software_usage",
+    "checked_material",
+    "is_made_in_software",
     "new_material",
     "open_software",
 ]

@@ -5,7 +5,9 @@ Derived keys are exactly Vault's, so that an imported one opens what Vault encry
 
 import hmac
 import os
+import threading
 from collections.abc import Callable, Sequence
+from struct import iter_unpack
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +30,9 @@ CIPHER_KEY_BYTES = {
 }
 _NONCE_KEY_BYTES = 32
 _VIEW_FROM_BYTES = 1 << 12  # cutting off the nonce by a view is cheaper than by a copy from about here
+_SCRATCH_FROM_BYTES = 1 << 16  # from here a fresh page costs more than encrypting it does
+_SCRATCH_BYTES = 1 << 21  # what a thread keeps
+_scratch = threading.local()
 
 
 class Aead(Protocol):
@@ -35,6 +40,10 @@ class Aead(Protocol):
 
     def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
         """Ciphertext and tag."""
+        ...
+
+    def encrypt_into(self, nonce: bytes, data: bytes, associated_data: bytes | None, buf: memoryview) -> int:
+        """Ciphertext and tag, into memory that is there already."""
         ...
 
     def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
@@ -70,11 +79,12 @@ class CipherKey(SoftwareKey):
         if convergent:
             raise KeyPolicyError("convergent encryption needs a derived key")
         size, encrypt = self._nonce_bytes, self._aead.encrypt
-        nonces = os.urandom(size * len(items))
-        starts = range(0, len(nonces), size)
+        nonces = iter_unpack(f"{size}s", os.urandom(size * len(items)))
         return [
-            (nonce := nonces[start : start + size]) + encrypt(nonce, item.payload, item.associated_data)
-            for start, item in zip(starts, items, strict=True)
+            nonce + encrypt(nonce, item.payload, item.associated_data)
+            if len(item.payload) < _SCRATCH_FROM_BYTES
+            else encrypt_large(self._aead, nonce, item)
+            for (nonce,), item in zip(nonces, items, strict=True)
         ]
 
     def decrypt(self, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
@@ -105,7 +115,7 @@ class DerivingCipherKey(SoftwareKey):
         for item in items:
             cipher = self._derived(derived, item.context)
             nonce = cipher.convergent_nonce(item)[:size] if convergent else os.urandom(size)
-            encrypted.append(nonce + cipher.aead.encrypt(nonce, item.payload, item.associated_data))
+            encrypted.append(encrypt_one(cipher.aead, nonce, item))
         return encrypted
 
     def decrypt(self, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
@@ -151,6 +161,27 @@ def derive(secret: bytes, context: bytes, length: int) -> bytes:
     if not context:
         raise InvalidRequestError("this key derives a key for each context: give a context")
     return HKDF(hashes.SHA256(), length, salt=None, info=context).derive(secret)
+
+
+def encrypt_one(aead: Aead, nonce: bytes, item: AeadInput) -> bytes:
+    """Nonce, ciphertext, tag."""
+    if len(item.payload) < _SCRATCH_FROM_BYTES:
+        return nonce + aead.encrypt(nonce, item.payload, item.associated_data)
+    return encrypt_large(aead, nonce, item)
+
+
+def encrypt_large(aead: Aead, nonce: bytes, item: AeadInput) -> bytes:
+    """As `encrypt_one`, by way of the thread's scratch memory, which holds ciphertexts only."""
+    size = len(nonce) + len(item.payload) + TAG_BYTES
+    scratch = getattr(_scratch, "memory", b"")
+    if len(scratch) < size:
+        scratch = bytearray(size)
+        if size <= _SCRATCH_BYTES:
+            _scratch.memory = scratch
+    with memoryview(scratch) as view:
+        view[: len(nonce)] = nonce
+        aead.encrypt_into(nonce, item.payload, item.associated_data, view[len(nonce) : size])
+        return view[:size].tobytes()
 
 
 def decrypt_one(aead: Aead, size: int, item: AeadInput) -> bytes | CiphertextError:

@@ -1,10 +1,10 @@
 """MACs in software: HMAC (FIPS 198-1) with a key of any length, CMAC with AES (SP 800-38B)."""
 
-import hmac
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from core.errors import InvalidRequestError
 from core.protocols import KeyKind, KeyUsage
@@ -16,17 +16,19 @@ from pkcs11_glue.software_key import SoftwareKey
 class HmacKey(SoftwareKey):
     """HMAC with any hash of core.public_keys.HASHES."""
 
-    __slots__ = ("_material",)
+    __slots__ = ("_hmacs", "_material")
 
     def __init__(self, kind: KeyKind, usage: KeyUsage, material: Secret) -> None:
         super().__init__(kind, usage)
         self._material = material
+        self._hmacs: dict[str, HMAC] = {}  # by hash: the key's two blocks are hashed once
 
     def mac(self, messages: Sequence[bytes], *, hash_name: str = "") -> list[bytes]:
         """HMAC of each message."""
-        find_hash(hash_name)
-        key, name = self._material.expose(), hash_name.replace("-", "_")
-        return [hmac.digest(key, message, name) for message in messages]
+        base = self._hmacs.get(hash_name)
+        if base is None:
+            base = self._hmacs[hash_name] = HMAC(self._material.expose(), find_hash(hash_name))
+        return [_mac(base, message) for message in messages]
 
 
 class CmacKey(SoftwareKey):
@@ -42,9 +44,10 @@ class CmacKey(SoftwareKey):
         """CMAC of each message, 16 bytes."""
         if hash_name:
             raise InvalidRequestError("CMAC takes no hash")
-        return [self._one(message) for message in messages]
+        return [_mac(self._cmac, message) for message in messages]
 
-    def _one(self, message: bytes) -> bytes:
-        context = self._cmac.copy()
-        context.update(message)
-        return context.finalize()
+
+def _mac(base: HMAC | CMAC, message: bytes) -> bytes:
+    context = base.copy()
+    context.update(message)
+    return context.finalize()

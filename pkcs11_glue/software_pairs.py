@@ -98,8 +98,8 @@ class RsaKey(SoftwareKey):
 
     def _sign_raw(self, message: bytes) -> bytes:
         most = self._key.key_size // 8 - 11
-        if len(message) > most:
-            raise InvalidRequestError(f"this key signs at most {most} bytes without a hash")
+        if not 1 <= len(message) <= most:
+            raise InvalidRequestError(f"this key signs 1 to {most} bytes without a hash")
         return self._key.sign(message, padding.PKCS1v15(), NoDigestInfo())
 
     def decrypt_oaep(self, ciphertexts: Sequence[bytes], *, hash_name: str = "sha256") -> list[bytes | CiphertextError]:

@@ -2,12 +2,12 @@
 
 import msgspec
 
-from core.errors import HsmConfigError
-from core.protocols import KeyKind
+from core.protocols import KeyKind, KeyUsage
 from pkcs11_glue.connection import Connection
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.link import HsmLink
 from pkcs11_glue.probe import MechanismStatus
+from pkcs11_glue.templates import USAGES
 
 
 class HsmStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class HsmStatus(msgspec.Struct, frozen=True, kw_only=True):
     escrow_id: str
     objects: int  # token objects; -1 when they could not be counted
     mechanisms: list[MechanismStatus]
-    custody: dict[str, str]  # by kind of key: "hsm", "sealed", or "none" when the token cannot have it
+    custody: dict[str, str]  # by kind of key: "hsm", "sealed", or which usage is where
 
 
 def collect(link: HsmLink, *, epoch: int, live_handles: int, objects: int) -> HsmStatus:
@@ -55,10 +55,14 @@ def collect(link: HsmLink, *, epoch: int, live_handles: int, objects: int) -> Hs
 
 
 def _custody(connection: Connection, kind: KeyKind) -> str:
-    try:
-        return connection.custody_of(kind).value
-    except HsmConfigError:
-        return "none"
+    """One word where all usages agree, else each: "hsm (encrypt, mac), sealed (derive)"."""
+    places: dict[str, list[str]] = {}
+    for usage in KeyUsage:
+        if usage in USAGES[kind]:
+            places.setdefault(connection.custody_of(kind, usage).value, []).append(usage.value)
+    if len(places) == 1:
+        return next(iter(places))
+    return ", ".join(f"{place} ({', '.join(usages)})" for place, usages in places.items())
 
 
 def _escrow_id(connection: Connection | None) -> str:

@@ -28,12 +28,20 @@ KEY_TYPES = {
     **dict.fromkeys(EC_PARAMETERS, KeyType.EC),
     **dict.fromkeys(RSA_BITS, KeyType.RSA),
 }
-USAGES = {  # which usages a kind can have inside the HSM
-    KeyKind.AES_128: {KeyUsage.ENCRYPT},
-    KeyKind.AES_256: {KeyUsage.ENCRYPT},
-    KeyKind.HMAC: {KeyUsage.MAC},
-    **{kind: {KeyUsage.SIGN} for kind in (*EC_PARAMETERS, *RSA_BITS, KeyKind.ED25519)},
+_CIPHER = frozenset({KeyUsage.ENCRYPT, KeyUsage.DERIVE})
+_SIGNING = frozenset({KeyUsage.SIGN})
+USAGES: dict[KeyKind, frozenset[KeyUsage]] = {  # which usages a kind can have, in whatever custody
+    KeyKind.AES_128: _CIPHER | {KeyUsage.MAC},
+    KeyKind.AES_256: _CIPHER | {KeyUsage.MAC},
+    KeyKind.CHACHA20_POLY1305: _CIPHER,
+    KeyKind.XCHACHA20_POLY1305: _CIPHER,
+    KeyKind.HMAC: frozenset({KeyUsage.MAC}),
+    **dict.fromkeys(EC_PARAMETERS, _SIGNING),
+    **dict.fromkeys(RSA_BITS, frozenset({KeyUsage.SIGN, KeyUsage.ENCRYPT, KeyUsage.SIGN_DECRYPT})),
+    KeyKind.ED25519: frozenset({KeyUsage.SIGN, KeyUsage.DERIVE}),
+    **dict.fromkeys((KeyKind.ML_DSA_44, KeyKind.ML_DSA_65, KeyKind.ML_DSA_87), _SIGNING),
 }
+_HMAC_SIZES = range(64, 513, 8)  # HMAC-SHA-512 takes 64 bytes or more; RFC 3394 wraps multiples of 8
 
 WRAPPING = (Mechanism.AES_KEY_WRAP, Mechanism.AES_KEY_WRAP_PAD)
 
@@ -50,6 +58,7 @@ _PRIVATE_FLAGS = (Attribute.DECRYPT, Attribute.SIGN, Attribute.UNWRAP, Attribute
 _ALLOWED_BY = {
     KeyUsage.ENCRYPT: {Attribute.ENCRYPT, Attribute.DECRYPT},
     KeyUsage.SIGN: {Attribute.SIGN},
+    KeyUsage.SIGN_DECRYPT: {Attribute.SIGN, Attribute.DECRYPT},
     KeyUsage.MAC: {Attribute.SIGN},
     KeyUsage.DERIVE: {Attribute.DERIVE},
 }
@@ -109,12 +118,28 @@ def _token_secret(*, key_id: bytes, label: str) -> dict[Attribute, Value]:
     }
 
 
-def newborn_secret(kind: KeyKind) -> dict[Attribute, Value]:
+def can_wrap_faithfully(kind: KeyKind, size: int) -> bool:
+    """Whether a secret key of so many bytes comes back from its wrapping as it was, and can be used then.
+
+    SoftHSM pads others with zeros (docs/limits.md), which makes another key of them.
+    """
+    return size in _HMAC_SIZES if kind is KeyKind.HMAC else size == SECRET_BYTES[kind]
+
+
+def newborn_secret(kind: KeyKind, *, size: int = 0) -> dict[Attribute, Value]:
     """A secret key between its generation and its wrapping, a moment later: of no use, but wrappable."""
+    return _newborn_secret(kind) | {Attribute.VALUE_LEN: size or SECRET_BYTES[kind]}
+
+
+def newcomer_secret(kind: KeyKind, value: bytes) -> dict[Attribute, Value]:
+    """A secret key made elsewhere, until it is wrapped."""
+    return _newborn_secret(kind) | {Attribute.VALUE: value}
+
+
+def _newborn_secret(kind: KeyKind) -> dict[Attribute, Value]:
     return {
         Attribute.CLASS: ObjectClass.SECRET_KEY,
         Attribute.KEY_TYPE: KEY_TYPES[kind],
-        Attribute.VALUE_LEN: SECRET_BYTES[kind],
         **_session_private(extractable=True),
         **_flags(_SECRET_FLAGS, set()),
     }
@@ -123,6 +148,16 @@ def newborn_secret(kind: KeyKind) -> dict[Attribute, Value]:
 def newborn_private() -> dict[Attribute, Value]:
     """A private key between its generation and its wrapping; it signs once, to prove the pair consistent."""
     return {**_session_private(extractable=True), **_flags(_PRIVATE_FLAGS, {Attribute.SIGN})}
+
+
+def newcomer_private(kind: KeyKind, numbers: Mapping[Attribute, bytes]) -> dict[Attribute, Value]:
+    """A private key made elsewhere, until it is wrapped; it signs once, as a newborn one does."""
+    return {
+        Attribute.CLASS: ObjectClass.PRIVATE_KEY,
+        Attribute.KEY_TYPE: KEY_TYPES[kind],
+        **newborn_private(),
+        **numbers,
+    }
 
 
 def newborn_public(kind: KeyKind) -> dict[Attribute, Value]:
@@ -134,7 +169,7 @@ def newborn_public(kind: KeyKind) -> dict[Attribute, Value]:
 
 
 def working(kind: KeyKind, usage: KeyUsage) -> dict[Attribute, Value]:
-    """An unwrapped key: a session object that never leaves, with the one usage of its record.
+    """An unwrapped or derived key: a session object that never leaves, with the one usage of its record.
 
     A private key takes no ENCRYPT, VERIFY or WRAP, and VALUE_LEN is refused at unwrap.
     """

@@ -7,67 +7,56 @@ costs 20 us on its own costs 50 us and leaves the interpreter slower, too; one a
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from core.errors import CiphertextError
-from core.protocols import AeadInput
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import gone
 from pkcs11_glue.handles import HandleCache, LiveKey
 from pkcs11_glue.link import HsmLink
 
-MOST_ITEMS = 8  # of one call; larger batches are warm by themselves
-_ITEMS_A_TURN = 128  # about 3 ms on SoftHSM; what is left waits, so that other work of the loop gets in between
+T = TypeVar("T")
 
-Sealed = list[bytes]
-Opened = list[bytes | CiphertextError]
+MOST_ITEMS = 8  # of one call; larger batches are warm by themselves
+_WEIGHT_A_TURN = 128  # about 3 ms on SoftHSM; what is left waits, so that other work of the loop gets in between
 
 
 class HsmTurn:
-    """Collects AES-GCM calls of one event loop. A key is held until its call is made."""
+    """Collects the calls of one event loop. A key is held until its call is made."""
 
     def __init__(self, handles: HandleCache, link: HsmLink) -> None:
         self._handles = handles
         self._link = link
-        self._waiting: deque[tuple[asyncio.Future[Sealed | Opened], LiveKey, bool, Sequence[AeadInput]]] = deque()
+        # Any: the call's type, its arguments and its result's type are known to whoever asked for it
+        self._waiting: deque[tuple[asyncio.Future[Any], LiveKey, int, Callable[..., Any], tuple[Any, ...]]] = deque()
 
-    async def encrypt(self, live: LiveKey, items: Sequence[AeadInput]) -> Sealed:
-        """As Operations.encrypt, at the end of this turn."""
-        return await self._enqueue(live, False, items)  # type: ignore[return-value]  # which of the two, the flag says
+    def call(self, live: LiveKey, weight: int, method: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
+        """A method of Operations with the key and `arguments`, at the end of this turn.
 
-    async def decrypt(self, live: LiveKey, items: Sequence[AeadInput]) -> Opened:
-        """As Operations.decrypt, at the end of this turn."""
-        return await self._enqueue(live, True, items)  # type: ignore[return-value]  # as above
-
-    def _enqueue(
-        self, live: LiveKey, is_decrypt: bool, items: Sequence[AeadInput]
-    ) -> "asyncio.Future[Sealed | Opened]":
+        `weight` is how long it takes, in small encryptions.
+        """
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._run)
-        future: asyncio.Future[Sealed | Opened] = loop.create_future()
-        self._handles.hold(live)
-        self._waiting.append((future, live, is_decrypt, items))
-        return future
+        future = loop.create_future()
+        live.users += 1  # HandleCache.hold, without the call
+        self._waiting.append((future, live, weight, method, arguments))
+        return cast("asyncio.Future[T]", future)
 
     def _run(self) -> None:
-        left = _ITEMS_A_TURN
+        left = _WEIGHT_A_TURN
         waiting = self._waiting
         while waiting and left > 0:
-            future, live, is_decrypt, items = waiting.popleft()
-            left -= len(items)
+            future, live, weight, method, arguments = waiting.popleft()
+            left -= weight
             if not future.done():  # its caller may be gone
-                self._call(future, live, is_decrypt, items)
+                self._call(future, live, method, arguments)
             self._handles.release(live)
         if waiting:
             asyncio.get_running_loop().call_soon(self._run)
 
     def _call(
-        self,
-        future: "asyncio.Future[Sealed | Opened]",
-        live: LiveKey,
-        is_decrypt: bool,
-        items: Sequence[AeadInput],
+        self, future: "asyncio.Future[Any]", live: LiveKey, method: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:
         connection = self._link.opened
         if connection is None or live.epoch != self._handles.epoch:
@@ -75,9 +64,7 @@ class HsmTurn:
             return
         operations = connection.operations
         try:
-            future.set_result(
-                operations.decrypt(live.handle, items) if is_decrypt else operations.encrypt(live.handle, items)
-            )
+            future.set_result(method(operations, live.handle, *arguments))
         except CryptokiError as exc:
             future.set_exception(self._link.failure(operations, exc))
         except Exception as exc:  # noqa: BLE001 - whoever waits must learn of it, and the others must get their turn

@@ -36,6 +36,10 @@ class XChaCha20Poly1305:
         """Ciphertext and tag (2.3)."""
         return self._inner(nonce).encrypt(bytes(4) + nonce[16:], data, associated_data)
 
+    def encrypt_into(self, nonce: bytes, data: bytes, associated_data: bytes | None, buf: memoryview) -> int:
+        """Ciphertext and tag into `buf`."""
+        return self._inner(nonce).encrypt_into(bytes(4) + nonce[16:], data, associated_data, buf)
+
     def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
         """The plaintext. Raises cryptography's InvalidTag."""
         return self._inner(nonce).decrypt(bytes(4) + nonce[16:], data, associated_data)

@@ -95,3 +95,22 @@ def _set_failed(response: Response, code: int | None) -> None:
         response.status = code
     else:
         response.warnings = ["invalid HTTP response code override from partial_failure_response_code, reverting to 400"]
+
+
+def item_response(
+    items: Sequence[Referenced],
+    answers: Sequence[ResultT | CallerError],
+    show: Callable[[ResultT], dict[str, Any]],
+    *,
+    failed: dict[str, Any],
+) -> Response:
+    """`batch_results` as `batch_response` has them, with status 200 whatever failed: Vault's rule for signatures.
+
+    `failed` is what an item shows beside its error.
+    """
+    results: list[dict[str, Any]] = []
+    for item, answer in zip(items, answers, strict=True):
+        shown = {**failed, "error": answer.sentence} if isinstance(answer, CallerError) else show(answer)
+        shown["reference"] = item.reference or ""
+        results.append(shown)
+    return Response(data={"batch_results": results})

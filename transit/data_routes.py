@@ -1,6 +1,6 @@
 """encrypt, decrypt, rewrap and datakey: field names, base64, batches, and the shape of answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from core.engine import Handler, Method, Route
@@ -15,6 +15,7 @@ from transit.key_types import key_type
 from transit.lifecycle import NewKey
 from transit.names import is_key_name, key_name
 from transit.parts import Parts
+from transit.plain_batch import decrypt_plain, encrypt_plain
 from transit.store import OpenKey
 
 AnswerT = TypeVar("AnswerT")
@@ -30,6 +31,7 @@ class DataRoutes:
         self._engine = parts.engine
         self._lifecycle = parts.lifecycle
         self._keys = parts.keys
+        self._counters = parts.counters
 
     def routes(self) -> list[Route]:
         """Below the mount."""
@@ -109,18 +111,32 @@ class DataRoutes:
                 known = await self._store.open(name)
             else:
                 item = _to_encrypt(body)
-            return Response(data=_show_ciphertext(await self._engine.encrypt_one(known, item)))
+            answer = await self._engine.encrypt_one(known, item)
+            return self._warned(Response(data=_show_ciphertext(answer)), known.name, (answer,))
 
         name = self._known_name(request)
         check_batch(body.batch_input, needs="plaintext", purpose="encrypt")
+        quick = await encrypt_plain(self._engine, await self._store.open(name), body.batch_input)
+        if quick is not None:
+            response = Response(data={"batch_results": quick})
+            return self._warned(response, name, ((quick[0]["key_version"], b""),))
         answers = await run_batch(body.batch_input, _to_encrypt, lambda items: self._engine.encrypt(name, items))
-        return batch_response(
+        response = batch_response(
             body.batch_input,
             answers,
             _show_ciphertext,
             empty={},
             partial_failure_response_code=body.partial_failure_response_code,
         )
+        return self._warned(response, name, answers)
+
+    def _warned(self, response: Response, name: str, answers: Iterable[tuple[int, bytes] | CallerError]) -> Response:
+        """The response, with a warning when a version that encrypted is near its limit."""
+        if self._counters.warnings:
+            versions = (answer[0] for answer in answers if not isinstance(answer, CallerError))
+            if near := self._counters.warnings_of(name, versions):
+                response.warnings = [*(response.warnings or ()), *near]
+        return response
 
     # --- decrypt ------------------------------------------------------------------------------------------------------
 
@@ -136,6 +152,9 @@ class DataRoutes:
 
         check_batch(body.batch_input, needs="ciphertext", purpose="decrypt")
         key = await self._store.open(self._known_name(request))
+        quick = await decrypt_plain(self._engine, key, body.batch_input)
+        if quick is not None:
+            return Response(data={"batch_results": quick})
         answers = await run_batch(
             body.batch_input,
             lambda item: _to_decrypt(item, key),
@@ -167,14 +186,15 @@ class DataRoutes:
 
         answers = await run_batch(items, parse, run)
         if body.batch_input is None:
-            return Response(data=_show_ciphertext(_or_raise(answers[0])))
-        return batch_response(
+            return self._warned(Response(data=_show_ciphertext(_or_raise(answers[0]))), key.name, answers)
+        response = batch_response(
             body.batch_input,
             answers,
             _show_ciphertext,
             empty={},
             partial_failure_response_code=body.partial_failure_response_code,
         )
+        return self._warned(response, key.name, answers)
 
     # --- data keys ----------------------------------------------------------------------------------------------------
 

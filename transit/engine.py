@@ -8,7 +8,7 @@ from core import public_keys
 from core.errors import CallerError, CiphertextError, InvalidRequestError, KeyPolicyError
 from core.protocols import AeadInput, KeyCustodian, WrappedKey
 from transit.counters import UsageCounters
-from transit.errors import KeyVersionError, UsageExhaustedError, forged
+from transit.errors import KeyVersionError, SupersededError, UsageExhaustedError, forged
 from transit.keyring import KeyVersion
 from transit.store import KeyStore, OpenKey
 
@@ -17,6 +17,8 @@ T = TypeVar("T")
 MAX_PAYLOAD = 2**20  # an HSM takes about four times the payload of memory
 _INLINE_RSA_ITEMS = 16  # of about 50 us each
 ITEMS_A_PASS = 1000  # about 10 ms in a local token; other requests get their turn in between
+
+_ROUNDS = 64  # versions that a request may see used up under it before it is refused: more than run at once
 
 # the version asked for (0: the latest) or named by the ciphertext, and the bytes
 Versioned = tuple[int, AeadInput]
@@ -36,9 +38,15 @@ class TransitEngine:
         """As `encrypt`, for one item, whose error is raised."""
         version = key.keyring.version_to_encrypt(item[0])
         row = key.peek_version(version) or await self.store.version(key, version)
-        if not key.is_direct or item[1].context:
-            return version, _or_raise((await self._encrypt_pass(key, version, row, [item[1]]))[0])
-        [octets] = await self.keys.encrypt(await self._reserve(key, version, row, 1), (item[1],))
+        try:
+            if not key.is_direct or item[1].context:
+                return version, _or_raise((await self._encrypt_pass(key, version, row, [item[1]]))[0])
+            wrapped = await self._reserve(key, version, row, 1)
+        except SupersededError:
+            if item[0]:
+                raise
+            return _or_raise((await self.encrypt(key.name, [item]))[0])
+        [octets] = await self.keys.encrypt(wrapped, (item[1],))
         return version, octets
 
     async def decrypt_one(self, key: OpenKey, item: Versioned) -> bytes:
@@ -54,16 +62,56 @@ class TransitEngine:
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
+    async def encrypt_all(self, key: OpenKey, version: int, items: Sequence[AeadInput]) -> list[bytes]:
+        """Encrypt under one version of a key that `is_direct`. Raises UsageExhaustedError for all of them."""
+        row = key.peek_version(version) or await self.store.version(key, version)
+        wrapped = await self._reserve(key, version, row, len(items))
+        if len(items) <= ITEMS_A_PASS:
+            return await self.keys.encrypt(wrapped, items)
+        sealed: list[bytes] = []
+        for start in range(0, len(items), ITEMS_A_PASS):
+            sealed += await self.keys.encrypt(wrapped, items[start : start + ITEMS_A_PASS])
+            await asyncio.sleep(0)
+        return sealed
+
+    async def decrypt_all(
+        self, key: OpenKey, version: int, items: Sequence[AeadInput]
+    ) -> list[bytes | CiphertextError]:
+        """Decrypt under one version of a key that `is_direct`."""
+        row = key.peek_version(version) or await self.store.version(key, version)
+        wrapped = private_key(row)
+        opened: list[bytes | CiphertextError] = []
+        for start in range(0, len(items), ITEMS_A_PASS):
+            if start:
+                await asyncio.sleep(0)
+            opened += await self.keys.decrypt(wrapped, items[start : start + ITEMS_A_PASS])
+        return opened
+
     async def encrypt(self, name: str, items: Sequence[Versioned]) -> list[tuple[int, bytes] | CallerError]:
         """Encrypt each item; with each, the version that did it.
 
         An item that cannot be encrypted is answered by the error in its place. Items of one version go through the HSM
         together. Raises UnknownKeyError, KeyPolicyError for a key that cannot encrypt, and OperatorErrors for all.
         """
+        results = await self._encrypt_once(name, items)
+        for _ in range(_ROUNDS):
+            again = [i for i, answer in enumerate(results) if type(answer) is SupersededError and not items[i][0]]
+            if not again:
+                break
+            answers = await self._encrypt_once(name, [items[i] for i in again])
+            for i, answer in zip(again, answers, strict=True):
+                results[i] = answer
+        return results
+
+    async def _encrypt_once(self, name: str, items: Sequence[Versioned]) -> list[tuple[int, bytes] | CallerError]:
+        """Under the versions that encrypt now; what one had not enough left for is answered by SupersededError."""
         key = await self.store.usable(name)
+        most = key.keyring.encryption_limit or ITEMS_A_PASS
 
         async def run(version: int, row: KeyVersion, payloads: list[AeadInput]) -> list[Any]:
-            sealed = await self._encrypt_pass(key, version, row, payloads)
+            sealed: list[bytes | CallerError] = []
+            for start in range(0, len(payloads), most):
+                sealed += await self._encrypt_pass(key, version, row, payloads[start : start + most])
             return [octets if isinstance(octets, CallerError) else (version, octets) for octets in sealed]
 
         return await self._by_version(key, key.keyring.version_to_encrypt, items, run)

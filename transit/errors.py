@@ -15,6 +15,10 @@ class UsageExhaustedError(KeyPolicyError):
     """A key version has encrypted as often as its nonces allow."""
 
 
+class SupersededError(UsageExhaustedError):
+    """A key version has, and a newer one may be used instead: who did not ask for that version is not refused."""
+
+
 class MalformedCiphertextError(CiphertextError):
     """Not a ciphertext of transit; a fact that anybody can see, so the sentence says what is wrong."""
 

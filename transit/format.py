@@ -4,9 +4,9 @@ Base64 is the standard alphabet with padding (RFC 4648, 4), and canonical: the u
 zero (RFC 4648, 3.5), so that one byte string has one encoding.
 """
 
-import binascii
 import re
 
+from core.encoding import base64_text, strict_base64
 from core.errors import InvalidRequestError
 from transit.errors import MalformedCiphertextError
 
@@ -15,27 +15,25 @@ PREFIX = "mimir:v"
 IMPORTED_PREFIX = "vault:v"
 MAX_VERSION = 2**31 - 1
 
-_CIPHERTEXT = re.compile(r"(mimir|vault):v([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
+_CIPHERTEXT = re.compile(r"(mimir|vault):v([1-9][0-9]{0,9}):(.+)", re.DOTALL)
 _LAST_LETTERS = {"==": frozenset("AQgw"), "=": frozenset("AEIMQUYcgkosw048")}
 
 
 def decode_base64(text: str, *, field: str) -> bytes:
     """Bytes of a field; line breaks are skipped, as Go's decoder does. Raises InvalidRequestError naming `field`."""
     try:
-        return _canonical(text)
+        return canonical_base64(text)
     except ValueError:
         pass
     try:
-        return _canonical(text.replace("\r", "").replace("\n", ""))
+        return canonical_base64(text.replace("\r", "").replace("\n", ""))
     except ValueError:
         raise InvalidRequestError(f"{field} must be standard base64 with its padding") from None
 
 
-def _canonical(text: str) -> bytes:
-    """Raises ValueError."""
-    if len(text) % 4:
-        raise ValueError("not whole groups of four letters")  # a2b_base64 lets padding after a whole group pass
-    octets = binascii.a2b_base64(text, strict_mode=True)
+def canonical_base64(text: str) -> bytes:
+    """Bytes of one line of base64, as `encode_base64` makes it. Raises ValueError."""
+    octets = strict_base64(text)
     if text.endswith("="):
         padding = "==" if text.endswith("==") else "="
         if text[-len(padding) - 1] not in _LAST_LETTERS[padding]:
@@ -45,12 +43,17 @@ def _canonical(text: str) -> bytes:
 
 def encode_base64(octets: bytes) -> str:
     """Standard base64 with padding, one line."""
-    return binascii.b2a_base64(octets, newline=False).decode()
+    return base64_text(octets)
+
+
+def prefix_of(version: int) -> str:
+    """`mimir:v<version>:`."""
+    return f"{PREFIX}{version}:"
 
 
 def format_ciphertext(version: int, sealed: bytes) -> str:
     """`mimir:v<version>:` and base64."""
-    return f"{PREFIX}{version}:{binascii.b2a_base64(sealed, newline=False).decode()}"
+    return f"{PREFIX}{version}:{base64_text(sealed)}"
 
 
 def parse_ciphertext(text: str, *, imported: bool = False) -> tuple[int, bytes]:
@@ -66,7 +69,7 @@ def parse_ciphertext(text: str, *, imported: bool = False) -> tuple[int, bytes]:
     if version > MAX_VERSION or not (maker == OWN or imported):
         raise MalformedCiphertextError(_what_is_wrong(text, imported=imported))
     try:
-        return version, _canonical(encoded)
+        return version, canonical_base64(encoded)
     except ValueError:
         raise MalformedCiphertextError("invalid ciphertext: could not decode base64") from None
 

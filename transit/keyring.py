@@ -61,6 +61,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
     max_encryptions: int = 0  # of one version; 0: as many as its type allows
     key_size: int = 0  # bytes, of type hmac
     imported: bool = False
+    takes_imports: bool = False  # of an imported key until a version is made here: more versions may come by import
     allow_rotation: bool = False  # of an imported key: whether a version may be made here
     soft_deleted: bool = False
     format: int = 2
@@ -108,27 +109,27 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- which version ----------------------------------------------------------------------------------------------
 
-    def version_to_encrypt(self, requested: int) -> int:
+    def version_to_encrypt(self, requested: int, *, purpose: str = "encryption") -> int:
         """The version that encrypts, signs or makes MACs when the caller asked for `requested`; 0 is the latest.
 
-        Raises KeyVersionError.
+        `purpose` names it in the KeyVersionError.
         """
         if requested == 0:
             return self.latest_version
         if requested < 0:
-            raise KeyVersionError("requested version for encryption is negative")
+            raise KeyVersionError(f"requested version for {purpose} is negative")
         if requested > self.latest_version:
-            raise KeyVersionError("requested version for encryption is higher than the latest key version")
+            raise KeyVersionError(f"requested version for {purpose} is higher than the latest key version")
         if requested < self.min_encryption_version:
-            raise KeyVersionError("requested version for encryption is less than the minimum encryption key version")
+            raise KeyVersionError(f"requested version for {purpose} is less than the minimum encryption key version")
         if requested < self.min_decryption_version:
-            raise KeyVersionError("requested version for encryption is less than the minimum decryption key version")
+            raise KeyVersionError(f"requested version for {purpose} is less than the minimum decryption key version")
         return requested
 
-    def version_to_decrypt(self, version: int) -> int:
-        """The version that a ciphertext, signature or MAC names. Raises KeyVersionError if unknown or retired."""
+    def version_to_decrypt(self, version: int, *, what: str = "ciphertext") -> int:
+        """The version that a ciphertext, signature or MAC (`what`) names. Raises KeyVersionError."""
         if version > self.latest_version:
-            raise KeyVersionError("invalid ciphertext: version is too new")
+            raise KeyVersionError(f"invalid {what}: version is too new")
         if version < self.min_decryption_version or version < self.first_version:
             raise KeyVersionError("ciphertext or signature version is disallowed by policy (too old)")
         return version
@@ -142,7 +143,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
 
     def rotated(self, *, at: int) -> Self:
         """With one more version, which encrypts from now on."""
-        return msgspec.structs.replace(self, latest_version=self.latest_version + 1, rotated_at=at)
+        return msgspec.structs.replace(self, latest_version=self.latest_version + 1, rotated_at=at, takes_imports=False)
 
     def check_rotatable(self) -> None:
         """Raises KeyPolicyError for a key that takes no version made here."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from core.clock import Clock
+from core.engine import Meter, NoMeter
 from core.errors import CasMismatchError, InvalidRequestError, KeyPolicyError
 from core.ids import new_uuid
 from core.protocols import Custody, KeyCustodian, KeyKind, KeyUsage, StorageView, Transaction
@@ -102,11 +103,14 @@ class NewKey:
 class KeyLifecycle:
     """Changes to the keys of one mount."""
 
-    def __init__(self, storage: StorageView, store: KeyStore, keys: KeyCustodian, clock: Clock) -> None:
+    def __init__(
+        self, storage: StorageView, store: KeyStore, keys: KeyCustodian, clock: Clock, meter: Meter | None = None
+    ) -> None:
         self._storage = storage
         self._store = store
         self._keys = keys
         self._clock = clock
+        self._meter = NoMeter() if meter is None else meter
 
     async def create(self, name: str, new: NewKey) -> tuple[OpenKey, bool]:
         """The key of that name, made if there is none, and whether it was. Of two that race, one key stays."""
@@ -160,23 +164,28 @@ class KeyLifecycle:
         `only_from`: do nothing unless that is still the latest version, so that of many who find it used up, or due,
         one rotates. Raises UnknownKeyError, and KeyPolicyError for an imported key that takes no version made here.
         """
-        keyring = (await self._store.open(name)).keyring
+        found = await self._store.open(name)
+        keyring = found.keyring
+        if only_from is not None and keyring.latest_version != only_from:
+            return found
         keyring.check_rotatable()
         version = await self.make_version(keyring)
 
-        async def add(txn: Transaction) -> None:
+        async def add(txn: Transaction) -> bool:
             row = await existing_keyring(txn, name, "key not found")
             row[0].check_rotatable()
             if row[0].id != keyring.id:
                 raise UnknownKeyError("the key was replaced while it was rotated; ask again")
             if only_from is not None and row[0].latest_version != only_from:
-                return
+                return False
             rotated = row[0].rotated(at=version.created_at)
             owned = msgspec.structs.replace(version, owner=rotated.id)
             await write_version(txn, name, rotated.latest_version, owned)
             await replace_keyring(txn, name, row, rotated)
+            return True
 
-        await self._storage.transact(add)
+        if await self._storage.transact(add):
+            self._meter.count("key_rotated")
         return await self._store.open(name)
 
     async def configure(self, name: str, change: ConfigChange) -> OpenKey:

@@ -8,6 +8,7 @@ from core.protocols import KeyCustodian, StorageView
 from transit.counters import UsageCounters
 from transit.engine import TransitEngine
 from transit.lifecycle import KeyLifecycle
+from transit.rotation import DueRotations
 from transit.store import KeyStore
 
 
@@ -23,19 +24,26 @@ class Parts:
     lifecycle: KeyLifecycle
     counters: UsageCounters
     engine: TransitEngine
+    rotations: DueRotations
 
 
 def assemble(context: EngineContext) -> Parts:
     """Does no I/O."""
     store = KeyStore(context.storage)
-    counters = UsageCounters(context.storage)
+    lifecycle = KeyLifecycle(context.storage, store, context.keys, context.clock, context.meter)
+    counters = UsageCounters(
+        context.storage,
+        rotate=lambda name, version: lifecycle.rotate(name, only_from=version),
+        meter=context.meter,
+    )
     return Parts(
         storage=context.storage,
         keys=context.keys,
         clock=context.clock,
         meter=context.meter,
         store=store,
-        lifecycle=KeyLifecycle(context.storage, store, context.keys, context.clock),
+        lifecycle=lifecycle,
         counters=counters,
         engine=TransitEngine(store, context.keys, counters),
+        rotations=DueRotations(context.storage, store, lifecycle, context.clock),
     )

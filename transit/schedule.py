@@ -3,10 +3,19 @@
 rotations/<due, 12 digits>/<name>     empty; kept true by every write of a key's row
 """
 
+from typing import NamedTuple
+
 from core.protocols import StorageView, Transaction
 from transit.keyring import Keyring
 
 PREFIX = "rotations/"
+
+
+class Due(NamedTuple):
+    """A row of the index."""
+
+    at: int  # epoch seconds
+    name: str
 
 
 def due_at(keyring: Keyring) -> int | None:
@@ -28,17 +37,26 @@ async def reschedule(txn: Transaction, name: str, before: Keyring | None, after:
         await txn.put(_path(new, name), b"")
 
 
-async def due_keys(storage: StorageView, *, now: int, limit: int) -> list[str]:
-    """Names of keys whose time has come, the longest due first; at most `limit`."""
-    names: list[str] = []
-    for folder in await storage.list(PREFIX, limit=limit):
-        if int(folder.removesuffix("/")) > now:
+async def due_keys(storage: StorageView, *, now: int, limit: int, after: Due | None = None) -> list[Due]:
+    """Keys whose time has come, the longest due first, behind `after`; at most `limit`."""
+    found: list[Due] = []
+    folders: list[str] = []
+    if after is not None:
+        folders.append(_folder(after.at))
+    folders += await storage.list(PREFIX, after=folders[0] if folders else "", limit=limit)
+    for folder in folders:
+        at = int(folder.removesuffix("/"))
+        if at > now or len(found) >= limit:
             break
-        names += await storage.list(PREFIX + folder, limit=limit - len(names))
-        if len(names) >= limit:
-            break
-    return names
+        behind = after.name if after is not None and at == after.at else ""
+        names = await storage.list(PREFIX + folder, after=behind, limit=limit - len(found))
+        found += [Due(at, name) for name in names]
+    return found
+
+
+def _folder(due: int) -> str:
+    return f"{due:012d}/"
 
 
 def _path(due: int, name: str) -> str:
-    return f"{PREFIX}{due:012d}/{name}"
+    return PREFIX + _folder(due) + name

@@ -10,6 +10,8 @@ Whatever changes a version's row also writes the key's row, so that every worker
 change often and touch nothing else. The key's row does not grow with its versions.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 from core.errors import IntegrityError
@@ -39,6 +41,14 @@ class MountConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     disable_upsert: bool = False
     require_custody: Custody | None = None
+
+
+class UsageChange(NamedTuple):
+    """What became of a version's usage, and the key's row in the same transaction."""
+
+    added: int
+    reserved: int  # the new sum
+    keyring: Keyring
 
 
 _decode_usage = msgspec.msgpack.Decoder(Usage).decode
@@ -218,10 +228,8 @@ async def delete_versions(txn: Transaction, name: str, versions: range) -> None:
         await txn.delete(usage_path(name, version))
 
 
-async def change_usage(
-    txn: Transaction, name: str, version: int, key_id: str, *, by: int, limit: int
-) -> tuple[int, int] | None:
-    """Add `by`, or what is left below `limit` (0: none), to a version's usage: how much was added, and the new sum.
+async def change_usage(txn: Transaction, name: str, version: int, key_id: str, *, by: int) -> UsageChange | None:
+    """Add `by`, or what is left below the key's limit, to a version's usage.
 
     `by` may be negative. None when the key is gone, or another one of that name by now.
     """
@@ -235,8 +243,9 @@ async def change_usage(
     usage = None if entry is None else _decode_usage(entry.value)
     before = usage.reserved if usage is not None and usage.key_id == key_id else 0
     after = max(0, before + by)
+    limit = row[0].encryption_limit
     if limit and by > 0:
         after = max(before, min(after, limit))
     if after != before:
         await txn.put(usage_path(name, version), _encode(Usage(key_id=key_id, reserved=after)))
-    return after - before, after
+    return UsageChange(after - before, after, row[0])

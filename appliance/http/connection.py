@@ -15,26 +15,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from aiohttp import hdrs
-from aiohttp.http import HttpVersion10, HttpVersion11
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from appliance.http.faults import internal_error
 from appliance.http.framing import END_OF_HEAD, TOKEN_LENGTH, ChunkedBody, FramingError, parseable_start
 from appliance.http.limits import Limits
 from appliance.http.replies import CONTINUE, ReplyWriter, error_reply
-from appliance.http.requests import Peer, check_text, wire_request
-from appliance.logging import code_path
+from appliance.http.requests import Peer, RefusedError, RequestHead, check_head
 from appliance.wire import WireReply, WireRequest
-from core.ids import new_uuid
 
 if TYPE_CHECKING:
     from appliance.http.server import HttpServer
-
-log = structlog.get_logger("mimir.http")
 
 Handle = Callable[[WireRequest], Awaitable[WireReply]]
 
@@ -46,15 +42,6 @@ SERVING: Final = 3  # it is complete, its reply is not written
 REFUSED: Final = 4  # an error was answered; what still comes is thrown away until the client hangs up
 
 _MALFORMED = "malformed HTTP request: check the request line and the headers; control characters are not allowed"
-
-
-class RefusedError(Exception):
-    """The connection cannot go on: status and sentence for the client."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
 
 
 class Connection(RequestHandler):
@@ -70,6 +57,8 @@ class Connection(RequestHandler):
         "_deadline",
         "_eof",
         "_handle",
+        "_head",
+        "_head_octets",
         "_head_size",
         "_head_tail",
         "_left",
@@ -109,6 +98,8 @@ class Connection(RequestHandler):
         self._deadline = 0.0
         self._began = 0.0
         self._backlog = b""
+        self._head: RequestHead | None = None  # of the message in progress, when it was known or is read
+        self._head_octets = b""  # what to remember it by
         self._head_tail = b""
         self._head_size = 0
         self._plain_text = True
@@ -232,6 +223,12 @@ class Connection(RequestHandler):
             return
         end = found + len(END_OF_HEAD) - len(tail)
         head, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
+        if self._phase == IDLE:
+            known = self._server.heads.find(head)
+            if known is not None:
+                self._take_known(known, rest)
+                return
+            self._head_octets = head
         if self._head_size + end > self._limits.max_head:
             raise RefusedError(400, f"the headers are longer than {self._limits.max_head} bytes")
         messages = self._parse(head)
@@ -239,12 +236,25 @@ class Connection(RequestHandler):
             raise RefusedError(400, _MALFORMED)
         message, stream = messages[0]
         self._message = message
-        self._check_head(message, plain_text=self._plain_text and head.isascii())
+        check_head(message, plain_text=self._plain_text and head.isascii())
         self._head_tail, self._head_size, self._plain_text = b"", 0, True
         if stream is EMPTY_PAYLOAD:
             self._complete(b"", rest)
         else:
             self._expect_body(message, stream, rest)
+
+    def _take_known(self, head: RequestHead, rest: bytes) -> None:
+        """A head that was parsed and accepted before: its message does not go through the parser."""
+        self._head, self._message = head, head.message
+        size = len(rest)
+        if size == head.length:
+            self._complete(rest, b"")
+        elif size > head.length:
+            self._complete(rest[: head.length], rest[head.length :])
+        else:
+            self._begin_body(head.length)
+            if rest:
+                self._take_body(rest)
 
     def _take_partial_head(self, data: bytes) -> None:
         if self._phase == IDLE:
@@ -271,37 +281,29 @@ class Connection(RequestHandler):
             parser.set_upgraded(False)  # type: ignore[union-attr]
         return messages
 
-    @staticmethod
-    def _check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
-        if message.version is not HttpVersion11 and message.version != HttpVersion10:
-            raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
-        if message.method == "CONNECT":
-            raise RefusedError(405, "this server is not a proxy")
-        if not plain_text:
-            try:
-                check_text(message)
-            except FramingError as exc:
-                raise RefusedError(400, str(exc)) from exc
-
     def _expect_body(self, message: RawRequestMessage, stream: StreamReader, rest: bytes) -> None:
-        self._phase = BODY
         self._stream = stream
+        # the parser has checked that the length is a number
+        self._begin_body(None if message.chunked else int(message.headers[hdrs.CONTENT_LENGTH]))
+        if rest:
+            self._take_body(rest)
+        elif hdrs.EXPECT in message.headers:
+            self._answer_expectation(message)
+
+    def _begin_body(self, length: int | None) -> None:
+        self._phase = BODY
         self._raw_size = self._body_size = 0
-        if message.chunked:
+        if length is None:
             self._chunks = ChunkedBody()
         else:
             self._chunks = None
-            self._left = int(message.headers[hdrs.CONTENT_LENGTH])  # the parser has checked that it is a number
-            if self._left > self._limits.max_body:
+            self._left = length
+            if length > self._limits.max_body:
                 raise self._too_large()
         if not self._began:
             self._start_clock(self._limits.request_timeout)
         else:
             self._deadline = self._began + self._limits.request_timeout
-        if rest:
-            self._take_body(rest)
-        elif hdrs.EXPECT in message.headers:
-            self._answer_expectation(message)
 
     def _answer_expectation(self, message: RawRequestMessage) -> None:
         if message.headers[hdrs.EXPECT].lower() != "100-continue":
@@ -316,6 +318,11 @@ class Connection(RequestHandler):
             piece, rest = data, b""
         else:
             piece, rest = data[:end], data[end:]
+        if self._head is not None:  # a known one, so the parser has not seen it and must not see this
+            self._body.append(piece)
+            if end is not None:
+                self._complete(b"".join(self._body), rest)
+            return
         if self._parse(piece):
             raise RefusedError(400, _MALFORMED)
         if end is not None and not self._body and self._chunks is None:
@@ -398,7 +405,8 @@ class Connection(RequestHandler):
         if message is None:
             raise RuntimeError("no message to serve")
         try:
-            reply = await self._handle(wire_request(message, body, self._peer))
+            head = self._head or self._read_head(message)
+            reply = await self._handle(head.request(body, self._peer))
         except FramingError as exc:
             reply = error_reply(400, str(exc))
         except asyncio.CancelledError:
@@ -408,8 +416,14 @@ class Connection(RequestHandler):
             self._closing = True
             reply = error_reply(503, f"the request was ended after {self._limits.request_timeout:g} seconds")
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
-            reply = self._internal_error(message, exc)
+            reply = internal_error(message, exc)
         return await self._reply(message, reply)
+
+    def _read_head(self, message: RawRequestMessage) -> RequestHead:
+        head = RequestHead(message)
+        if self._head_octets:
+            self._server.heads.note(self._head_octets, head)
+        return head
 
     async def _reply(self, message: RawRequestMessage, reply: WireReply) -> bool:
         transport = self.transport
@@ -421,7 +435,7 @@ class Connection(RequestHandler):
         try:
             data = self._replies.serialise(reply, head_only=head_only, connection=connection)
         except ValueError as exc:
-            reply = self._internal_error(message, exc)
+            reply = internal_error(message, exc)
             data = self._replies.serialise(reply, head_only=head_only, connection=connection)
         transport.write(data)
         if self._paused:
@@ -435,23 +449,10 @@ class Connection(RequestHandler):
         except ConnectionError:
             self._closing = True
 
-    def _internal_error(self, message: RawRequestMessage, exc: BaseException) -> WireReply:
-        request_id = new_uuid()
-        log.error(
-            "request failed",
-            request_id=request_id,
-            method=message.method,
-            path=message.path.partition("?")[0],
-            exception=type(exc).__qualname__,
-            where=code_path(exc),
-        )
-        reply = error_reply(500, "internal error")
-        reply.headers = (("X-Request-Id", request_id),)
-        return reply
-
     def _next(self) -> None:
         """Ready for the next message, which may be here already."""
-        self._message = None
+        self._message = self._head = None
+        self._head_octets = b""
         self._stream = EMPTY_PAYLOAD
         self._phase = IDLE
         self._deadline = self._server.now + self._limits.idle_timeout

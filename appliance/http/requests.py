@@ -4,12 +4,23 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from aiohttp import hdrs
+from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 
 from appliance.http.framing import FramingError, original_method
-from appliance.wire import WireRequest
+from appliance.wire import Memo, WireRequest
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+class RefusedError(Exception):
+    """The connection cannot go on: status and sentence for the client."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +32,38 @@ class Peer:
     secure: bool
 
 
-def wire_request(message: RawRequestMessage, body: bytes, peer: Peer) -> WireRequest:
-    """The request as the pipeline wants it. Raises FramingError for a path that is not percent-encoded UTF-8."""
-    target = message.path
-    if not target.startswith("/") and target != "*":
-        target = str(message.url.relative())  # absolute form: "GET http://host/v1/…", as sent to a proxy
-    raw_path, _, query = target.partition("#")[0].partition("?")
-    return WireRequest(
-        original_method(message.method),
-        decoded_path(raw_path),
-        raw_path,
-        query,
-        message.headers,
-        body,
-        peer.address,
-        peer.certificate,
-        peer.secure,
-    )
+class RequestHead:
+    """A parsed request line and headers, read; the same for every request with these bytes."""
+
+    __slots__ = ("headers", "length", "memo", "message", "method", "path", "query", "raw_path")
+
+    def __init__(self, message: RawRequestMessage) -> None:
+        """Raises FramingError for a path that is not percent-encoded UTF-8."""
+        target = message.path
+        if not target.startswith("/") and target != "*":
+            target = str(message.url.relative())  # absolute form: "GET http://host/v1/…", as sent to a proxy
+        self.raw_path, _, self.query = target.partition("#")[0].partition("?")
+        self.path = decoded_path(self.raw_path)
+        self.method = original_method(message.method)
+        self.headers = message.headers
+        self.length = int(message.headers.get(hdrs.CONTENT_LENGTH, "0"))  # of the body, unless that is chunked
+        self.message = message
+        self.memo = Memo()
+
+    def request(self, body: bytes, peer: Peer) -> WireRequest:
+        """A request with this head, as the pipeline wants it."""
+        return WireRequest(
+            self.method,
+            self.path,
+            self.raw_path,
+            self.query,
+            self.headers,
+            body,
+            peer.address,
+            peer.certificate,
+            peer.secure,
+            self.memo,
+        )
 
 
 def decoded_path(raw_path: str) -> str:
@@ -52,7 +78,20 @@ def decoded_path(raw_path: str) -> str:
         raise FramingError("the percent-encoded path is not UTF-8") from exc
 
 
-def check_text(message: RawRequestMessage) -> None:
+def check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
+    """Refuse what this server does not serve, and what is not UTF-8 (`plain_text`: it is ASCII)."""
+    if message.version is not HttpVersion11 and message.version != HttpVersion10:
+        raise RefusedError(400, "this server speaks HTTP/1.1 and HTTP/1.0 only")
+    if message.method == "CONNECT":
+        raise RefusedError(405, "this server is not a proxy")
+    if not plain_text:
+        try:
+            _check_text(message)
+        except FramingError as exc:
+            raise RefusedError(400, str(exc)) from exc
+
+
+def _check_text(message: RawRequestMessage) -> None:
     """Refuse request lines and headers that are not UTF-8: past this point they are ordinary strings."""
     texts = [message.path, *(text for pair in message.headers.items() for text in pair)]
     try:

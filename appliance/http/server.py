@@ -6,6 +6,7 @@ import contextlib
 from aiohttp import web
 
 from appliance.http.connection import Connection, Handle
+from appliance.http.known_heads import KnownHeads
 from appliance.http.limits import Limits
 from appliance.http.replies import ReplyWriter
 
@@ -21,6 +22,7 @@ class HttpServer(web.Server):
         self.handle = handle
         self.limits = limits
         self.replies = ReplyWriter()
+        self.heads = KnownHeads()
         self.now = self._loop.time()  # of the last check; exact enough for time limits, and free
         self._empty: asyncio.Event | None = None
         self._watch = self._loop.create_task(self._check_times())

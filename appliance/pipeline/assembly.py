@@ -23,6 +23,7 @@ from appliance.leases.counts import LeaseCounts
 from appliance.leases.operations import LeaseOperations
 from appliance.leases.store import LeaseStore
 from appliance.links import Links
+from appliance.metrics import EngineMeter
 from appliance.mount_moves import MountMoves
 from appliance.mounts import MountStore, bootstrap_mounts
 from appliance.namespace_store import NamespaceStore
@@ -36,6 +37,7 @@ from appliance.pipeline.lifecycle import Lifecycle
 from appliance.pipeline.mounted import MountedEngines
 from appliance.pipeline.outcomes import Outcomes
 from appliance.pipeline.pipeline import Pipeline
+from appliance.router import RouteTable
 from appliance.settings import SystemSettings
 from appliance.system.engine import open_routes, system_engine, system_mount
 from appliance.system.hsm import HsmStatus
@@ -109,52 +111,140 @@ class _Remembered:
 
 def assemble(given: Assembly) -> Assembled:
     """Build everything, open nothing: the first request or `lifecycle.settle()` does."""
-    clock, storage, trail, shared = given.clock, given.storage, given.trail, given.shared
-    store = MountStore(storage, clock, types=given.catalog, methods=given.methods)
-    mounts = MountedEngines(
-        store, storage=storage, keys=given.keys, clock=clock, catalog=given.catalog, methods=given.methods
+    stores = _stores(given)
+    lifecycle = _lifecycle(given, stores)
+    running, bootstrap = InFlightRequests(), _bootstrap(given.clock)
+    parts = _system_parts(given, stores, lifecycle, running)
+    open_paths = open_routes(parts, bootstrap)
+    _add_built_in(given, stores, parts, open_paths)
+    return Assembled(
+        pipeline=_pipeline(given, stores, lifecycle, open_paths, running),
+        lifecycle=lifecycle,
+        tokens=stores.tokens,
+        policies=stores.policies,
+        leases=stores.leases,
+        mounts=stores.mounts,
+        settings=stores.settings,
+        store=stores.store,
+        links=stores.links,
+        cors=stores.cors,
+        bootstrap=bootstrap,
     )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stores:
+    """What the parts of the appliance share: the stored things as this process sees them, and what links them."""
+
+    store: MountStore
+    mounts: MountedEngines
+    roles: TokenRoles
+    lockouts: Lockouts
+    entities: IdentityStore
+    links: Links
+    tokens: TokenStore
+    policies: PolicyStore
+    leases: LeaseStore
+    wrapping: Wrapping
+    settings: SystemSettings
+    versions: VersionHistory
+    cors: CrossOrigin
+    audited: AuditedHeaders
+    identities: Identities
+    admissions: Admissions
+
+
+def _stores(given: Assembly) -> _Stores:
+    clock, storage = given.clock, given.storage
+    store = MountStore(storage, clock, types=given.catalog, methods=given.methods)
+    mounts = MountedEngines(
+        store,
+        storage=storage,
+        keys=given.keys,
+        clock=clock,
+        catalog=given.catalog,
+        methods=given.methods,
+        meter=EngineMeter(given.shared.metrics),
+    )
     roles, lockouts, entities = TokenRoles(storage), Lockouts(storage, clock), IdentityStore(storage, clock)
     links = Links(mounts, entities, roles, lockouts, storage, token_mount=TOKENS)
     attachments = (lease_attachment(clock), cubbyhole_attachment)
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
-    policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
-    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path)
-    lease_operations = LeaseOperations(storage, leases, tokens)
-    wrapping = Wrapping(storage, clock, tokens, namespace_path=links.namespace_path)
-    settings, versions = SystemSettings(storage), VersionHistory(storage, clock, version=given.node.version)
-    cors, audited = CrossOrigin(), AuditedHeaders()
-    for follower in (shared.quotas, cors, audited):
-        settings.watch(follower.apply)
-    identities, admissions = Identities(), Admissions(clock)
-    lifecycle = Lifecycle(
-        given.barrier,
-        (tokens, identities, admissions, _Remembered(policies, entities), trail, settings, versions, mounts),
+    return _Stores(
+        store=store,
+        mounts=mounts,
+        roles=roles,
+        lockouts=lockouts,
+        entities=entities,
+        links=links,
+        tokens=tokens,
+        policies=PolicyStore(storage, clock, namespace_path=links.namespace_path),
+        leases=LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path),
+        wrapping=Wrapping(storage, clock, tokens, namespace_path=links.namespace_path),
+        settings=SystemSettings(storage),
+        versions=VersionHistory(storage, clock, version=given.node.version),
+        cors=CrossOrigin(),
+        audited=AuditedHeaders(),
+        identities=Identities(),
+        admissions=Admissions(clock),
     )
-    running = InFlightRequests()
-    parts = SystemParts(
+
+
+def _lifecycle(given: Assembly, stores: _Stores) -> Lifecycle:
+    """Opened with the seal and closed with it, in this order and the opposite one; settings tell who follows them."""
+    for follower in (given.shared.quotas, stores.cors, stores.audited):
+        stores.settings.watch(follower.apply)
+    return Lifecycle(
+        given.barrier,
+        (
+            stores.tokens,
+            stores.identities,
+            stores.admissions,
+            _Remembered(stores.policies, stores.entities),
+            given.trail,
+            stores.settings,
+            stores.versions,
+            stores.mounts,
+        ),
+    )
+
+
+def _bootstrap(clock: Clock) -> Bootstrap:
+    """What a new cluster begins with."""
+
+    async def bootstrap(txn: CoreTransaction) -> str:
+        await bootstrap_mounts(txn)
+        await bootstrap_policies(txn, now=clock.now())
+        return await bootstrap_tokens(txn, clock)
+
+    return bootstrap
+
+
+def _system_parts(given: Assembly, stores: _Stores, lifecycle: Lifecycle, running: InFlightRequests) -> SystemParts:
+    clock, storage, links, tokens = given.clock, given.storage, stores.links, stores.tokens
+    lease_operations = LeaseOperations(storage, stores.leases, tokens)
+    return SystemParts(
         barrier=given.barrier,
         storage=storage,
         lifecycle=lifecycle,
-        store=store,
-        mounts=mounts,
-        moves=MountMoves(store, storage, dependents(lease_operations, mounts, links, tokens)),
-        namespaces=NamespaceStore(store, clock),
+        store=stores.store,
+        mounts=stores.mounts,
+        moves=MountMoves(stores.store, storage, dependents(lease_operations, stores.mounts, links, tokens)),
+        namespaces=NamespaceStore(stores.store, clock),
         tokens=tokens,
-        policies=policies,
-        entities=entities,
-        subjects=Subjects(entities, policies),
+        policies=stores.policies,
+        entities=stores.entities,
+        subjects=Subjects(stores.entities, stores.policies),
         links=links,
         lease_operations=lease_operations,
-        lease_counts=LeaseCounts(storage, mounts, namespace_path=links.lease_namespace_path),
-        wrapping=wrapping,
-        lockouts=lockouts,
+        lease_counts=LeaseCounts(storage, stores.mounts, namespace_path=links.lease_namespace_path),
+        wrapping=stores.wrapping,
+        lockouts=stores.lockouts,
         passwords=PasswordPolicies(storage),
-        settings=settings,
-        versions=versions,
-        shared=shared,
-        trail=trail,
+        settings=stores.settings,
+        versions=stores.versions,
+        shared=given.shared,
+        trail=given.trail,
         keys=given.keys,
         node=given.node,
         clock=clock,
@@ -164,20 +254,17 @@ def assemble(given: Assembly) -> Assembled:
         sanitized=given.sanitized,
     )
 
-    async def bootstrap(txn: CoreTransaction) -> str:
-        await bootstrap_mounts(txn)
-        await bootstrap_policies(txn, now=clock.now())
-        return await bootstrap_tokens(txn, clock)
 
-    open_paths = open_routes(parts, bootstrap)
+def _add_built_in(given: Assembly, stores: _Stores, parts: SystemParts, open_paths: RouteTable) -> None:
+    mounts, links, entities = stores.mounts, stores.links, stores.entities
     mounts.add_built_in(SYSTEM, lambda _context: system_engine(parts, open_paths))
     mounts.add_built_in(
         TOKENS,
         lambda _context: token_engine(
-            clock,
-            tokens,
-            policies,
-            roles,
+            given.clock,
+            stores.tokens,
+            stores.policies,
+            stores.roles,
             namespace_path=links.namespace_path,
             namespace_at=links.namespace_at,
             entity_of=entities.view,
@@ -186,35 +273,28 @@ def assemble(given: Assembly) -> Assembled:
         ),
     )
     mounts.add_built_in(IDENTITY, lambda _context: identity_engine(entities, links.find_mount))
-    mounts.add_built_in(CUBBYHOLE, lambda _context: cubbyhole_engine(storage))
-    pipeline = Pipeline(
+    mounts.add_built_in(CUBBYHOLE, lambda _context: cubbyhole_engine(given.storage))
+
+
+def _pipeline(
+    given: Assembly, stores: _Stores, lifecycle: Lifecycle, open_paths: RouteTable, running: InFlightRequests
+) -> Pipeline:
+    logins = Logins(stores.tokens, stores.entities)
+    return Pipeline(
         lifecycle=lifecycle,
         sync=given.sync,
-        mounts=mounts,
-        settings=settings,
-        tokens=tokens,
-        policies=policies,
-        trail=trail,
+        mounts=stores.mounts,
+        settings=stores.settings,
+        tokens=stores.tokens,
+        policies=stores.policies,
+        trail=given.trail,
         open_routes=open_paths,
-        identities=identities,
-        admissions=admissions,
-        outcomes=Outcomes(Logins(tokens, entities), lockouts, leases, wrapping, shared.metrics),
-        entities=entities,
-        audited=audited,
-        shared=shared,
+        identities=stores.identities,
+        admissions=stores.admissions,
+        outcomes=Outcomes(logins, stores.lockouts, stores.leases, stores.wrapping, given.shared.metrics),
+        entities=stores.entities,
+        audited=stores.audited,
+        shared=given.shared,
         running=running,
-        clock=clock,
-    )
-    return Assembled(
-        pipeline=pipeline,
-        lifecycle=lifecycle,
-        tokens=tokens,
-        policies=policies,
-        leases=leases,
-        mounts=mounts,
-        settings=settings,
-        store=store,
-        links=links,
-        cors=cors,
-        bootstrap=bootstrap,
+        clock=given.clock,
     )

@@ -13,7 +13,7 @@ from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.mount_view import MountView
 from appliance.router import RouteTable
 from core.clock import Clock
-from core.engine import Engine, EngineContext, LeasingEngine
+from core.engine import Engine, EngineContext, LeasingEngine, Meter, NoMeter
 from core.errors import ConfigError, MimirError, UnsupportedPathError
 from core.protocols import CoreStorage, KeyCustodian
 
@@ -61,6 +61,7 @@ class MountedEngines:
         clock: Clock,
         catalog: EngineCatalog,
         methods: EngineCatalog,
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
         self._storage = storage
@@ -68,6 +69,7 @@ class MountedEngines:
         self._clock = clock
         self._catalog = catalog
         self._methods = methods
+        self._meter = NoMeter() if meter is None else meter
         self._built_in: list[tuple[MountEntry, BuiltIn]] = []
         self._shared: dict[str, Mounted] = {}  # built in: the same in every namespace, by path
         self._by_path: dict[str, Mounted] = {}  # by full path
@@ -91,6 +93,14 @@ class MountedEngines:
         """Every mount of a namespace, built in or not, by path."""
         own = [mounted for mounted in self._by_path.values() if mounted.entry.namespace == namespace.id]
         return sorted([*self._shared.values(), *own], key=lambda mounted: mounted.entry.path)
+
+    def in_service(self) -> list[Mounted]:
+        """Every stored mount of all namespaces that has an engine and is not being disabled or moved."""
+        return [
+            mounted
+            for mounted in self._by_path.values()
+            if mounted.engine is not None and self.is_live(mounted.entry.namespace, mounted.entry.uuid)
+        ]
 
     def is_built_in(self, path: str) -> bool:
         """Whether the system itself stands there."""
@@ -187,7 +197,7 @@ class MountedEngines:
 
     def _context(self, entry: MountEntry) -> EngineContext:
         view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row)
-        return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock)
+        return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock, meter=self._meter)
 
 
 def _first(mounts: dict[str, Mounted], path: str, start: int) -> Mounted | None:

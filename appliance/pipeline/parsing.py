@@ -37,7 +37,10 @@ _NO_QUERY: Mapping[str, str] = {}
 
 
 class Asked(msgspec.Struct):
-    """What the caller wants; nothing of it is checked against anything stored."""
+    """What the caller wants; nothing of it is checked against anything stored.
+
+    One object stands for every request with the same head, so nobody changes it.
+    """
 
     operation: Operation
     path: str  # "transit/encrypt/orders"; with the namespace: "team-a/transit/encrypt/orders"
@@ -53,7 +56,18 @@ class Asked(msgspec.Struct):
 
 
 def parse_asked(wire: WireRequest) -> Asked:
-    """Read the parts that say what to do. Raises InvalidRequestError and its like."""
+    """What the request asks for; read once for a head that comes again. Raises InvalidRequestError and its like."""
+    memo = wire.memo
+    if memo is None:
+        return _read(wire)
+    asked = memo.asked
+    if type(asked) is not Asked:
+        asked = memo.asked = _read(wire)
+    return asked
+
+
+def _read(wire: WireRequest) -> Asked:
+    """Read the parts that say what to do."""
     operation = _OPERATIONS.get(wire.method)
     if operation is None:
         raise UnsupportedOperationError("")

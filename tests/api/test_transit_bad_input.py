@@ -1,7 +1,6 @@
 """What callers must not get away with, over HTTP against two workers: no 500, no oracle, nothing half-done."""
 
 import base64
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,15 +29,18 @@ class Transit:
 
     def __init__(self, server: Appliance) -> None:
         self.server = server
-        self.names = (f"k{n}" for n in itertools.count())
+        self.keys: dict[tuple[Any, ...], str] = {}
 
     def post(self, path: str, **body: Any) -> Reply:
         return self.server.request("POST", f"transit/{path}", body, timeout=60)
 
-    def key(self, **body: Any) -> str:
-        name = next(self.names)
-        assert self.post(f"keys/{name}", **body).status == 200
-        return name
+    def key(self, number: int = 0, **body: Any) -> str:
+        """A key like that, made once for the module: nothing here changes keys."""
+        wanted = (number, *sorted(body.items()))
+        if wanted not in self.keys:
+            self.keys[wanted] = f"k{len(self.keys)}"
+            assert self.post(f"keys/{self.keys[wanted]}", **body).status == 200
+        return self.keys[wanted]
 
     def data(self, path: str, **body: Any) -> dict[str, Any]:
         answer = self.post(path, **body)
@@ -72,7 +74,7 @@ KEYS = [
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: "-".join(key.values()))
 def test_one_message_for_every_ciphertext_that_does_not_open(transit: Transit, key: dict[str, str]) -> None:
     """Wrong, truncated, re-ordered, forged and of another key: an attacker learns nothing from the difference."""
-    name, other = transit.key(**key), transit.key(**key)
+    name, other = transit.key(**key), transit.key(1, **key)
     text = transit.data(f"encrypt/{name}", plaintext=b64(b"sixteen byte msg" * 2))["ciphertext"]
     octets = base64.b64decode(text.split(":")[2])
     bad = [
@@ -176,7 +178,7 @@ SIGNERS = ["ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-2048", "ml-
 
 @pytest.mark.parametrize("type_", SIGNERS)
 def test_signatures_that_are_not_of_this_message_and_key(transit: Transit, type_: str) -> None:
-    name, other = transit.key(type=type_), transit.key(type=type_)
+    name, other = transit.key(type=type_), transit.key(1, type=type_)
     text = transit.data(f"sign/{name}", input="aGk=")["signature"]
     assert transit.data(f"verify/{name}", input="aGk=", signature=text)["valid"] is True
     maker, version, encoded = text.split(":")
@@ -184,7 +186,11 @@ def test_signatures_that_are_not_of_this_message_and_key(transit: Transit, type_
     forged = [octets[:-1], octets + b"\0", bytes(len(octets)), b"\xff" * len(octets), b"\x30\x00", b"\0", octets[::-1]]
     for item in forged:
         answer = transit.post(f"verify/{name}", input="aGk=", signature=f"{maker}:{version}:{b64(item)}")
-        assert (answer.status, answer.json["data"]["valid"]) == (200, False), item
+        if answer.status == 400:  # as Vault says of what is no DER at all
+            assert type_.startswith("ecdsa")
+            assert "signature" in sentence(answer)
+        else:
+            assert (answer.status, answer.json["data"]["valid"]) == (200, False), item
     assert transit.data(f"verify/{name}", input="aGo=", signature=text)["valid"] is False
     assert transit.data(f"verify/{other}", input="aGk=", signature=text)["valid"] is False
     if type_.startswith(("ecdsa", "rsa")):
@@ -206,11 +212,15 @@ def test_signatures_that_are_not_of_this_message_and_key(transit: Transit, type_
 @pytest.mark.parametrize("field", ["signature", "hmac"])
 def test_what_is_no_signature_at_all(transit: Transit, field: str, text: str) -> None:
     name = transit.key(type="ecdsa-p256")
-    sentence(transit.post(f"verify/{name}", input="aGk=", **{field: text}))
+    answer = transit.post(f"verify/{name}", input="aGk=", **{field: text})
+    if (field, text) == ("hmac", "mimir:v1:"):  # an empty MAC: well formed, and wrong
+        assert answer.json["data"]["valid"] is False
+    else:
+        sentence(answer)
 
 
 def test_an_hmac_of_another_key_message_or_hash(transit: Transit) -> None:
-    name, other = transit.key(), transit.key()
+    name, other = transit.key(), transit.key(1)
     text = transit.data(f"hmac/{name}", input="aGk=")["hmac"]
     assert transit.data(f"verify/{name}", input="aGk=", hmac=text)["valid"] is True
     for path, body in [

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,13 @@ def ours(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao
 
 @pytest.fixture(scope="module")
 def theirs(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
-    directory = tmp_path_factory.mktemp("theirs")
+    with openbao(program, tmp_path_factory.mktemp("theirs")) as server:
+        yield server
+
+
+@contextmanager
+def openbao(program: str, directory: Path) -> Iterator[Bao]:
+    """A development server of OpenBao's."""
     address = f"http://127.0.0.1:{free_port()}"
     options = ["-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address={address[7:]}"]
     with (directory / "log").open("wb") as log:

@@ -19,7 +19,7 @@ MODULE = next((path for path in MODULES if path.is_file()), None)
 LABEL = "mimir-test"
 
 GET_TOKEN_INFO, OPEN_SESSION, LOGIN, ENCRYPT_INIT, ENCRYPT, DECRYPT, SIGN = 6, 12, 18, 29, 30, 34, 43
-FIND_OBJECTS = 27
+FIND_OBJECTS, DERIVE_KEY = 27, 62
 ARGUMENTS = {
     GET_TOKEN_INFO: (c_ulong, c_void_p),
     FIND_OBJECTS: (c_ulong, c_void_p, c_ulong, c_void_p),
@@ -29,6 +29,7 @@ ARGUMENTS = {
     DECRYPT: (c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),
     OPEN_SESSION: (c_ulong, c_ulong, c_void_p, c_void_p, c_void_p),
     SIGN: (c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),
+    DERIVE_KEY: (c_ulong, c_void_p, c_ulong, c_void_p, c_ulong, c_void_p),
 }
 
 

@@ -13,6 +13,7 @@ from core.errors import HsmConfigError, KeyPolicyError
 from core.protocols import AeadInput, KeyKind, KeyUsage
 from pkcs11_glue import escrow
 from pkcs11_glue.hsm import Hsm
+from pkcs11_glue.sealed import binding
 
 
 async def test_released_value_opens_what_is_escrowed(hsm):
@@ -29,11 +30,16 @@ async def test_released_value_opens_what_is_escrowed(hsm):
     assert private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == ec.public_key
 
 
-async def test_a_sealed_key_is_escrowed_too(hsm):
+async def test_a_sealed_key_comes_back_with_the_escrowed_sealing_key(hsm):
+    """It has no escrow blob of its own: the words open the sealing key, and that opens the sealed key."""
     value = (await hsm.release_escrow_key()).expose()
-    hsm.set_sealing_key(await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT))
+    sealing = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    hsm.set_sealing_key(sealing)
     key = await hsm.generate_key(KeyKind.ED25519, usage=KeyUsage.SIGN)
-    public = Ed25519PrivateKey.from_private_bytes(aes_key_unwrap(value, key.escrow)).public_key()
+    assert key.escrow is None
+    recovered = AESGCM(aes_key_unwrap(value, sealing.escrow))
+    seed = recovered.decrypt(key.wrapped[:12], key.wrapped[12:], binding(key.key_id, key.kind, key.usage))
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
     assert public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == key.public_key
 
 
@@ -115,6 +121,7 @@ async def test_another_process_escrows_as_soon_as_the_key_is_claimed(token):
 import asyncio, os
 from pathlib import Path
 from pkcs11_glue.hsm import Hsm
+from pkcs11_glue.sealed import binding
 from pkcs11_glue.settings import HsmSettings, PinSource
 d = Path(os.environ["TOKEN_DIR"])
 async def main():

@@ -20,7 +20,7 @@ async def test_a_key_unwrapped_in_an_epoch_that_ended_is_an_error(hsm):
     """It must not be used, not even by the caller that asked for it."""
     fresh = LiveKey(key_id="k", kind=KeyKind.AES_256, usage=KeyUsage.ENCRYPT, epoch=0, handle=1)
     with pytest.raises(HsmGoneError, match="re-opened meanwhile"):
-        hsm._keep(fresh, drops=hsm._drops)
+        hsm._keys._keep(fresh, drops=hsm._keys._drops)
     assert (await hsm.status()).live_handles == 0
 
 

@@ -18,7 +18,7 @@ from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureSchem
 from core.public_keys import CURVES, RSA_BITS
 from core.secret import Secret
 from pkcs11_glue.sealed import binding
-from pkcs11_glue.software import SoftwareKey, canonical_material, check_software_usage, new_material, open_software
+from pkcs11_glue.software import SoftwareKey, check_software_usage, checked_material, new_material, open_software
 
 _IN_THE_HSM = {KeyKind.AES_128, KeyKind.AES_256, KeyKind.HMAC, *CURVES, *RSA_BITS}
 
@@ -60,7 +60,7 @@ class SoftwareKeys:
         return asked or possible
 
     def _wrap(self, kind: KeyKind, usage: KeyUsage, custody: Custody, material: Secret) -> WrappedKey:
-        material, public_key = canonical_material(kind, material)
+        checked = checked_material(kind, material)
         key_id, nonce = new_uuid(), os.urandom(12)
         in_hsm = custody is Custody.HSM
         return WrappedKey(
@@ -70,8 +70,8 @@ class SoftwareKeys:
             custody=custody,
             mechanism="AES_KEY_WRAP" if in_hsm else "AES_GCM",
             kek_id="software",
-            wrapped=nonce + self._kek.encrypt(nonce, material.expose(), binding(key_id, kind, usage)),
-            public_key=None if usage is KeyUsage.DERIVE else public_key,
+            wrapped=nonce + self._kek.encrypt(nonce, checked.secret.expose(), binding(key_id, kind, usage)),
+            public_key=None if usage is KeyUsage.DERIVE else checked.public_key,
         )
 
     def _material(self, key: WrappedKey) -> Secret:
@@ -88,10 +88,12 @@ class SoftwareKeys:
 
     async def encrypt(self, key: WrappedKey, items: Sequence[AeadInput], *, convergent: bool = False) -> list[bytes]:
         self.calls.append(("encrypt", len(items)))
+        _check_contexts(key, items)
         return self._open(key).encrypt(items, convergent=convergent)
 
     async def decrypt(self, key: WrappedKey, items: Sequence[AeadInput]) -> list[bytes | CiphertextError]:
         self.calls.append(("decrypt", len(items)))
+        _check_contexts(key, items)
         return self._open(key).decrypt(items)
 
     async def decrypt_oaep(
@@ -126,3 +128,9 @@ class SoftwareKeys:
 
     async def random(self, length: int) -> bytes:
         return os.urandom(length)
+
+
+def _check_contexts(key: WrappedKey, items: Sequence[AeadInput]) -> None:
+    """An engine that sends contexts to a key that derives nothing has forgotten to refuse them itself."""
+    if key.usage is not KeyUsage.DERIVE and any(item.context for item in items):
+        raise KeyPolicyError("this key is not a derived one: leave the context out")

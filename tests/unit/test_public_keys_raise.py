@@ -11,7 +11,7 @@ from core.protocols import SignatureScheme
 from core.public_keys import verify_signature
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import CKR_NAMES, hsm_error
-from pkcs11_glue.operations import ecdsa_der
+from pkcs11_glue.signing import ecdsa_der
 
 DIGEST = hashlib.sha256(b"message").digest()
 

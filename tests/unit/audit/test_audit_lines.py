@@ -197,3 +197,30 @@ def test_secret_headers_of_one_request_are_not_kept_for_the_next() -> None:
     form.request(NOW, _request(), None, "")
     form.request(NOW, _request(secret_headers={"x-a": ["1"]}), None, "")
     assert "headers" not in _read(form.request(NOW, _request(), None, ""))["request"]
+
+
+def test_a_record_made_again_is_written_as_a_new_one() -> None:
+    first = _request(data={"plaintext": "one"})
+    line_format = _format()
+    line_format.request(1.0, first, _auth(), "")
+    again = first.again("second", {"plaintext": "two"})
+    fresh = _request(request_id="second", data={"plaintext": "two"})
+    assert line_format.request(2.0, again, _auth(), "") == _format().request(2.0, fresh, _auth(), "")
+    assert line_format.response(2.0, again, _auth(), AuditResponse(), "").count(b'"second"') == 1
+
+
+def test_a_record_made_again_has_the_headers_of_its_own_request() -> None:
+    first = _request().again("first", None)
+    first.headers = {"x-one": ["1"]}
+    again = first.again("second", None)
+    again.headers = {"x-two": ["2"]}
+    line_format = _format()
+    line_format.request(1.0, first, None, "")
+    assert _read(line_format.request(1.0, again, None, ""))["request"]["headers"] == {"x-two": ["2"]}
+
+
+def test_a_record_made_again_is_hashed_under_each_devices_own_key() -> None:
+    again = _request().again("second", None)
+    other = LineFormat(Hasher(Secret(b"o" * 32)), hmac_accessor=True)
+    one, two = _read(_format().request(1.0, again, None, "")), _read(other.request(1.0, again, None, ""))
+    assert one["request"]["client_token"] != two["request"]["client_token"]

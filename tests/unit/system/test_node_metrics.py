@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.lanes import LANES, Lanes
-from appliance.metrics import Counter, Gauge, Metrics, gauge_family, prometheus_text
+from appliance.metrics import Counter, EngineMeter, Gauge, Metrics, gauge_family, prometheus_text
 from core.errors import ConfigError, InvalidRequestError, UnsupportedPathError
 from tests.unit.system.conftest import TEAM, Desk
 
@@ -47,6 +47,21 @@ def test_counters_outlive_their_process_and_gauges_do_not(tmp_path: Path) -> Non
     lines = text(one)
     assert "mimir_logins_total 6" in lines
     assert "mimir_requests_in_flight 0" in lines
+
+
+def test_engines_count_what_the_appliance_knows_and_nothing_else(tmp_path: Path) -> None:
+    metrics = Metrics.open(tmp_path, TYPES)
+    meter = EngineMeter(metrics)
+    meter.count("key_rotated")
+    meter.count("encryption_limit_near", 3)
+    meter.count("encryption_limit_reached")
+    before = text(metrics)
+    for event, number in (("a key's name", 1), ("tokens_created_total", 1), ("key_rotated", -5), ("key_rotated", 0)):
+        meter.count(event, number)
+    assert text(metrics) == before
+    assert "mimir_transit_keys_rotated_total 1" in before
+    assert "mimir_transit_encryption_limit_warnings_total 3" in before
+    assert "mimir_transit_encryption_limit_reached_total 1" in before
 
 
 def test_an_unknown_mount_type_is_other(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A transit mount on in-memory storage and software keys, driven as the pipeline drives it."""
 
+from collections import Counter
 from typing import Any
 
 from core.bodies import parse_body
@@ -12,18 +13,32 @@ from transit.engine import TransitEngine
 from transit.routes import TransitRoutes, create
 
 
+class Counts(Counter[str]):
+    """A meter that a test reads."""
+
+    def count(self, event: str, number: int = 1) -> None:  # type: ignore[override]  # of Meter, not of a list
+        self[event] += number
+
+
 class Mount:
     """One worker's engine. Two of them over one storage are two workers."""
 
-    def __init__(self, storage: MemoryStorage | None = None, keys: SoftwareKeys | None = None) -> None:
+    def __init__(
+        self,
+        storage: MemoryStorage | None = None,
+        keys: SoftwareKeys | None = None,
+        clock: SettableClock | None = None,
+    ) -> None:
         self.storage = storage or memory_storage()
         self.keys = keys or SoftwareKeys()
-        self.clock = SettableClock()
+        self.clock = clock or SettableClock()
+        self.meter = Counts()
         context = EngineContext(
             mount=MountInfo(uuid="u", accessor="transit_1", type="transit", path="transit/"),
             storage=self.storage.view("logical/u/"),
             keys=self.keys,
             clock=self.clock,
+            meter=self.meter,
         )
         routes = create(context)
         assert isinstance(routes, TransitRoutes)
@@ -33,7 +48,7 @@ class Mount:
         self.counters = routes.parts.counters
 
     def other_worker(self) -> "Mount":
-        return Mount(self.storage, self.keys)
+        return Mount(self.storage, self.keys, self.clock)
 
     async def call(self, operation: Operation, path: str, data: dict[str, Any] | None = None, **query: str) -> Response:
         """One request; an UPDATE of what is absent becomes CREATE where the route asks for that."""

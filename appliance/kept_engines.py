@@ -1,0 +1,104 @@
+"""Engines that keep house are called about once a minute, each for itself."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from appliance.logging import log_internal_error
+from appliance.pipeline.mounted import Mounted
+from core.engine import KeptEngine
+from core.errors import MimirError
+
+log = structlog.get_logger("mimir.housekeeping")
+
+PERIOD = 60.0  # seconds between two calls of one engine
+_STARTS = 50  # at one look: so thousands of mounts spread over the minute, and do not all begin with the process
+
+
+class MountsInService(Protocol):
+    """The mounts of this process, kept in step with the table by somebody else."""
+
+    def in_service(self) -> Sequence[Mounted]:
+        """Those that have an engine and are not on their way out."""
+        ...
+
+    async def leave(self, mounted: Mounted) -> None:
+        """Close a retired engine behind its last user."""
+        ...
+
+
+class _Turn:
+    """When a mounted engine is called next, and whether it is at it."""
+
+    __slots__ = ("at_work", "due")
+
+    def __init__(self) -> None:
+        self.due = 0.0  # by the monotonic clock
+        self.at_work = False
+
+
+class KeptEngines:
+    """Calls `housekeep` of every engine that has it. A slow one delays no other, and is not called twice at once."""
+
+    def __init__(self, mounts: MountsInService, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._mounts = mounts
+        self._monotonic = monotonic
+        self._turns: dict[Mounted, _Turn | None] = {}  # None: an engine that keeps no house
+
+    def work_in(self, group: asyncio.TaskGroup) -> Callable[[], Awaitable[bool]]:
+        """A work for the housekeeper: starts the calls that are due, as tasks of `group`, and waits for none."""
+
+        async def work() -> bool:
+            for mounted, turn in self._due()[:_STARTS]:
+                turn.at_work = True
+                group.create_task(self._keep(mounted, turn))
+            return False
+
+        return work
+
+    def _due(self) -> list[tuple[Mounted, _Turn]]:
+        """Whose turn it is, who waits longest first."""
+        present = self._mounts.in_service()
+        self._turns = {mounted: self._turn(mounted) for mounted in present}
+        now = self._monotonic()
+        found = [
+            (mounted, turn)
+            for mounted, turn in self._turns.items()
+            if turn is not None and not turn.at_work and turn.due <= now
+        ]
+        return sorted(found, key=lambda row: row[1].due)
+
+    def _turn(self, mounted: Mounted) -> _Turn | None:
+        if mounted in self._turns:
+            return self._turns[mounted]
+        engine: object = mounted.engine
+        return _Turn() if isinstance(engine, KeptEngine) else None
+
+    async def _keep(self, mounted: Mounted, turn: _Turn) -> None:
+        """One call, which ends in no error: the group goes on."""
+        if mounted.retired:
+            return
+        mounted.users += 1  # as a request would: the engine is not closed under it
+        try:
+            await _housekeep(mounted)
+        finally:
+            turn.due = self._monotonic() + PERIOD
+            turn.at_work = False
+            if mounted.left():
+                await self._mounts.leave(mounted)
+
+
+async def _housekeep(mounted: Mounted) -> None:
+    engine: object = mounted.engine
+    if not isinstance(engine, KeptEngine):
+        return
+    entry = mounted.entry
+    try:
+        await engine.housekeep()
+    except MimirError as exc:
+        log.warning("an engine's housekeeping waits", mount=entry.full_path, type=entry.type, reason=exc.sentence)
+    except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the others must go on
+        log_internal_error(log.bind(mount=entry.full_path, type=entry.type), exc)

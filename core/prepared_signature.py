@@ -1,0 +1,143 @@
+"""X.509 objects signed by a key that can only be asked asynchronously: in the HSM, maybe across a network.
+
+`cryptography` builds and signs in one synchronous call. So the object is built twice: first to learn the bytes to be
+signed, then, after the custodian has signed them and the signature was verified, with that signature for exactly those
+bytes. What is checked, what is signed and what is built are the same bytes.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from core.errors import KeyPolicyError
+from core.protocols import KeyCustodian, SignatureScheme, WrappedKey
+from core.public_keys import verify_signature
+
+BuiltT = TypeVar("BuiltT")
+
+Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None
+# `sign` of a builder of certificates, requests or CRLs, or what calls it
+Build = Callable[[Any, Digest], BuiltT]
+
+_HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
+_NO_HASH = "sha256"  # the default of the custodian's call, which does not look at it for these
+
+
+async def sign_prepared(keys: KeyCustodian, key: WrappedKey, build: Build[BuiltT]) -> BuiltT:
+    """What `build` makes, signed by `key`; it is handed a private key and the hash that fits it, or None.
+
+    `build` is called twice and must build the same bytes both times (RuntimeError). RSA keys sign by PKCS #1 v1.5, or
+    where `build` asks for it by PSS with a salt of the digest's length. Raises KeyPolicyError for a key that signs no
+    X.509 objects, and InvalidSignatureError when the custodian's signature does not verify.
+    """
+    if key.public_key is None:
+        raise KeyPolicyError("this key has no public half, so it signs no certificates and requests")
+    public = load_der_public_key(key.public_key)
+    signer, digest = _signer_for(public)
+    learnt = signer(public)
+    build(learnt, digest)
+    hash_name = _NO_HASH if digest is None else digest.name
+    signed = learnt.message if digest is None else hashlib.new(digest.name, learnt.message).digest()
+    [signature] = await keys.sign(key, (signed,), scheme=learnt.scheme, hash_name=hash_name)
+    verify_signature(key.public_key, signature, signed, scheme=learnt.scheme, hash_name=hash_name)
+    return build(signer(public, message=learnt.message, signature=signature), digest)
+
+
+class _Prepared:
+    """A private key without its secret: it learns what it is to sign, or gives one signature for known bytes.
+
+    The members that `cryptography` asks for and that would need the secret refuse.
+    """
+
+    scheme = SignatureScheme.ECDSA
+
+    def __init__(self, public: PublicKeyTypes, *, message: bytes = b"", signature: bytes = b"") -> None:
+        self._public = public
+        self._signature = signature
+        self.message = message
+
+    def sign(self, data: Any, *_how: Any, **_more: Any) -> bytes:
+        """Learn the bytes; or answer the signature, for the bytes it was made for."""
+        if not self._signature:
+            self.message = bytes(data)
+            return _PLACEHOLDER
+        if bytes(data) != self.message:
+            raise RuntimeError("the object was built with other bytes the second time")
+        return self._signature
+
+    def public_key(self) -> Any:
+        """Its public half."""
+        return self._public
+
+    @property
+    def key_size(self) -> Any:
+        """In bits."""
+        return getattr(self._public, "key_size", 0)
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise RuntimeError("this key is with its custodian")
+
+    exchange = decrypt = private_numbers = private_bytes = private_bytes_raw = sign_mu = _refuse
+    __copy__ = __deepcopy__ = _refuse
+
+
+_PLACEHOLDER = bytes(64)
+
+
+class _EcSigner(_Prepared, ec.EllipticCurvePrivateKey):
+    @property
+    def curve(self) -> ec.EllipticCurve:
+        curve: ec.EllipticCurve = self.public_key().curve
+        return curve
+
+
+class _RsaSigner(_Prepared, rsa.RSAPrivateKey):
+    scheme = SignatureScheme.RSA_PKCS1V15
+
+    def sign(self, data: Any, *how: Any, **more: Any) -> bytes:
+        if how and isinstance(how[0], padding.PSS):
+            self.scheme = SignatureScheme.RSA_PSS
+        return super().sign(data, *how, **more)
+
+
+class _Ed25519Signer(_Prepared, ed25519.Ed25519PrivateKey):
+    scheme = SignatureScheme.ED25519
+
+
+class _MlDsa44Signer(_Prepared, mldsa.MLDSA44PrivateKey):
+    scheme = SignatureScheme.ML_DSA
+
+
+class _MlDsa65Signer(_Prepared, mldsa.MLDSA65PrivateKey):
+    scheme = SignatureScheme.ML_DSA
+
+
+class _MlDsa87Signer(_Prepared, mldsa.MLDSA87PrivateKey):
+    scheme = SignatureScheme.ML_DSA
+
+
+def _signer_for(public: PublicKeyTypes) -> tuple[type[_Prepared], Digest]:
+    match public:
+        case ec.EllipticCurvePublicKey() if public.curve.name in _HASHES:
+            return _EcSigner, _HASHES[public.curve.name]
+        case rsa.RSAPublicKey():
+            return _RsaSigner, hashes.SHA256()
+        case ed25519.Ed25519PublicKey():
+            return _Ed25519Signer, None
+        case mldsa.MLDSA44PublicKey():
+            return _MlDsa44Signer, None
+        case mldsa.MLDSA65PublicKey():
+            return _MlDsa65Signer, None
+        case mldsa.MLDSA87PublicKey():
+            return _MlDsa87Signer, None
+        case _:
+            raise KeyPolicyError("a key of this type signs no certificates and requests")
