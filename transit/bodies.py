@@ -52,7 +52,7 @@ class MountConfigBody(msgspec.Struct):
     require_custody: RequiredCustody | None = None
 
 
-class BatchItem(msgspec.Struct):
+class BatchItem(msgspec.Struct, gc=False):
     """One item of batch_input; which members count depends on the operation."""
 
     plaintext: str | None = None
