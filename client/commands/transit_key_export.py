@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.transit_data import engine_path, force_option, mount_option, out_option, text_member
+from client.commands.transit_data import engine_path, force_option, given, mount_option, out_option, text_member
 from client.commands.transit_key_output import checked_client, give_out, versions_of, versions_text
 from client.errors import LocalError
 from client.framework import command
@@ -129,22 +129,28 @@ def backup(session: Session, name: str, out: str | None, force: bool, mount: str
     examples=(
         "mimir transit key restore shared.backup",
         "mimir transit key restore shared.backup --name shared-again",
+        "mimir transit key restore vault.backup --custody hsm",
         "mimir transit key restore - --force < shared.backup",
     ),
 )
 @click.argument("file", metavar="FILE|-")
 @click.option("--name", metavar="NAME", help="Restore it under this name; the one in the backup, if not given.")
 @click.option("--force", is_flag=True, help="Replace the key of that name, with all that it could decrypt.")
+@click.option(
+    "--custody",
+    type=click.Choice(("hsm", "sealed")),
+    help="Where it lives [sealed, unless the mount requires the HSM]; in the HSM it cannot be backed up again.",
+)
 @mount_option
 @pass_session
-def restore(session: Session, file: str, name: str | None, force: bool, mount: str) -> None:
+def restore(session: Session, *, file: str, name: str | None, force: bool, custody: str | None, mount: str) -> None:
     """Bring back a key from what `backup` printed. Backups of Vault and OpenBao are taken, too."""
     if name == "":
         raise click.UsageError("--name is empty")
     content = session.inputs.file(file)
     if not content.strip():
         raise LocalError("the backup is empty")
-    body = {"backup": _backup_text(content), "force": force}
+    body = {"backup": _backup_text(content), "force": force} | given(custody=custody)
     answer = session.client().request("POST", engine_path(mount, "restore", name), body=body)
     show(session, answer, lambda _: f"Success! {f'Key {name}' if name else 'The key'} is restored.")
 

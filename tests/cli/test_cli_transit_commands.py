@@ -366,6 +366,14 @@ def test_a_secret_goes_to_a_file_for_its_owner_alone(mimir, appliance, tmp_path,
     assert not appliance.requests
 
 
+def test_a_backup_is_restored_in_the_custody_asked_for(mimir, appliance):
+    assert mimir("transit", "key", "restore", "-", "--name", "n", "--custody", "hsm", stdin=b"aGk=\n").code == 0
+    assert (appliance.only.target, appliance.only.json) == (
+        f"{T}restore/n",
+        {"backup": "aGk=", "force": False, "custody": "hsm"},
+    )
+
+
 def test_several_versions_are_exported_as_an_object(mimir, appliance, tmp_path):
     appliance.gives(keys={"10": "b", "9": "a"})
     words = ("transit", "key", "export", "k", "--type", "hmac-key")
