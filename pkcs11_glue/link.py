@@ -3,9 +3,9 @@
     ready  --a call or the watch finds the token gone-->  reopening  --opened again-->  ready
                                                           reopening  --PIN refused-->   failed (for good)
 
-While it is not ready every operation is refused at once, except that a planned re-opening is waited for. Re-opening ends
-the pool's threads first, since C_Finalize during a call crashes the process, and takes a new epoch, since object handles
-start again from one.
+While it is not ready every operation is refused at once, except that a planned re-opening is waited for. Re-opening
+ends the pool's threads first, since C_Finalize during a call crashes the process, and takes a new epoch, since object
+handles start again from one.
 """
 
 import asyncio
