@@ -37,10 +37,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MountConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM."""
+    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM.
+
+    `cache_size` is only shown, to those who set it.
+    """
 
     disable_upsert: bool = False
     require_custody: Custody | None = None
+    cache_size: int = 0
 
 
 class UsageChange(NamedTuple):

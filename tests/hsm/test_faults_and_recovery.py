@@ -343,6 +343,27 @@ async def test_planned_reopening_bounds_the_objects_a_module_has_seen(token, mon
     await hsm.close()
 
 
+async def test_no_call_fails_by_a_planned_reopening(token, monkeypatch):
+    """Calls that wait for the end of the turn are made before, those that come meanwhile wait for the new epoch."""
+    monkeypatch.setattr(link, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(link, "MAX_CREATED", 60)
+    hsm = await Hsm.open(token.settings(mode="inline", handle_cache=4))
+    keys = [await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT) for _ in range(6)]
+    sealed = [(await hsm.encrypt(key, [AeadInput(key.key_id.encode())]))[0] for key in keys]
+    first = (await hsm.status()).epoch
+
+    async def use() -> None:
+        while (await hsm.status()).epoch < first + 3:
+            for key, ciphertext in zip(keys, sealed, strict=True):
+                assert await hsm.decrypt(key, [AeadInput(ciphertext)]) == [key.key_id.encode()]
+            await hsm.generate_key(KeyKind.HMAC, usage=KeyUsage.MAC)
+            await hsm.random(8)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(use() for _ in range(4)))
+    await hsm.close()
+
+
 async def test_evicted_keys_are_destroyed_and_come_back_when_used(token):
     hsm = await Hsm.open(token.settings(handle_cache=8))
     keys = [await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT) for _ in range(30)]

@@ -282,11 +282,13 @@ async def test_failed_items_of_a_rewrap_batch(keyed: Mount) -> None:
     response = await keyed.call(
         Operation.UPDATE,
         "rewrap/k",
-        {"batch_input": [{"ciphertext": "x"}, {"ciphertext": good}, {"ciphertext": good, "key_version": 9}]},
+        {"batch_input": [{"ciphertext": "x"}, {"ciphertext": good}, {"ciphertext": good, "key_version": 9}, {}]},
     )
     results = (response.data or {})["batch_results"]
-    assert [r.get("key_version") for r in results] == [None, 2, None]
+    assert [r.get("key_version") for r in results] == [None, 2, None, None]
     assert "higher than the latest" in results[2]["error"]
+    assert results[3]["error"] == "missing ciphertext to decrypt"
+    assert response.status is None  # 200 is Vault's, of this operation
 
 
 async def test_batch_input_hides_the_single_item(keyed: Mount) -> None:
