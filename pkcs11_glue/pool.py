@@ -114,11 +114,15 @@ class SessionPool:
         turn: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            return await turn
+            seat = await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._give_back(turn.result())
             raise
+        if self._refusal is not None:  # meanwhile, and the threads have ended
+            self._give_back(seat)
+            raise self._refusal
+        return seat
 
     def _give_back(self, seat: Seat) -> None:
         while self._waiting:
