@@ -306,6 +306,24 @@ async def test_those_who_wait_learn_at_once_that_the_hsm_is_gone(token, function
     await hsm.close()
 
 
+async def test_who_was_given_a_seat_just_before_the_hsm_went_does_not_take_it(token):
+    """Its call would wait for a thread that has ended, or run while the module is finalised."""
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=1))
+    pool, gate, loop = hsm._link._pool, threading.Event(), asyncio.get_running_loop()
+    gone = HsmGoneError("the HSM is not reachable (test)", code="test")
+    # scheduled when the first call ends, so before the second wakes up with the seat
+    first = asyncio.create_task(pool.run(lambda _: gate.wait(5), ended=lambda: loop.call_soon(pool.refuse, gone)))
+    ran, ended = [], []
+    second = asyncio.create_task(pool.run(lambda _: ran.append(1), ended=lambda: ended.append(1)))
+    await asyncio.sleep(0.01)
+    gate.set()
+    with pytest.raises(HsmGoneError):
+        await asyncio.wait_for(second, 5)
+    await asyncio.gather(first, return_exceptions=True)
+    assert (ran, ended, pool.join(5)) == ([], [1], True)
+    await hsm.close()
+
+
 async def test_a_slow_module_goes_to_the_pool_by_measured_latency(token, function_list):
     function_list.delay(ENCRYPT, 0.001)
     hsm = await Hsm.open(token.settings())

@@ -310,6 +310,13 @@ async def test_the_mount_can_demand_the_hsm(mount: Mount) -> None:
     assert (await mount.write("keys/e", type="ed25519"))["custody"] == "sealed"
 
 
+async def test_a_sealed_key_of_that_name_is_not_passed_off_as_the_one_demanded(mount: Mount) -> None:
+    await mount.write("keys/k", custody="sealed")
+    assert (await mount.write("keys/k"))["custody"] == "sealed"
+    with pytest.raises(KeyPolicyError, match="already and it is sealed"):
+        await mount.write("keys/k", require_custody="hsm")
+
+
 async def test_upserting_can_be_disabled(mount: Mount) -> None:
     assert await mount.read("config/keys") == {"disable_upsert": False, "require_custody": ""}
     await mount.write("config/keys", disable_upsert=True)
