@@ -122,7 +122,11 @@ def open_key(operations: Operations, key: WrappedKey, kek: Kek) -> tuple[int, in
     handle = unwrap(operations, key, kek)
     if key.kind not in templates.RSA_BITS:
         return handle, 0
-    return handle, int.from_bytes(operations.session.attribute(handle, Attribute.MODULUS), "big")
+    try:
+        return handle, int.from_bytes(operations.session.attribute(handle, Attribute.MODULUS), "big")
+    except CryptokiError:
+        operations.session.destroy(handle)
+        raise
 
 
 def unwrap(operations: Operations, key: WrappedKey, kek: Kek) -> int:

@@ -52,6 +52,12 @@ class MountConfigBody(msgspec.Struct):
     require_custody: RequiredCustody | None = None
 
 
+class CacheConfigBody(msgspec.Struct):
+    """cache-config; 0 is as many as there are."""
+
+    size: int = 0
+
+
 class BatchItem(msgspec.Struct, gc=False):
     """One item of batch_input; which members count depends on the operation."""
 

@@ -10,6 +10,7 @@ Whatever changes a version's row also writes the key's row, so that every worker
 change often and touch nothing else. The key's row does not grow with its versions.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -37,10 +38,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MountConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM."""
+    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM.
+
+    `cache_size` is only shown, to those who set it.
+    """
 
     disable_upsert: bool = False
     require_custody: Custody | None = None
+    cache_size: int = 0
 
 
 class UsageChange(NamedTuple):
@@ -125,8 +130,10 @@ class KeyStore:
         entry = await self._storage.get(path)
         found = None if entry is None else _decode_version(entry.value)
         if found is None or found.owner != key.keyring.id:
-            current = await self._cache.get(KEYS + key.name)
-            if current is None or current.keyring.id != key.keyring.id or version < current.keyring.first_version:
+            # read past the cache, which hears of another worker's commit only with the next request
+            row = await self._storage.get(KEYS + key.name)
+            current = None if row is None else _decode_keyring(row.value)
+            if current is None or current.id != key.keyring.id or version < current.first_version:
                 raise UnknownKeyError("the key was deleted, replaced or trimmed while it was used; ask again")
             raise IntegrityError(f"the entry {path} does not hold a version of the key that its key's entry names")
         return found
@@ -145,9 +152,16 @@ class KeyStore:
         """What holds for all keys of the mount."""
         return self._config.peek(MOUNT_CONFIG) or await self._config.get(MOUNT_CONFIG) or MountConfig()
 
-    async def write_config(self, config: MountConfig) -> None:
-        """Replace it."""
-        await self._storage.put(MOUNT_CONFIG, _encode(config))
+    async def change_config(self, change: Callable[[MountConfig], MountConfig]) -> MountConfig:
+        """Write what `change` makes of the present one."""
+
+        async def write(txn: Transaction) -> MountConfig:
+            entry = await txn.get(MOUNT_CONFIG)
+            changed = change(MountConfig() if entry is None else _decode_config(entry.value))
+            await txn.put(MOUNT_CONFIG, _encode(changed))
+            return changed
+
+        return await self._storage.transact(write)
 
 
 async def _load_key(_view: StorageView, path: str, entry: Entry) -> OpenKey:
