@@ -15,9 +15,6 @@ MAX_DEPTH = 64
 _MAX_FORM_FIELDS = 1000
 
 _decode = msgspec.json.Decoder().decode
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NESTED = frozenset((dict, list))  # what the decoder makes of objects and arrays
 _POSITION = re.compile(r"\(byte (\d+)\)")
 
@@ -66,9 +63,8 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         return {}
     if type(data) is not dict:
         raise InvalidRequestError("the request body must be a JSON object")
-    # flat bodies need no look at their bytes, of which there may be millions
-    if not _NESTED.isdisjoint(map(type, data.values())) and body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_depth(body)
+    if not _NESTED.isdisjoint(map(type, data.values())):
+        _check_depth(data)
     return data
 
 
@@ -91,15 +87,19 @@ def _not_utf8_at(body: bytes) -> int:
     return 0
 
 
-def _check_depth(body: bytes) -> None:
-    """Of well-formed JSON keep the brackets outside strings, and take the innermost pairs away, level by level."""
-    brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NOT_BRACKETS)
+def _check_depth(data: dict[str, Any]) -> None:
+    """Level by level through what the decoder made, which holds nothing but dicts and lists to go into."""
+    level: list[Any] = [data]
     for _ in range(MAX_DEPTH):
-        if not brackets:
+        level = [
+            member
+            for value in level
+            for member in (value.values() if type(value) is dict else value)
+            if type(member) in _NESTED
+        ]
+        if not level:
             return
-        brackets = brackets.replace(b"[]", b"")
-    if brackets:
-        raise InvalidRequestError(f"the request body is nested deeper than {MAX_DEPTH} levels")
+    raise InvalidRequestError(f"the request body is nested deeper than {MAX_DEPTH} levels")
 
 
 def _parse_form(body: bytes) -> dict[str, Any]:
