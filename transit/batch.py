@@ -104,9 +104,9 @@ def item_response(
     *,
     failed: dict[str, Any],
 ) -> Response:
-    """`batch_results` as `batch_response` has them, with status 200 whatever failed: Vault's rule for signatures.
+    """`batch_results` as `batch_response` has them, with status 200 whatever failed.
 
-    `failed` is what an item shows beside its error.
+    That is Vault's rule for rewrap, signatures and MACs. `failed` is what an item shows beside its error.
     """
     results: list[dict[str, Any]] = []
     for item, answer in zip(items, answers, strict=True):

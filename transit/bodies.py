@@ -52,7 +52,13 @@ class MountConfigBody(msgspec.Struct):
     require_custody: RequiredCustody | None = None
 
 
-class BatchItem(msgspec.Struct):
+class CacheConfigBody(msgspec.Struct):
+    """cache-config; 0 is as many as there are."""
+
+    size: int = 0
+
+
+class BatchItem(msgspec.Struct, gc=False):
     """One item of batch_input; which members count depends on the operation."""
 
     plaintext: str | None = None

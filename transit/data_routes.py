@@ -8,7 +8,7 @@ from core.errors import CallerError, InvalidRequestError
 from core.protocols import AeadInput
 from core.random_bytes import draw_pieces
 from core.requests import Operation, Request, Response
-from transit.batch import batch_response, check_batch, check_size, run_batch
+from transit.batch import batch_response, check_batch, check_size, item_response, run_batch
 from transit.bodies import BatchItem, DataBody
 from transit.engine import Versioned, check_payload
 from transit.format import decode_base64, encode_base64, format_ciphertext, parse_ciphertext
@@ -174,7 +174,7 @@ class DataRoutes:
         if body.batch_input is None:
             _check_ciphertext(body)
         else:
-            check_batch(body.batch_input, needs="ciphertext", purpose="decrypt")
+            check_size(body.batch_input)
         key = await self._store.open(self._known_name(request))
 
         def parse(item: BatchItem | DataBody) -> tuple[Versioned, int]:
@@ -188,13 +188,7 @@ class DataRoutes:
         answers = await run_batch(items, parse, run)
         if body.batch_input is None:
             return self._warned(Response(data=_show_ciphertext(_or_raise(answers[0]))), key.name, answers)
-        response = batch_response(
-            body.batch_input,
-            answers,
-            _show_ciphertext,
-            empty={},
-            partial_failure_response_code=body.partial_failure_response_code,
-        )
+        response = item_response(body.batch_input, answers, _show_ciphertext, failed={})
         return self._warned(response, key.name, answers)
 
     # --- data keys ----------------------------------------------------------------------------------------------------

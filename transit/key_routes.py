@@ -10,7 +10,7 @@ from core.engine import Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import Custody, KeyKind
 from core.requests import NO_CONTENT, Operation, Request, Response
-from transit.bodies import ConfigureKeyBody, CreateKeyBody, MountConfigBody, TrimBody
+from transit.bodies import CacheConfigBody, ConfigureKeyBody, CreateKeyBody, MountConfigBody, TrimBody
 from transit.format import decode_base64
 from transit.key_types import key_type
 from transit.keyring import ConfigChange
@@ -20,11 +20,12 @@ from transit.parts import Parts
 from transit.public_form import shown_public_key, shown_version
 from transit.store import MountConfig, OpenKey
 
+_LEAST_CACHE = 10  # keys; Vault's
 _READS_A_TURN = 64  # version rows, before other requests get their turn
 
 
 class KeyRoutes:
-    """keys/ and config/keys."""
+    """keys/, config/keys and cache-config."""
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
@@ -83,6 +84,14 @@ class KeyRoutes:
                 },
                 help="disable_upsert: encrypt creates no keys. require_custody=hsm: no key is made outside the HSM.",
             ),
+            Route(
+                pattern="cache-config",
+                methods={
+                    read: Method(handler=self._read_cache_size, mutates=False, summary="Size of the cache of keys"),
+                    write: Method(handler=self._write_cache_size, body=CacheConfigBody, summary="Set it"),
+                },
+                help="Kept for Vault's clients, and shown to them; the cache finds its size by itself.",
+            ),
         ]
 
     # --- keys -----------------------------------------------------------------------------------------------------
@@ -130,12 +139,18 @@ class KeyRoutes:
         )
 
     async def _soft_delete(self, request: Request, _body: NoBody) -> Response:
-        await self._lifecycle.set_soft_deleted(key_name(request), True)
-        return NO_CONTENT
+        return await self._set_soft_deleted(key_name(request), True)
 
     async def _restore(self, request: Request, _body: NoBody) -> Response:
-        await self._lifecycle.set_soft_deleted(key_name(request), False)
-        return NO_CONTENT
+        return await self._set_soft_deleted(key_name(request), False)
+
+    async def _set_soft_deleted(self, name: str, deleted: bool) -> Response:
+        before = await self._store.find(name)
+        key = await self._lifecycle.set_soft_deleted(name, deleted)
+        warnings = None
+        if before is not None and before.keyring.soft_deleted is deleted:
+            warnings = [f"key was already {'marked as soft deleted' if deleted else 'restored'}"]
+        return Response(data=await self._describe(key), warnings=warnings)
 
     async def _configure(self, request: Request, body: ConfigureKeyBody) -> Response:
         change = ConfigChange(
@@ -164,6 +179,15 @@ class KeyRoutes:
             changes["require_custody"] = Custody(body.require_custody) if body.require_custody else None
         config = await self._store.change_config(lambda present: msgspec.structs.replace(present, **changes))
         return Response(data=_show_config(config))
+
+    async def _read_cache_size(self, _request: Request, _body: NoBody) -> Response:
+        return Response(data={"size": (await self._store.config()).cache_size})
+
+    async def _write_cache_size(self, _request: Request, body: CacheConfigBody) -> Response:
+        if body.size != 0 and body.size < _LEAST_CACHE:
+            raise InvalidRequestError(f"size must be 0 or a value greater or equal to {_LEAST_CACHE}")
+        await self._store.change_config(lambda present: msgspec.structs.replace(present, cache_size=body.size))
+        return Response(data={"size": body.size})
 
     # --- the answer -------------------------------------------------------------------------------------------------
 
@@ -199,6 +223,8 @@ class KeyRoutes:
         if keyring.derived:
             shown["kdf"] = "hkdf_sha256" if keyring.custody is Custody.SEALED else "aes_ecb_encrypt_data"
             shown["convergent_encryption"] = keyring.convergent
+            if keyring.convergent:
+                shown["convergent_encryption_version"] = -1  # Vault's word for "each version knows"; all are the third
         await self._describe_versions(key, shown, context=context)
         return shown
 

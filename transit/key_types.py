@@ -9,6 +9,8 @@ DEFAULT_TYPE = "aes256-gcm96"
 ML_DSA = "ml-dsa"  # how OpenBao names the type; the parameter set comes beside it
 NONCES_OF_96_BITS = 2**32  # SP 800-38D, 8.3
 
+_CURVES = frozenset({KeyKind.EC_P256, KeyKind.EC_P384, KeyKind.EC_P521})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyType:
@@ -43,6 +45,11 @@ class KeyType:
     def is_rsa(self) -> bool:
         """Encrypts under the public key by OAEP."""
         return self.usage is KeyUsage.SIGN_DECRYPT
+
+    @property
+    def is_ecdsa(self) -> bool:
+        """Signs digests of any hash."""
+        return self.kind in _CURVES
 
     @property
     def is_asymmetric(self) -> bool:

@@ -37,7 +37,7 @@ class MacMethod:
         wrapped = row.mac or row.key
         if wrapped is None or wrapped.kind is not KeyKind.HMAC:
             raise KeyPolicyError("no HMAC key exists for that key version")
-        if wrapped.custody is Custody.HSM and self.hash_name.startswith("sha3"):
+        if wrapped.custody is Custody.HSM and self.hash_name.startswith("sha3-"):
             raise KeyPolicyError(
                 f"the HSM makes no HMAC with {self.hash_name}: use sha2, or create the key with custody=sealed"
             )

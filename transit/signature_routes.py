@@ -12,7 +12,7 @@ from transit.mac_routes import cmac_length, read_mac_input
 from transit.macs import CMAC, MacClaim, MacMaker, hmac_method
 from transit.names import key_in_path
 from transit.parts import Parts
-from transit.signature_bodies import SignBody, SigningOptions, SignItem, VerifyBody, VerifyItem
+from transit.signature_bodies import SignBody, SignItem, VerifyBody, VerifyItem
 from transit.signature_format import format_jws, format_tagged, parse_tagged
 from transit.signing import Claim, Message, Signed, Signer
 from transit.signing_methods import DEFAULT_HASH, SigningMethod, signing_method
@@ -21,6 +21,7 @@ from transit.store import OpenKey
 Evidence = Literal["signature", "hmac", "cmac"]
 
 _EVIDENCE: tuple[Evidence, ...] = ("signature", "hmac", "cmac")
+_MADE_BY = {20: "sha1", 28: "sha2-224", 32: "sha2-256", 48: "sha2-384", 64: "sha2-512"}  # by bytes of the digest
 _ED25519_BYTES = 32  # at the end of its SubjectPublicKeyInfo (RFC 8410, 4)
 
 
@@ -131,7 +132,7 @@ class SignatureRoutes:
         return item_response(items, answers, _show_valid, failed={"valid": False})
 
 
-def _method(key: OpenKey, params: Mapping[str, str], body: SigningOptions) -> SigningMethod:
+def _method(key: OpenKey, params: Mapping[str, str], body: SignBody | VerifyBody) -> SigningMethod:
     """What path and body ask for. Raises InvalidRequestError."""
     if body.signature_context:
         raise InvalidRequestError(
@@ -139,12 +140,24 @@ def _method(key: OpenKey, params: Mapping[str, str], body: SigningOptions) -> Si
         )
     return signing_method(
         key.keyring.type,
-        hash_algorithm=params.get("hash_algorithm") or body.hash_algorithm or body.algorithm or DEFAULT_HASH,
+        hash_algorithm=_hash_algorithm(key, params, body),
         signature_algorithm=body.signature_algorithm,
         marshaling_algorithm=body.marshalling_algorithm or body.marshaling_algorithm,
         salt_length=body.salt_length,
         prehashed=body.prehashed,
     )
+
+
+def _hash_algorithm(key: OpenKey, params: Mapping[str, str], body: SignBody | VerifyBody) -> str:
+    """The hash that is asked for. ECDSA signs any digest, so Vault's clients need not name the hash that made one."""
+    named = params.get("hash_algorithm") or body.hash_algorithm or body.algorithm
+    if named or not body.prehashed or not key.keyring.key_type.is_ecdsa:
+        return named or DEFAULT_HASH
+    first = body.batch_input[0].input if body.batch_input else body.input
+    try:
+        return _MADE_BY.get(len(decode_base64(first or "", field="input")), DEFAULT_HASH)
+    except InvalidRequestError:
+        return DEFAULT_HASH  # said where the input is read, of a batch beside its item
 
 
 def _to_sign(item: SignItem) -> Message:

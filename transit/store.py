@@ -38,10 +38,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MountConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM."""
+    """config/keys: `require_custody` HSM refuses to make or import a key that would not be in the HSM.
+
+    `cache_size` is only shown, to those who set it.
+    """
 
     disable_upsert: bool = False
     require_custody: Custody | None = None
+    cache_size: int = 0
 
 
 class UsageChange(NamedTuple):
@@ -238,18 +242,19 @@ async def delete_versions(txn: Transaction, name: str, versions: range) -> None:
         await txn.delete(usage_path(name, version))
 
 
-async def change_usage(txn: Transaction, name: str, version: int, key_id: str, *, by: int) -> UsageChange | None:
-    """Add `by`, or what is left below the key's limit, to a version's usage.
+async def change_usage(
+    txn: Transaction, name: str, version: int, key_id: str, *, owner: str, by: int
+) -> UsageChange | None:
+    """Add `by`, or what is left below the key's limit, to the usage of a version that was read with its keyring.
 
-    `by` may be negative. None when the key is gone, or another one of that name by now.
+    `owner` is that keyring's id, and `by` may be negative. None when the key is gone, or another one of that name by
+    now. A version keeps its key for life, so its row need not be read again.
     """
     row = await read_keyring(txn, name)
-    if row is None or not row[0].first_version <= version <= row[0].latest_version:
+    if row is None or row[0].id != owner or not row[0].first_version <= version <= row[0].latest_version:
         return None
-    stored = await read_version(txn, name, version, row[0])
-    if stored.key is None or stored.key.key_id != key_id:
-        return None
-    entry = await txn.get(usage_path(name, version))
+    path = usage_path(name, version)
+    entry = await txn.get(path)
     usage = None if entry is None else _decode_usage(entry.value)
     before = usage.reserved if usage is not None and usage.key_id == key_id else 0
     after = max(0, before + by)
@@ -257,5 +262,5 @@ async def change_usage(txn: Transaction, name: str, version: int, key_id: str, *
     if limit and by > 0:
         after = max(before, min(after, limit))
     if after != before:
-        await txn.put(usage_path(name, version), _encode(Usage(key_id=key_id, reserved=after)))
+        await txn.put(path, _encode(Usage(key_id=key_id, reserved=after)), cas=entry.revision if entry else 0)
     return UsageChange(after - before, after, row[0])

@@ -282,11 +282,13 @@ async def test_failed_items_of_a_rewrap_batch(keyed: Mount) -> None:
     response = await keyed.call(
         Operation.UPDATE,
         "rewrap/k",
-        {"batch_input": [{"ciphertext": "x"}, {"ciphertext": good}, {"ciphertext": good, "key_version": 9}]},
+        {"batch_input": [{"ciphertext": "x"}, {"ciphertext": good}, {"ciphertext": good, "key_version": 9}, {}]},
     )
     results = (response.data or {})["batch_results"]
-    assert [r.get("key_version") for r in results] == [None, 2, None]
+    assert [r.get("key_version") for r in results] == [None, 2, None, None]
     assert "higher than the latest" in results[2]["error"]
+    assert results[3]["error"] == "missing ciphertext to decrypt"
+    assert response.status is None  # 200 is Vault's, of this operation
 
 
 async def test_batch_input_hides_the_single_item(keyed: Mount) -> None:
@@ -357,7 +359,7 @@ async def test_an_rsa_item_with_associated_data_or_context_fails_alone(rsa: Moun
         items = [item, {**item, "associated_data": "aGk="}, {**item, "context": "aGk="}, item]
         response = await rsa.call(Operation.UPDATE, path, {"batch_input": items})
         results = (response.data or {})["batch_results"]
-        assert response.status == 400
+        assert response.status == (None if path == "rewrap/r" else 400)  # as OpenBao has it
         assert [result.get("error") for result in results] == [None, refused, refused, None]
         assert results[0][shown]
         assert results[3][shown]

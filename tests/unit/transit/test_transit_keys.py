@@ -310,6 +310,13 @@ async def test_the_mount_can_demand_the_hsm(mount: Mount) -> None:
     assert (await mount.write("keys/e", type="ed25519"))["custody"] == "sealed"
 
 
+async def test_a_sealed_key_of_that_name_is_not_passed_off_as_the_one_demanded(mount: Mount) -> None:
+    await mount.write("keys/k", custody="sealed")
+    assert (await mount.write("keys/k"))["custody"] == "sealed"
+    with pytest.raises(KeyPolicyError, match="already and it is sealed"):
+        await mount.write("keys/k", require_custody="hsm")
+
+
 async def test_upserting_can_be_disabled(mount: Mount) -> None:
     assert await mount.read("config/keys") == {"disable_upsert": False, "require_custody": ""}
     await mount.write("config/keys", disable_upsert=True)
@@ -352,6 +359,34 @@ async def test_a_softly_deleted_key_is_refused_until_it_is_restored(mount: Mount
     assert (await other.read("keys/k"))["soft_deleted"] is True
     await mount.write("keys/k/soft-delete-restore")
     assert (await other.write("decrypt/k", ciphertext=text))["plaintext"] == "aGk="
+
+
+async def test_soft_deletion_and_its_end_show_the_key(mount: Mount) -> None:
+    await mount.write("keys/k")
+    for operation, path, word in (
+        (Operation.DELETE, "keys/k/soft-delete", "marked as soft deleted"),
+        (Operation.UPDATE, "keys/k/soft-delete-restore", "restored"),
+    ):
+        first, again = [await mount.call(operation, path) for _ in range(2)]
+        assert first.data == again.data == await mount.read("keys/k")
+        assert (first.warnings, again.warnings) == (None, [f"key was already {word}"])
+
+
+async def test_a_convergent_key_says_so(mount: Mount) -> None:
+    shown = await mount.write("keys/k", derived=True, convergent_encryption=True)
+    assert (shown["convergent_encryption"], shown["convergent_encryption_version"]) == (True, -1)
+    assert "convergent_encryption_version" not in await mount.write("keys/d", derived=True)
+
+
+async def test_the_size_of_the_cache_is_kept_for_those_who_set_it(mount: Mount) -> None:
+    assert await mount.read("cache-config") == {"size": 0}
+    assert await mount.write("cache-config", size="10") == {"size": 10}
+    await mount.write("config/keys", disable_upsert=True)
+    assert await mount.other_worker().read("cache-config") == {"size": 10}
+    for size in (-1, 9):
+        with pytest.raises(InvalidRequestError, match="greater or equal to 10"):
+            await mount.write("cache-config", size=size)
+    assert await mount.write("cache-config") == {"size": 0}
 
 
 async def test_a_key_of_a_thousand_versions_keeps_a_small_row(mount: Mount) -> None:

@@ -69,6 +69,18 @@ async def test_hmac_with_every_hash(hmac_mount: Mount, algorithm: str, in_path: 
     assert await valid(hmac_mount, hmac=answer["hmac"], hash_algorithm=algorithm)
 
 
+@pytest.mark.parametrize("algorithm", HASHES)
+async def test_in_the_hsm_every_hash_but_sha3(mount: Mount, algorithm: str) -> None:
+    shown = await mount.write("keys/k")
+    assert shown["custody"] == "hsm"
+    if algorithm.startswith("sha3-"):
+        with pytest.raises(KeyPolicyError, match="custody=sealed"):
+            await mount.write("hmac/k", input=INPUT, algorithm=algorithm)
+    else:
+        made = (await mount.write("hmac/k", input=INPUT, algorithm=algorithm))["hmac"]
+        assert await valid(mount, hmac=made, algorithm=algorithm)
+
+
 async def test_sha2_256_is_the_default(hmac_mount: Mount) -> None:
     made = tagged(hmac.digest(SECRET, MESSAGE, "sha256"))
     assert await hmac_mount.write("hmac/k", input=INPUT) == {"hmac": made}

@@ -147,7 +147,22 @@ async def test_a_digest_is_signed_as_if_it_were_made_here(p256: Mount, algorithm
     assert not await valid(p256, signature, input=b64(digest), hash_algorithm=algorithm)
 
 
-@pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
+@pytest.mark.parametrize("bits", [224, 256, 384, 512])
+async def test_of_a_digest_for_ecdsa_the_hash_need_not_be_named(p256: Mount, bits: int) -> None:
+    """Vault signs any digest, and its clients say which hash made it to RSA keys alone."""
+    digest = b64(hashlib.new(f"sha{bits}", MESSAGE).digest())
+    signature = await signed(p256, input=digest, prehashed=True)
+    assert await valid(p256, signature, input=digest, prehashed=True)
+    assert await valid(p256, signature, hash_algorithm=f"sha2-{bits}")
+
+
+async def test_a_named_hash_counts(p256: Mount) -> None:
+    for more in ({"hash_algorithm": "sha2-256"}, {"algorithm": "sha2-256"}):
+        with pytest.raises(InvalidRequestError, match="sha2-256 digest, which has 32"):
+            await signed(p256, input=b64(bytes(48)), prehashed=True, **more)
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 33, 65])
 async def test_a_digest_of_another_length_is_refused(p256: Mount, length: int) -> None:
     said = f"input has {length} bytes, but .* sha2-256 digest, which has 32"
     with pytest.raises(InvalidRequestError, match=said):
