@@ -37,6 +37,9 @@ T = TypeVar("T")
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
 POOL_SIZE = 5
+# Seconds before a transaction runs again. Near each other in an index, many fail several times in a row on PostgreSQL
+# (it watches pages, not rows): what they wait between is what callers wait, so it is about what a transaction takes.
+LONGEST_PAUSE = 0.016
 
 _ASYNCIO = "sqlalchemy.ext.asyncio"  # brings the whole ORM along, so it is imported by whom it serves
 
@@ -157,7 +160,7 @@ class Database:
             if time.monotonic() + pause > deadline:
                 raise StoreUnavailableError("too many writers contend for the same entries; try again") from failure
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads contenders, guards nothing
-            pause = min(pause * 2, 0.25)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _transact_alone(self, work: Work[T], committed: Callable[[], None]) -> T:
         async with self._places, (await self._waiting_engine()).connect() as connection:
