@@ -16,6 +16,17 @@ from transit.store import KeyStore, OpenKey, existing_keyring, read_version, rep
 
 MAX_CHAIN = 10  # certificates; a public chain has three
 
+# what `cryptography` raises at bytes that it cannot read, or cannot write again
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    NotImplementedError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 # what says something of the key, or of its certificate: not taken over from a template made with another key
 _OF_ANOTHER_KEY = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
 
@@ -90,7 +101,7 @@ def _parse_template(pem: str) -> x509.CertificateSigningRequest | None:
         return None
     try:
         return x509.load_pem_x509_csr(pem.encode())
-    except (ValueError, x509.InvalidVersion):
+    except _UNREADABLE:
         raise InvalidRequestError("could not decode PEM CSR") from None
 
 
@@ -107,7 +118,7 @@ def _builder(template: x509.CertificateSigningRequest | None) -> x509.Certificat
             if attribute.oid == x509.oid.AttributeOID.CHALLENGE_PASSWORD:
                 attribute.value.decode()  # what is not UTF-8 cannot be written again
                 builder = builder.add_attribute(attribute.oid, attribute.value)
-    except (ValueError, TypeError, x509.DuplicateExtension, NotImplementedError):
+    except _UNREADABLE:
         raise InvalidRequestError("the CSR template holds a name, extension or attribute that cannot be read") from None
     return builder
 
@@ -118,7 +129,7 @@ def _parse_chain(pem: str) -> list[x509.Certificate]:
         chain = x509.load_pem_x509_certificates(pem.encode())
         for certificate in chain:
             certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+    except _UNREADABLE:
         raise InvalidRequestError("certificate_chain must be certificates in PEM, the leaf first") from None
     if len(chain) > MAX_CHAIN:
         raise InvalidRequestError(f"certificate_chain holds more than {MAX_CHAIN} certificates")
@@ -129,7 +140,7 @@ def _parse_chain(pem: str) -> list[x509.Certificate]:
     for certificate, issuer in itertools.pairwise(chain):
         try:
             certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        except (InvalidSignature, *_UNREADABLE):
             raise InvalidRequestError(
                 "certificate_chain is not in order: each certificate must be signed by the one behind it"
             ) from None
@@ -141,7 +152,7 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
     except x509.ExtensionNotFound:
         return False
-    except (ValueError, x509.DuplicateExtension):
+    except _UNREADABLE:
         raise InvalidRequestError("certificate_chain holds a certificate whose extensions cannot be read") from None
 
 

@@ -9,6 +9,7 @@ from core.errors import HsmConfigError, HsmGoneError
 from core.protocols import AeadInput, Custody, KeyKind, KeyUsage, SignatureScheme
 from core.public_keys import encrypt_oaep
 from core.secret import Secret
+from pkcs11_glue.hsm import Hsm
 
 NOT_SUPPORTED, DEVICE_ERROR = 0x54, 0x30
 FIRST_OF_OBJECTS = 20  # in the function list; before it are calls of sessions and tokens
@@ -45,9 +46,12 @@ class Fault:
 
 
 @pytest.fixture
-async def ready(hsm):
+async def ready(token):
+    """Inline, so that the watch makes no call in the middle of an operation."""
+    hsm = await Hsm.open(token.settings(mode="inline"))
     hsm.set_sealing_key(await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT))
-    return hsm
+    yield hsm
+    await hsm.close()
 
 
 async def objects(hsm):

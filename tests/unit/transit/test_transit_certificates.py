@@ -37,6 +37,7 @@ ODD = (  # bytes of a well-formed request, and what stands for them
     (b"\x02\x01\x00", b"\x02\x01\x05"),  # version 6
     (b"\x0c\x06orders", b"\x03\x06\x00rders"),  # the subject is a BIT STRING
     (b"\x0c\x06orders", b"\x0c\x06\xff\xff\xff\xff\xff\xff"),  # or not UTF-8
+    (b"\x30\x0e\x82\x0corders.local", b"\x30\x0e\xa3\x0c\x04\x0arders.loca"),  # the other name is an X.400 address
     (b"\x0c\x06secret", b"\x1e\x06\xd8\x00\x00a\x00b"),  # the password is half of a surrogate pair
 )
 
@@ -45,6 +46,7 @@ def patched(old: bytes, new: bytes) -> str:
     key = key_pair("ecdsa-p256")
     builder = x509.CertificateSigningRequestBuilder().subject_name(named("orders"))
     builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, b"secret")
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("orders.local")]), critical=False)
     der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
     assert old in der
     return pem("CERTIFICATE REQUEST", der.replace(old, new, 1))
