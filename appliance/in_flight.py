@@ -14,9 +14,9 @@ class InFlightRequests:
     def __init__(self) -> None:
         self._served: dict[str, tuple[WireRequest, float]] = {}
 
-    def began(self, request_id: str, request: WireRequest) -> None:
-        """It came."""
-        self._served[request_id] = request, time.time()
+    def began(self, request_id: str, request: WireRequest, begun: float) -> None:
+        """It came, when time.perf_counter() said so."""
+        self._served[request_id] = request, begun
 
     def ended(self, request_id: str) -> None:
         """It was answered."""
@@ -24,11 +24,12 @@ class InFlightRequests:
 
     def __call__(self) -> Iterator[InFlight]:
         """For HostRoutes. Neither tokens in paths nor queries are shown."""
-        for request_id, (request, started_at) in list(self._served.items()):
+        now, ticks = time.time(), time.perf_counter()
+        for request_id, (request, begun) in list(self._served.items()):
             yield InFlight(
                 request_id=request_id,
                 method=request.method,
                 path=without_tokens(request.path.removeprefix("/v1/")),
-                started_at=started_at,
+                started_at=now - (ticks - begun),
                 client_address=request.client_address,
             )

@@ -54,7 +54,7 @@ class Hasher:
         if kind is dict:
             return self._members(value)
         if kind is list or kind is tuple:
-            return [self.data(member) for member in value]
+            return [self._members(member) if type(member) is dict else self.data(member) for member in value]
         if value is None or kind is bool or kind is int or kind is float:
             return value
         return self._unusual(value)

@@ -130,6 +130,7 @@ class InlineStatements:
     def __init__(self, connection: Connection, *, in_company: bool = False) -> None:
         """`in_company`: others of the same transaction have done their part, and wait for this one."""
         self._connection = connection
+        self._driver = driver_connection(connection)
         self.in_company = in_company
         self.needs_own_transaction = False
         self.has_scanned = False
@@ -144,7 +145,7 @@ class InlineStatements:
         given = parameters or {}
         prepared = _prepared(statement, tuple(given), self._connection.dialect)
         values = [given[name] if name in given else prepared.constants[name] for name in prepared.names]
-        cursor = driver_connection(self._connection).execute(prepared.text, values)
+        cursor = self._driver.execute(prepared.text, values)
         return FetchedResult(cursor.fetchall(), cursor.rowcount)
 
     async def scan(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:

@@ -41,11 +41,13 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
 
 
 async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:
-    """Write one entry; its new revision. Raises CasMismatchError."""
-    found = (await connection.execute(_REVISION, {"path_": path})).scalar()
-    present = cast("int", found or 0)
-    if cas is not None and cas != present:
-        raise CasMismatchError(f"the entry is at revision {present}, not at {cas}")
+    """Write one entry; its new revision. Raises CasMismatchError.
+
+    Over a revision that the caller has read, nothing is looked up first: a statement less.
+    """
+    present = cas or await _revision(connection, path)
+    if cas == 0 and present:
+        raise _mismatch(present, cas)
     revision = present + 1
     sealed = keyring.encrypt(value, _context(path, revision))
     if present == 0:
@@ -53,9 +55,21 @@ async def store_entry(connection: Statements, keyring: Keyring, path: str, value
         await connection.execute(_INSERT, row)
         return revision
     new = {"new_revision": revision, "new_term": keyring.term, "new_sealed": sealed}
-    if (await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})).rowcount != 1:
+    if (await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})).rowcount == 1:
+        return revision
+    found = await _revision(connection, path)
+    if cas is None or found == cas:
         raise WriteConflictError
-    return revision
+    raise _mismatch(found, cas)
+
+
+def _mismatch(found: int, wanted: int) -> CasMismatchError:
+    return CasMismatchError(f"the entry is at revision {found}, not at {wanted}")
+
+
+async def _revision(connection: Statements, path: str) -> int:
+    """0: there is no such entry."""
+    return cast("int", (await connection.execute(_REVISION, {"path_": path})).scalar() or 0)
 
 
 async def remove_entry(connection: Statements, path: str) -> bool:

@@ -8,24 +8,24 @@ from client.inputs import parse_json, utf8
 from client.text import printable
 
 
-def batch_items(content: bytes, *, field: str, clean: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Batch items from a JSON list of objects or texts, or from lines of text."""
+def batch_items(content: bytes, *, field: str, clean: Callable[[str, int], str]) -> list[dict[str, Any]]:
+    """Batch items from a JSON list of objects or texts, or from lines of text. `clean` gets a text and its number."""
     if content.lstrip()[:1] == b"[":
         listed = parse_json(content, name="the batch")
         items = [_item(value, position, field, clean) for position, value in enumerate(listed, start=1)]
     else:
-        lines = utf8(content, what="batch").splitlines()
-        items = [{field: clean(line)} for line in lines if line.strip()]
+        lines = [line for line in utf8(content, what="batch").splitlines() if line.strip()]
+        items = [{field: clean(line, position)} for position, line in enumerate(lines, start=1)]
     if not items:
         raise LocalError("the batch is empty: write one value a line, or a JSON list")
     return items
 
 
-def _item(value: object, position: int, field: str, clean: Callable[[str], str]) -> dict[str, Any]:
+def _item(value: object, position: int, field: str, clean: Callable[[str, int], str]) -> dict[str, Any]:
     if isinstance(value, str):
-        return {field: clean(value)}
+        return {field: clean(value, position)}
     if isinstance(value, dict) and isinstance(value.get(field), str):
-        return value | {field: clean(value[field])}
+        return value | {field: clean(value[field], position)}
     raise LocalError(f"item {position} of the batch is neither a text nor an object with a text {field!r}")
 
 

@@ -26,11 +26,14 @@ _SMALLEST_MODULUS = 2048  # bits
 
 def key_material(content: bytes, *, type_name: str, encoding: str) -> bytes:
     """What is wrapped: bytes of a symmetric key, PKCS #8 in DER of a key pair. LocalError never shows any of it."""
-    if encoding == "pem" or (encoding == "auto" and b"-----BEGIN " in content):
-        return _pkcs8(content, is_pem=True)
+    is_pem = encoding == "pem" or (encoding == "auto" and b"-----BEGIN " in content)
     if type_name in _SIZES or type_name == "hmac":
+        if is_pem:
+            raise LocalError(f"a key of type {type_name} is not in PEM: that is a key pair, of another --type")
         sizes = _HMAC_SIZES if type_name == "hmac" else (_SIZES[type_name],)
         return _symmetric(content, sizes=sizes, type_name=type_name, encoding=encoding)
+    if is_pem:
+        return _pkcs8(content, is_pem=True)
     if encoding in {"base64", "hex"}:
         content = _decodings(content)[encoding]()
     return _pkcs8(content, is_pem=False)

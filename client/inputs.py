@@ -160,7 +160,9 @@ def _unreadable(name: str, exc: Exception) -> LocalError:
 
 def _limited(content: bytes, *, name: str) -> bytes:
     if len(content) > MAX_INPUT:
-        raise LocalError(f"{name} is larger than {MAX_INPUT >> 20} MiB: send it in parts")
+        raise LocalError(
+            f"{name} is larger than {MAX_INPUT >> 20} MiB: send it in parts, or use --file where the command has it"
+        )
     return content
 
 

@@ -39,7 +39,7 @@ def refusal(
     said = "; ".join(sentences) or _NEXT_STEPS.get(status, f"status {status}")
     if status in {412, 429} or status >= 500:
         return UnavailableError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
-    return RefusedError(f"{path}: {said}{tail}")
+    return RefusedError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
 
 
 def error_sentences(body: object) -> list[str]:
@@ -66,6 +66,10 @@ def _permission_denied(sentences: list[str], *, path: str, token_sent: bool, den
 
 
 def _remedy(status: int, sentences: list[str]) -> str:
+    if status == 404 and any("no handler for route" in sentence for sentence in sentences):
+        return ". No engine is mounted there: see `mimir secrets engine list`, and `mimir secrets engine enable TYPE`"
+    if status == 413 and sentences:
+        return ": send it in smaller parts, or use --file where the command has it"
     if status == 503 and any("sealed" in sentence.lower() for sentence in sentences):
         return ". See `mimir status`, and unseal with `mimir operator unseal`"
     if status == 503:

@@ -1,7 +1,7 @@
 """Random bytes as Vault's API asks for them: how many, and from which generator."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.errors import InvalidRequestError
 from core.protocols import KeyCustodian
@@ -37,3 +37,17 @@ async def draw(keys: KeyCustodian, *, source: str, length: int) -> bytes:
         mixed = int.from_bytes(drawn, "big") ^ int.from_bytes(os.urandom(length), "big")
         drawn = mixed.to_bytes(length, "big")
     return drawn
+
+
+async def draw_pieces(keys: KeyCustodian, *, source: str, lengths: Sequence[int]) -> list[bytes]:
+    """Pieces of few long draws, since each is a call to the HSM."""
+    total = sum(lengths)
+    drawn = bytearray()
+    while len(drawn) < total:
+        drawn += await draw(keys, source=source, length=min(MAX_RANDOM, total - len(drawn)))
+    pieces: list[bytes] = []
+    start = 0
+    for length in lengths:
+        pieces.append(bytes(drawn[start : start + length]))
+        start += length
+    return pieces

@@ -22,6 +22,7 @@ class KeyBirth:
 
     async def generate(self, kind: KeyKind, *, usage: KeyUsage, custody: Custody | None, size: int) -> WrappedKey:
         """As KeyCustodian.generate_key."""
+        await self._keys.link.renewed()
         keys.check_usage(kind, usage)
         if size and kind is not KeyKind.HMAC:
             raise InvalidRequestError(f"a key of type {kind.value} has one size only; only HMAC keys have a choice")
@@ -42,6 +43,7 @@ class KeyBirth:
         """As KeyCustodian.import_key."""
         keys.check_usage(kind, usage)
         checked = await self._checked(kind, material)
+        await self._keys.link.renewed()
         is_faithful = checked.public_key is not None or (
             kind in templates.SECRET_BYTES and templates.can_wrap_faithfully(kind, len(material.expose()))
         )

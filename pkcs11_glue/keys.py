@@ -57,7 +57,7 @@ def generate(
     check_usage(kind, usage)
     session = operations.session
     if kind in templates.SECRET_BYTES:
-        handles = [session.generate_secret(_KEY_GENERATION[kind], templates.newborn_secret(kind, size=size))]
+        handles = [session.generate_secret(_KEY_GENERATION[kind], templates.packed_newborn_secret(kind, size))]
     else:
         handles = list(session.generate_pair(kind))
     try:
@@ -122,14 +122,18 @@ def open_key(operations: Operations, key: WrappedKey, kek: Kek) -> tuple[int, in
     handle = unwrap(operations, key, kek)
     if key.kind not in templates.RSA_BITS:
         return handle, 0
-    return handle, int.from_bytes(operations.session.attribute(handle, Attribute.MODULUS), "big")
+    try:
+        return handle, int.from_bytes(operations.session.attribute(handle, Attribute.MODULUS), "big")
+    except CryptokiError:
+        operations.session.destroy(handle)
+        raise
 
 
 def unwrap(operations: Operations, key: WrappedKey, kek: Kek) -> int:
     """The key as a working session object. Raises CiphertextError for a blob that was altered or belongs elsewhere."""
     check_usage(key.kind, key.usage)
     how = _wrapping_mechanism(key)
-    template = templates.working(key.kind, key.usage)
+    template = templates.packed_working(key.kind, key.usage)
     try:
         return operations.session.unwrap(how, kek.handle, key.wrapped, template)
     except CryptokiError as exc:

@@ -3,14 +3,16 @@
     ready  --a call or the watch finds the token gone-->  reopening  --opened again-->  ready
                                                           reopening  --PIN refused-->   failed (for good)
 
-While it is not ready every operation is refused at once. Re-opening ends the pool's threads first, since C_Finalize
-during a call crashes the process, and takes a new epoch, since object handles start again from one.
+While it is not ready every operation is refused at once, except that a planned re-opening is waited for. Re-opening
+ends the pool's threads first, since C_Finalize during a call crashes the process, and takes a new epoch, since object
+handles start again from one.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, TypeVar
 
 import structlog
@@ -34,6 +36,7 @@ WATCH_SECONDS = 1.0
 WATCH_TIMEOUT = 5.0  # a network HSM that does not answer a question about its token for so long is gone
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0  # seconds
 CLOSE_TIMEOUT = 5.0
+RENEWAL_PATIENCE = 5.0  # seconds that a call waits for a planned re-opening, which takes about 0.1
 MAX_CREATED = 500_000  # session objects; SoftHSM forgets 247 bytes of each until C_Finalize: 120 MB
 
 log = structlog.get_logger("pkcs11_glue")
@@ -43,14 +46,23 @@ class HsmLink:
     """Owns the module, the connection and the pool; used from one event loop."""
 
     def __init__(
-        self, settings: HsmSettings, module: Module, connection: Connection, *, on_epoch: Callable[[], None]
+        self,
+        settings: HsmSettings,
+        module: Module,
+        connection: Connection,
+        *,
+        on_epoch: Callable[[], None],
+        flush: Callable[[], None],
     ) -> None:
+        """`on_epoch`: handles from before are void; `flush` makes the calls that wait for the end of the turn."""
         self.settings = settings
         self.state: Literal["ready", "reopening", "failed"] = "ready"
         self.reason = ""
         self.inline = False
         self._module = module
         self._on_epoch = on_epoch
+        self._flush = flush
+        self._renewed: asyncio.Event | None = None  # while a planned re-opening is under way
         self._refusal: HsmError = closed()
         self._connection: Connection | None = None
         self._pool: SessionPool | None = None
@@ -84,6 +96,17 @@ class HsmLink:
     def opened(self) -> Connection | None:
         """The opened token, or None."""
         return self._connection
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a planned re-opening is under way: `renewed` waits for its end."""
+        return self._renewed is not None
+
+    async def renewed(self) -> None:
+        """Wait until a planned re-opening has ended, or long enough; then `connection` says how things stand."""
+        if self._renewed is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._renewed.wait(), RENEWAL_PATIENCE)
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -140,6 +163,25 @@ class HsmLink:
         if self._connection is None or self._stop.is_set():
             return
         log.warning("hsm gone", code=error.code, reason=error.sentence)
+        self._start_reopening(error)
+
+    def _renew(self) -> None:
+        """Re-open the token as planned: calls under way are finished, and those that come wait for the new epoch."""
+        log.info("hsm is re-opened as planned", reason="many keys were created")
+        self._flush()
+        if self._connection is None:
+            return  # one of those calls found the token gone
+        self._renewed = asyncio.Event()
+        self._start_reopening(gone("planned re-opening: many keys were created"))
+        if self._reopening is not None:
+            self._reopening.add_done_callback(self._end_renewal)
+
+    def _end_renewal(self, _: "asyncio.Task[None]") -> None:
+        if self._renewed is not None:
+            self._renewed.set()
+            self._renewed = None
+
+    def _start_reopening(self, error: HsmError) -> None:
         self.state, self.reason = "reopening", error.sentence
         self._refusal = error
         self._connection = None
@@ -238,8 +280,9 @@ class HsmLink:
         if connection is not self._connection:
             return
         self._latencies.append(latency)
-        if connection.operations.session.created + (self._pool.created if self._pool else 0) > MAX_CREATED:
-            self.trip(gone("planned re-opening: many keys were created"))
+        if self._is_worn():
+            self._renew()
+            return
         if self.settings.mode != "auto" or len(self._latencies) < (self._latencies.maxlen or 0):
             return
         connection.latency_us = min(self._latencies)
@@ -247,6 +290,13 @@ class HsmLink:
             self.inline = False
         elif not self.inline and _is_quick(connection):
             self.inline = True
+
+    def _is_worn(self) -> bool:
+        """Whether it is time for a planned re-opening, and no thread is inside the module; later it is not asked."""
+        if self._connection is None or self._pool is None:
+            return False
+        created = self._connection.operations.session.created + self._pool.created
+        return created > 2 * MAX_CREATED or (created > MAX_CREATED and not self._pool.busy)
 
     # --- end ------------------------------------------------------------------------------------------------------
 

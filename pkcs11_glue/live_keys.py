@@ -39,8 +39,11 @@ class LiveKeys:
         self._sealing: dict[str, WrappedKey] = {}
         self._drops = 0  # how often `drop` was called
         self._destroying: set[asyncio.Future[None]] = set()
-        self.link = HsmLink(settings, module, connection, on_epoch=self.handles.start_epoch)
+        self.link = HsmLink(settings, module, connection, on_epoch=self.handles.start_epoch, flush=self._flush)
         self._turn = HsmTurn(self.handles, self.link)
+
+    def _flush(self) -> None:
+        self._turn.flush()
 
     # --- the sealing key ------------------------------------------------------------------------------------------
 
@@ -79,6 +82,8 @@ class LiveKeys:
 
     async def load(self, key: WrappedKey) -> LiveKey:
         """Unwrap a key that is not live."""
+        if self.link.is_renewing:
+            await self.link.renewed()
         connection = self.link.connection
         epoch, drops = self.handles.epoch, self._drops
         if key.custody is Custody.SEALED:
@@ -170,6 +175,8 @@ class LiveKeys:
 
     async def run(self, call: Callable[[Operations], T], *, slow: bool = False) -> T:
         """Run a call that uses no live key."""
+        if self.link.is_renewing:
+            await self.link.renewed()
         if self.link.inline and (not slow or self.always_inline):
             return self.link.run_inline(call)
         return await self.link.run_pooled(call, ended=_nothing)

@@ -125,6 +125,8 @@ def _checked_rsa(kind: KeyKind, key: PrivateKeyTypes) -> rsa.RSAPrivateKey:
     half = key.key_size // 2
     if numbers.p.bit_length() != half or numbers.q.bit_length() != half:
         raise InvalidRequestError(f"both primes must have {half} bits")
+    if numbers.d >= numbers.public_numbers.n:  # the same exponent with multiples added, of any length
+        raise InvalidRequestError(f"the private exponent of a key of type {kind.value} must be less than its modulus")
     return key
 
 

@@ -106,19 +106,24 @@ class SessionPool:
             thread.join(max(deadline - time.monotonic(), 0))
         return not any(thread.is_alive() for thread in self._threads)
 
-    async def _take_seat(self) -> Seat:
+    def _check_open(self) -> None:
         if self._refusal is not None:
             raise self._refusal
+
+    async def _take_seat(self) -> Seat:
+        self._check_open()
         if self._idle:
             return self._idle.pop()
         turn: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            return await turn
+            seat = await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._give_back(turn.result())
             raise
+        self._check_open()  # since the seat was given the threads may have been told to end
+        return seat
 
     def _give_back(self, seat: Seat) -> None:
         while self._waiting:

@@ -77,6 +77,6 @@ def measure_thread_hop() -> float:
 
 def _name(number: int) -> str:
     try:
-        return Mechanism(number).name
+        return Mechanism(number).name.removeprefix("_")  # the enumeration writes some names with one
     except ValueError:
         return f"0x{number:08x}"

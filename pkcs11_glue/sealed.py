@@ -1,9 +1,9 @@
 """Keys of `sealed` custody: exportable ones, imported ones that the token cannot take, kinds that it cannot execute.
 
-The material rests as AES-256-GCM ciphertext, made inside the HSM by the sealing key (the barrier root key) and bound to
-what the key is. It is in memory while it is made and while it is used, and `custody: sealed` says so. There is no
-escrow blob: the sealing key is escrowed, and with it every key that it sealed comes back. (Ed25519 keys of earlier
-releases have one, which nothing needs.)
+The material rests as AES-256-GCM ciphertext, made inside the HSM by the sealing key (which init makes beside the
+barrier root key) and bound to what the key is. It is in memory while it is made and while it is used, and `custody:
+sealed` says so. There is no escrow blob: the sealing key is escrowed, and with it every key that it sealed comes back.
+(Ed25519 keys of earlier releases have one, which nothing needs.)
 """
 
 from core.errors import CiphertextError, KeyPolicyError

@@ -16,7 +16,7 @@ from pkcs11_glue.cryptoki import (
     Functions,
     mechanism,
 )
-from pkcs11_glue.templates import PackedTemplate, Template
+from pkcs11_glue.templates import PackedTemplate, Template, packed
 
 MAX_WRAPPED_BYTES = 8192  # RSA-4096 takes 2384
 _FIND_AT_ONCE = 64
@@ -73,12 +73,10 @@ class HsmSession:
         """C_DestroyObject. One that is gone already is as good."""
         self.functions.C_DestroyObject(self.handle, handle)
 
-    def generate_secret(self, kind: Mechanism, template: Template) -> int:
+    def generate_secret(self, kind: Mechanism, template: Template | PackedTemplate) -> int:
         """C_GenerateKey by `kind`."""
-        packed, handle, how = PackedTemplate(template), c_ulong(), mechanism(kind)
-        self.functions.call(
-            "C_GenerateKey", self.handle, addressof(how), packed.address, packed.count, addressof(handle)
-        )
+        shape, handle, how = packed(template), c_ulong(), mechanism(kind)
+        self.functions.call("C_GenerateKey", self.handle, addressof(how), shape.address, shape.count, addressof(handle))
         self.created += 1
         return handle.value
 
@@ -113,9 +111,9 @@ class HsmSession:
         )
         return buffer.raw[: length.value]
 
-    def unwrap(self, how: int, unwrapping_key: int, wrapped: bytes, template: Template) -> int:
+    def unwrap(self, how: int, unwrapping_key: int, wrapped: bytes, template: Template | PackedTemplate) -> int:
         """C_UnwrapKey."""
-        structure, packed, handle = mechanism(how), PackedTemplate(template), c_ulong()
+        structure, shape, handle = mechanism(how), packed(template), c_ulong()
         self.functions.call(
             "C_UnwrapKey",
             self.handle,
@@ -123,8 +121,8 @@ class HsmSession:
             unwrapping_key,
             wrapped,
             len(wrapped),
-            packed.address,
-            packed.count,
+            shape.address,
+            shape.count,
             addressof(handle),
         )
         self.created += 1

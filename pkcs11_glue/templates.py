@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Mapping, Sequence
 from ctypes import addressof, create_string_buffer, sizeof
+from functools import lru_cache
 from typing import Any
 
 from pkcs11.constants import Attribute, ObjectClass
@@ -240,6 +241,26 @@ class PackedTemplate:
         buffer = create_string_buffer(packed, max(len(packed), 1))
         self._keep.append(buffer)
         return addressof(buffer), len(packed)
+
+
+def packed(template: "Template | PackedTemplate") -> PackedTemplate:
+    """In C's form, if it is not yet."""
+    return template if isinstance(template, PackedTemplate) else PackedTemplate(template)
+
+
+# what every unwrapping and every generation needs; a module only reads templates, so threads may share them
+
+
+@lru_cache(64)
+def packed_working(kind: KeyKind, usage: KeyUsage) -> PackedTemplate:
+    """`working` in C's form."""
+    return PackedTemplate(working(kind, usage))
+
+
+@lru_cache(64)
+def packed_newborn_secret(kind: KeyKind, size: int) -> PackedTemplate:
+    """`newborn_secret` in C's form."""
+    return PackedTemplate(newborn_secret(kind, size=size))
 
 
 def _pack(value: bool | int | bytes | str | Sequence[int]) -> bytes:

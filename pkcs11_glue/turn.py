@@ -43,6 +43,11 @@ class HsmTurn:
         self._waiting.append((future, live, weight, method, arguments))
         return cast("asyncio.Future[T]", future)
 
+    def flush(self) -> None:
+        """Make every call that waits, now."""
+        while self._waiting:
+            self._run()
+
     def _run(self) -> None:
         left = _WEIGHT_A_TURN
         waiting = self._waiting

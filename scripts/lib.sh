@@ -5,6 +5,11 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
 PROGRAM=$(basename "$0")
 
+# The interpreter: Debian's own, where there is one, since it is built with profile-guided optimization; one that was
+# built without takes half as long again for a request (docs/performance.md). MIMIR_PYTHON names another.
+PYTHON=${MIMIR_PYTHON:-/usr/bin/python3}
+if [ -z "${MIMIR_PYTHON:-}" ] && ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then PYTHON=python3; fi
+
 say() { printf '==> %s\n' "$*"; }
 warn() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; }
 die() {
@@ -18,7 +23,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # is_there NEED: whether the machine has it already, however it came there.
 is_there() {
     case $1 in
-        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        python3-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
         softhsm2) have softhsm2-util && [ -e /usr/lib/softhsm/libsofthsm2.so ] ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
         systemd) have systemd-analyze ;;
@@ -53,7 +58,7 @@ need() {
 
 # fingerprint LOCK: changes whenever the environment must be made again.
 fingerprint() {
-    { cat "$ROOT/$1" "$ROOT/pyproject.toml"; python3 -c 'import sys; print(sys.version)'; echo "$ROOT"; } | sha256sum | cut -d' ' -f1
+    { cat "$ROOT/$1" "$ROOT/pyproject.toml"; "$PYTHON" -c 'import sys; print(sys.version)'; echo "$PYTHON $ROOT"; } | sha256sum | cut -d' ' -f1
 }
 
 # python_environment run|dev: .venv in the checkout with exactly what the lock file names. One made for development
@@ -71,7 +76,7 @@ python_environment() {
 
 make_python_environment() {
     local kind=$1 lock stamp=$VENV/.stamp
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is too old: Mimir needs 3.11 or newer"
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$PYTHON is too old: Mimir needs Python 3.11 or newer"
     if [ -f "$stamp" ] && grep -q '^dev ' "$stamp"; then kind=dev; fi
     lock=requirements.lock
     if [ "$kind" = dev ]; then lock=requirements-dev.lock; fi
@@ -82,7 +87,10 @@ make_python_environment() {
 
     say "making the Python environment in .venv from $lock"
     rm -f "$stamp"
-    if [ ! -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then python3 -m venv --clear "$VENV"; fi
+    if [ ! -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -c 'import pip' 2>/dev/null ||
+        [ "$("$VENV/bin/python" -c 'import sys; print(sys.version)')" != "$("$PYTHON" -c 'import sys; print(sys.version)')" ]; then
+        "$PYTHON" -m venv --clear "$VENV"
+    fi
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
         --require-hashes --only-binary :all: -r "$ROOT/$lock" ||
         die "pip could not install $lock: mend what it says above (it needs a package index), then run this again"

@@ -25,7 +25,7 @@ from transit.backup_material import chain_of, created_at, entry_of, material_of,
 from transit.errors import UnknownKeyError
 from transit.key_types import KeyType, key_type
 from transit.keyring import Keyring, KeyVersion
-from transit.lifecycle import NewKey
+from transit.lifecycle import HMAC_KEY_BYTES, NewKey
 from transit.names import check_key_name
 from transit.store import KeyStore, OpenKey, add_keyring, delete_key, read_keyring, write_version
 
@@ -87,10 +87,12 @@ class KeyBackups:
         made = created_at(latest, otherwise=int(self._clock.now()))
         keyring = _keyring(row, data.policy, where, at=made)
         if row.is_hmac:
-            keyring = msgspec.structs.replace(keyring, key_size=len(latest.key or b""))
+            keyring = msgspec.structs.replace(keyring, key_size=len(_hmac_material(latest.key, where)))
         versions: dict[int, KeyVersion] = {}
         for number in range(data.policy.first_version, keyring.latest_version + 1):
             versions[number] = await self._version(row, keyring, data, data.entry(number))
+            if len(versions) % _ENTRIES_A_TURN == 0:
+                await asyncio.sleep(0)
 
         async def write(txn: Transaction) -> None:
             present = await read_keyring(txn, name)
@@ -127,7 +129,8 @@ class KeyBackups:
         if material is None:
             public_key = public_key_of(row, entry)
         else:
-            material = _for_custody(row.kind, material, keyring.custody)
+            if row.is_hmac:
+                material = _hmac_material(entry.key, keyring.custody)
             key = await self._keys.import_key(row.kind, material, usage=keyring.usage, custody=keyring.custody)
             public_key = None if keyring.derived else key.public_key
         if not row.is_hmac:
@@ -145,7 +148,7 @@ class KeyBackups:
         """The key that makes the version's HMACs; entries from before Vault 0.7 have none."""
         if not entry.hmac_key:
             return await self._keys.generate_key(KeyKind.HMAC, usage=KeyUsage.MAC, custody=custody)
-        material = _for_custody(KeyKind.HMAC, Secret(entry.hmac_key), custody)
+        material = _hmac_material(entry.hmac_key, custody)
         return await self._keys.import_key(KeyKind.HMAC, material, usage=KeyUsage.MAC, custody=custody)
 
 
@@ -206,11 +209,14 @@ def _key_data(name: str, keyring: Keyring, entries: dict[int, KeyEntry]) -> KeyD
     return KeyData(policy=policy, archived_keys=ArchivedKeys(keys=archive))
 
 
-def _for_custody(kind: KeyKind, material: Secret, custody: Custody) -> Secret:
-    """A short HMAC key is filled with zeros for the HSM, which changes no MAC (FIPS 198-1, 4, step 3)."""
-    if kind is not KeyKind.HMAC or custody is Custody.SEALED or len(material) >= HSM_HMAC_BYTES:
-        return material
-    return Secret(material.expose().ljust(HSM_HMAC_BYTES, b"\0"))
+def _hmac_material(octets: bytes | None, custody: Custody) -> Secret:
+    """An HMAC key; a short one is filled with zeros for the HSM, which changes no MAC (FIPS 198-1, 4, step 3).
+
+    Raises InvalidRequestError for a length that no such key has.
+    """
+    if octets is None or len(octets) not in HMAC_KEY_BYTES:
+        raise InvalidRequestError("the backup holds an HMAC key without 32 to 512 bytes; nothing was restored")
+    return Secret(octets if custody is Custody.SEALED else octets.ljust(HSM_HMAC_BYTES, b"\0"))
 
 
 def _check_convergence(policy: Policy, entry: KeyEntry) -> None:

@@ -10,8 +10,6 @@ types agree up to 9.
 """
 
 import binascii
-import json
-from typing import Any
 
 import msgspec
 
@@ -28,6 +26,8 @@ CONVERGENT_VERSION = 3
 TEMPLATES = ("", "vault:v{{version}}:", "mimir:v{{version}}:")
 NANOSECONDS = 10**9
 MAX_VERSION = 2**31 - 1
+MAX_PERIOD = 2**63 - 1  # of Go's time.Duration
+MAX_OBJECTS = 2**18  # in a backup; each takes a hundred bytes of memory
 
 _NAMES = {
     AES256: "aes256-gcm96",
@@ -49,10 +49,13 @@ _NUMBERS = {name: number for number, name in _NAMES.items()} | {"xchacha20-poly1
 class RsaKey(msgspec.Struct, frozen=True, kw_only=True):
     """Go's rsa.PrivateKey, and rsa.PublicKey where D and Primes are left out."""
 
-    N: Any  # integers of any size, which msgspec leaves alone
-    E: Any
-    D: Any = None
-    Primes: Any = None
+    N: int  # of any size
+    E: int
+    D: int = 0
+    Primes: list[int] | None = None
+
+    def __repr__(self) -> str:
+        return "RsaKey(…)"
 
 
 class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,15 +64,18 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
     key: bytes | None = None
     hmac_key: bytes | None = None
     time: str = ""
-    ec_x: Any = None
-    ec_y: Any = None
-    ec_d: Any = None
+    ec_x: int | None = None
+    ec_y: int | None = None
+    ec_d: int | None = None
     rsa_key: RsaKey | None = None
     rsa_public_key: RsaKey | None = None
     public_key: str = ""
     convergent_version: int = 0
     creation_time: int = 0
     certificate_chain: list[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return "KeyEntry(…)"
 
 
 EMPTY = KeyEntry(time="0001-01-01T00:00:00Z")  # Go's zero
@@ -157,8 +163,10 @@ def parse_backup(text: str) -> KeyData:
     """What the caller sent. Raises InvalidRequestError, which never holds a part of it."""
     octets = decode_base64(text, field="backup")
     try:
-        data: KeyData = msgspec.convert(json.loads(octets), KeyData)
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+        if octets.count(b"{") > MAX_OBJECTS:
+            raise InvalidRequestError("the backup holds more versions than can be restored at once")
+        data = msgspec.json.decode(octets, type=KeyData)
+    except (RecursionError, msgspec.MsgspecError):
         raise InvalidRequestError(
             "the backup is damaged, or no backup of a transit key; nothing was restored"
         ) from None
@@ -168,7 +176,7 @@ def parse_backup(text: str) -> KeyData:
 
 def write_backup(data: KeyData) -> str:
     """Text that `parse_backup` and other servers take."""
-    return encode_base64(json.dumps(msgspec.to_builtins(data)).encode())
+    return encode_base64(msgspec.json.encode(data))
 
 
 def decode_raw(text: str) -> bytes | None:
@@ -188,7 +196,7 @@ def _check(policy: Policy) -> None:
         and 0 <= policy.min_available_version <= decryption
         and (policy.min_encryption_version == 0 or decryption <= policy.min_encryption_version <= latest)
         and policy.archive_min_version >= 0
-        and policy.auto_rotate_period >= 0
+        and 0 <= policy.auto_rotate_period <= MAX_PERIOD
     ):
         raise InvalidRequestError("the versions in the backup contradict each other; nothing was restored")
     if policy.derived and policy.kdf != HKDF_SHA256:

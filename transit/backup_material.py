@@ -19,6 +19,7 @@ from core.protocols import KeyKind
 from core.public_keys import CURVES, check_rsa_exponent, kind_of
 from core.secret import Secret
 from transit.backup_format import KeyEntry, RsaKey, decode_raw
+from transit.certificates import MAX_CHAIN
 from transit.exporting import open_private
 from transit.key_types import KeyType
 from transit.keyring import KeyVersion
@@ -71,6 +72,8 @@ def public_key_of(row: KeyType, entry: KeyEntry) -> bytes:
 def chain_of(entry: KeyEntry, public_key: bytes | None) -> tuple[bytes, ...]:
     """Its certificates, the leaf being of its key. Raises InvalidRequestError."""
     chain = tuple(entry.certificate_chain or ())
+    if len(chain) > MAX_CHAIN:
+        raise InvalidRequestError(f"the backup holds a chain of more than {MAX_CHAIN} certificates")
     try:
         parsed = [x509.load_der_x509_certificate(der).public_key() for der in chain]
     except Exception as exc:  # cryptography raises its own kinds for keys it does not know: all mean the caller's bytes
@@ -118,7 +121,7 @@ def _ec_material(kind: KeyKind, entry: KeyEntry) -> Secret | None:
 
 def _rsa_material(key: RsaKey) -> Secret:
     """The CRT numbers are computed anew: those of the entry are not trusted."""
-    if not isinstance(key.Primes, list) or len(key.Primes) != 2:
+    if key.Primes is None or len(key.Primes) != 2:
         raise ValueError("not two primes")
     p, q, d = _int(key.Primes[0]), _int(key.Primes[1]), _int(key.D)
     numbers = rsa.RSAPrivateNumbers(
@@ -165,8 +168,8 @@ def _public_members(public_key: bytes) -> dict[str, Any]:
     return {}
 
 
-def _int(value: object) -> int:
-    if type(value) is not int or value <= 0:
+def _int(value: int | None) -> int:
+    if value is None or value <= 0:
         raise ValueError("no positive number")
     return value
 

@@ -58,7 +58,7 @@ class CacheConfigBody(msgspec.Struct):
     size: int = 0
 
 
-class BatchItem(msgspec.Struct):
+class BatchItem(msgspec.Struct, gc=False):
     """One item of batch_input; which members count depends on the operation."""
 
     plaintext: str | None = None

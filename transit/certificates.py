@@ -90,7 +90,7 @@ def _parse_template(pem: str) -> x509.CertificateSigningRequest | None:
         return None
     try:
         return x509.load_pem_x509_csr(pem.encode())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise InvalidRequestError("could not decode PEM CSR") from None
 
 
@@ -105,8 +105,9 @@ def _builder(template: x509.CertificateSigningRequest | None) -> x509.Certificat
                 builder = builder.add_extension(extension.value, critical=extension.critical)
         for attribute in template.attributes:
             if attribute.oid == x509.oid.AttributeOID.CHALLENGE_PASSWORD:
+                attribute.value.decode()  # what is not UTF-8 cannot be written again
                 builder = builder.add_attribute(attribute.oid, attribute.value)
-    except (ValueError, x509.DuplicateExtension, NotImplementedError):
+    except (ValueError, TypeError, x509.DuplicateExtension, NotImplementedError):
         raise InvalidRequestError("the CSR template holds a name, extension or attribute that cannot be read") from None
     return builder
 
@@ -117,7 +118,7 @@ def _parse_chain(pem: str) -> list[x509.Certificate]:
         chain = x509.load_pem_x509_certificates(pem.encode())
         for certificate in chain:
             certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise InvalidRequestError("certificate_chain must be certificates in PEM, the leaf first") from None
     if len(chain) > MAX_CHAIN:
         raise InvalidRequestError(f"certificate_chain holds more than {MAX_CHAIN} certificates")

@@ -30,6 +30,7 @@ Rotate = Callable[[str, int], Awaitable[object]]  # by name, if that version is 
 _RETRY_PAUSE = 1.0  # seconds between attempts in the background while the store or the HSM is down
 _CAPACITY = 20_000  # blocks in memory, about 10 MB
 _AT_ONCE = 64  # blocks given back in one transaction
+_CLOSING_SECONDS = 1.0  # for giving back; a block takes a tenth of a millisecond, and there may be thousands
 
 
 class _Block:
@@ -42,6 +43,7 @@ class _Block:
         "limit",
         "name",
         "next_size",
+        "owner",
         "refill",
         "remaining",
         "retry_at",
@@ -55,6 +57,7 @@ class _Block:
         self.name = name
         self.version = version
         self.key_id = key_id
+        self.owner = keyring.id
         self.remaining = 0
         self.size = 0
         self.next_size = FIRST_BLOCK
@@ -133,7 +136,7 @@ class UsageCounters:
 
     async def _reserve(self, block: _Block, size: int) -> int:
         async def body(txn: Transaction) -> UsageChange | None:
-            return await change_usage(txn, block.name, block.version, block.key_id, by=size)
+            return await change_usage(txn, block.name, block.version, block.key_id, owner=block.owner, by=size)
 
         changed = await self._storage.transact(body)
         if changed is None:
@@ -224,12 +227,15 @@ class UsageCounters:
         async def body(txn: Transaction) -> None:
             for block, number in unused:
                 if number:
-                    await change_usage(txn, block.name, block.version, block.key_id, by=-number)
+                    await change_usage(txn, block.name, block.version, block.key_id, owner=block.owner, by=-number)
 
         await self._storage.transact(body)
 
     async def close(self) -> None:
-        """Give back what was reserved and not used. Without the store it stays counted: never too little."""
+        """Give back what was reserved and not used, as much as there is time for.
+
+        First what is much of a limit; the rest, and all without the store, stays counted: never too little.
+        """
         blocks, self._blocks = list(self._blocks.values()), {}
         rotations = [block.rotation for block in blocks if block.rotation is not None]
         for rotation in rotations:
@@ -237,9 +243,19 @@ class UsageCounters:
         refills = [block.refill for block in blocks if block.refill is not None]
         await asyncio.gather(*refills, *rotations, *self._returning, return_exceptions=True)
         unused = [(block, block.remaining) for block in blocks if block.remaining > 0]
+        unused.sort(key=_share, reverse=True)
+        until = asyncio.get_running_loop().time() + _CLOSING_SECONDS
         with contextlib.suppress(OperatorError):
             for start in range(0, len(unused), _AT_ONCE):
                 await self._return(unused[start : start + _AT_ONCE])
+                if asyncio.get_running_loop().time() >= until:
+                    break
+
+
+def _share(unused: tuple[_Block, int]) -> float:
+    """How much of its key's limit a block holds."""
+    block, number = unused
+    return number / block.limit if block.limit else 0.0
 
 
 def _used_up(block: _Block) -> str:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from core.engine import Handler, Method, Route
 from core.errors import CallerError, InvalidRequestError
 from core.protocols import AeadInput
+from core.random_bytes import draw_pieces
 from core.requests import Operation, Request, Response
 from transit.batch import batch_response, check_batch, check_size, item_response, run_batch
 from transit.bodies import BatchItem, DataBody
@@ -200,13 +201,10 @@ class DataRoutes:
         items: Sequence[BatchItem | DataBody] = [body] if body.batch_input is None else body.batch_input
         check_size(items)
 
+        warned: list[tuple[int, bytes] | CallerError] = []
+
         async def run(parsed: list[tuple[int, Versioned]]) -> list[dict[str, Any] | CallerError]:
-            sizes = [size for size, _ in parsed]
-            drawn = await self._keys.random(sum(sizes)) if sizes else b""
-            made: list[bytes] = []
-            for size in sizes:
-                made.append(drawn[:size])
-                drawn = drawn[size:]
+            made = await draw_pieces(self._keys, source="hsm", lengths=[size for size, _ in parsed])
             sealed = await self._engine.encrypt(
                 name,
                 [
@@ -214,6 +212,7 @@ class DataRoutes:
                     for octets, (_, (version, template)) in zip(made, parsed, strict=True)
                 ],
             )
+            warned.extend(sealed)
             return [
                 answer
                 if isinstance(answer, CallerError)
@@ -223,14 +222,15 @@ class DataRoutes:
 
         answers = await run_batch(items, _to_make, run)
         if body.batch_input is None:
-            return Response(data=_or_raise(answers[0]))
-        return batch_response(
+            return self._warned(Response(data=_or_raise(answers[0])), name, warned)
+        response = batch_response(
             body.batch_input,
             answers,
             lambda shown: shown,
             empty={},
             partial_failure_response_code=body.partial_failure_response_code,
         )
+        return self._warned(response, name, warned)
 
     def _known_name(self, request: Request) -> str:
         """The name in the path; a key in memory has been through the check."""

@@ -150,7 +150,7 @@ class TransitEngine:
             return await _encrypt_rsa(row, items)
         if not keyring.key_type.is_cipher:
             raise KeyPolicyError(f"message encryption not supported for key type {keyring.type}")
-        checked, places, results = _with_context(key, items)
+        checked, places, results = _checked(key, items)
         try:
             wrapped = await self._reserve(key, version, row, len(checked))
         except UsageExhaustedError as exc:
@@ -163,15 +163,17 @@ class TransitEngine:
     async def _decrypt_pass(self, key: OpenKey, row: KeyVersion, items: list[AeadInput]) -> list[bytes | CallerError]:
         keyring = key.keyring
         keyring.check_usable()
-        opened: Sequence[bytes | CiphertextError]
-        if keyring.key_type.is_rsa:
-            _check_plain(items)
-            opened = await self.keys.decrypt_oaep(private_key(row), [item.payload for item in items])
-            return [forged() if isinstance(octets, CiphertextError) else octets for octets in opened]
-        if not keyring.key_type.is_cipher:
+        if not keyring.key_type.supports_decryption:
             raise KeyPolicyError(f"message decryption not supported for key type {keyring.type}")
-        checked, places, results = _with_context(key, items)
-        opened = await self.keys.decrypt(private_key(row), checked) if checked else []
+        checked, places, results = _checked(key, items)
+        if row.key is None:
+            refusal = _lacks_private_key()
+            return [result or refusal for result in results]
+        opened: Sequence[bytes | CiphertextError] = []
+        if checked and keyring.key_type.is_rsa:
+            opened = await self.keys.decrypt_oaep(row.key, [item.payload for item in checked])
+        elif checked:
+            opened = await self.keys.decrypt(row.key, checked)
         for place, octets in zip(places, opened, strict=True):
             results[place] = forged() if isinstance(octets, CiphertextError) else octets
         return results
@@ -215,48 +217,52 @@ def check_payload(octets: bytes, *, field: str, overhead: int = 0) -> None:
 def private_key(row: KeyVersion) -> WrappedKey:
     """The version's own key. Raises KeyPolicyError where only a public key was imported."""
     if row.key is None:
-        raise KeyPolicyError(
-            "requested operation needs the private key, and only the public key of this version was imported"
-        )
+        raise _lacks_private_key()
     return row.key
 
 
+def _lacks_private_key() -> KeyPolicyError:
+    return KeyPolicyError(
+        "requested operation needs the private key, and only the public key of this version was imported"
+    )
+
+
 async def _encrypt_rsa(row: KeyVersion, items: list[AeadInput]) -> list[bytes | CallerError]:
-    _check_plain(items)
     public_key = row.public_key
     if public_key is None:
         raise RuntimeError("an RSA key's version has no public key")
 
     def run() -> list[bytes | CallerError]:
-        return [_oaep_or_error(public_key, item.payload) for item in items]
+        return [_oaep_or_error(public_key, item) for item in items]
 
     return run() if len(items) <= _INLINE_RSA_ITEMS else await asyncio.to_thread(run)
 
 
-def _oaep_or_error(public_key: bytes, plaintext: bytes) -> bytes | CallerError:
+def _oaep_or_error(public_key: bytes, item: AeadInput) -> bytes | CallerError:
     try:
-        return public_keys.encrypt_oaep(public_key, plaintext, hash_name="sha256")
+        _check_plain(item)
+        return public_keys.encrypt_oaep(public_key, item.payload, hash_name="sha256")
     except CallerError as exc:
         return exc
 
 
-def _check_plain(items: list[AeadInput]) -> None:
-    if any(item.associated_data or item.context for item in items):
+def _check_plain(item: AeadInput) -> None:
+    if item.associated_data or item.context:
         raise InvalidRequestError("an RSA key takes neither associated_data nor context")
 
 
-def _with_context(
-    key: OpenKey, items: list[AeadInput]
-) -> tuple[list[AeadInput], Sequence[int], list[bytes | CallerError]]:
-    """The items that have a context if the key is derived, where they stand, and room for all answers."""
-    derived = key.keyring.derived
+def _checked(key: OpenKey, items: list[AeadInput]) -> tuple[list[AeadInput], Sequence[int], list[bytes | CallerError]]:
+    """The items that bring what the key needs and nothing else, where they stand, and room for all answers."""
+    derived, is_rsa = key.keyring.derived, key.keyring.key_type.is_rsa
     results: list[Any] = [None] * len(items)
-    if all(bool(item.context) is derived for item in items):
+    if not is_rsa and all(bool(item.context) is derived for item in items):
         return items, range(len(items)), results
     checked: list[AeadInput] = []
     places: list[int] = []
     for i, item in enumerate(items):
         try:
+            if is_rsa:
+                _check_plain(item)
             key.keyring.check_context(given=bool(item.context))
         except InvalidRequestError as exc:
             results[i] = exc

@@ -1,6 +1,7 @@
 """Keys that leave: in clear (export), or under another mount's wrapping key (byok-export)."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -24,6 +25,7 @@ from transit.store import KeyStore, OpenKey
 from transit.wrapping_key import wrap_for_import
 
 FORMATS = ("", "raw", "der", "pem")
+_VERSIONS_A_TURN = 64  # before other requests get their turn
 PUBLIC_KEY, CERTIFICATE_CHAIN, HMAC_KEY = "public-key", "certificate-chain", "hmac-key"
 
 PrivateKey = (
@@ -67,8 +69,7 @@ class KeyExporter:
             check_exportable(key.keyring, "private key material is not exportable")
         check(key.keyring)
         exported: dict[str, str] = {}
-        for number in chosen_versions(key.keyring, version):
-            row = await self._store.version(key, number)
+        async for number, row in self._versions(key, version):
             exported[str(number)] = await self._text(key.keyring.key_type, row, key_type, form)
         return key, exported
 
@@ -91,12 +92,18 @@ class KeyExporter:
         if wrapping is None:
             raise RuntimeError("a version of an RSA key has no public key")
         exported: dict[str, str] = {}
-        for number in chosen_versions(key.keyring, version):
-            row = await self._store.version(key, number)
+        async for number, row in self._versions(key, version):
             octets = portable(key.keyring.key_type, await self._keys.export_key(_private(row, number)))
             sealed = await wrap_for_import(self._keys, octets, wrapping, hash_name=hash_name)
             exported[str(number)] = encode_base64(sealed)
         return key, exported
+
+    async def _versions(self, key: OpenKey, version: str) -> AsyncIterator[tuple[int, KeyVersion]]:
+        """As `chosen_versions`, with their rows."""
+        for count, number in enumerate(chosen_versions(key.keyring, version)):
+            if count and not count % _VERSIONS_A_TURN:
+                await asyncio.sleep(0)
+            yield number, await self._store.version(key, number)
 
     async def _text(self, row: KeyType, version: KeyVersion, key_type: str, form: str) -> str:
         if key_type == CERTIFICATE_CHAIN:

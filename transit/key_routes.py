@@ -172,13 +172,12 @@ class KeyRoutes:
         return Response(data=_show_config(await self._store.config()))
 
     async def _write_config(self, _request: Request, body: MountConfigBody) -> Response:
-        config = await self._store.config()
+        changes: dict[str, Any] = {}
         if body.disable_upsert is not None:
-            config = msgspec.structs.replace(config, disable_upsert=body.disable_upsert)
+            changes["disable_upsert"] = body.disable_upsert
         if body.require_custody is not None:
-            required = Custody(body.require_custody) if body.require_custody else None
-            config = msgspec.structs.replace(config, require_custody=required)
-        await self._store.write_config(config)
+            changes["require_custody"] = Custody(body.require_custody) if body.require_custody else None
+        config = await self._store.change_config(lambda present: msgspec.structs.replace(present, **changes))
         return Response(data=_show_config(config))
 
     async def _read_cache_size(self, _request: Request, _body: NoBody) -> Response:

@@ -11,6 +11,7 @@ from transit.errors import KeyVersionError
 from transit.key_types import KeyType, key_type
 
 MIN_ROTATION_PERIOD = 3600  # seconds; Vault's
+MOST_COUNTED = 2**62  # what is stored has 64 bits
 
 
 class KeyVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +217,8 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
         return wanted
 
     def trimmed(self, min_available_version: int) -> Self:
-        """Without the versions before. Raises InvalidRequestError as Vault does."""
+        """Without the versions before. Raises InvalidRequestError as Vault does, and KeyPolicyError."""
+        self.check_usable()  # what is softly deleted can be restored, all of it
         if min_available_version < 0:
             raise InvalidRequestError("min available version cannot be negative")
         if min_available_version < self.min_available_version:
@@ -267,3 +269,5 @@ def check_max_encryptions(wanted: int, row: KeyType) -> None:
         raise InvalidRequestError(
             f"max_encryptions cannot be above {row.encryption_limit}, the most that random 96-bit nonces allow"
         )
+    if wanted > MOST_COUNTED:
+        raise InvalidRequestError(f"max_encryptions cannot be above {MOST_COUNTED}; 0 is no limit")

@@ -83,6 +83,14 @@ class NewKey:
                 return Custody.SEALED
         return self.custody or (Custody.HSM if self.required_custody is Custody.HSM else None)
 
+    def check_accepts(self, key: OpenKey) -> OpenKey:
+        """The key that has the name, again. Raises KeyPolicyError when it is not where it is required to be."""
+        if self.required_custody is Custody.HSM and key.keyring.custody is not Custody.HSM:
+            raise KeyPolicyError(
+                "there is a key of this name already and it is sealed, which require_custody=hsm refuses"
+            )
+        return key
+
     def keyring(self, custody: Custody, *, at: int) -> Keyring:
         """The row of such a key, of one version."""
         return Keyring(
@@ -117,7 +125,7 @@ class KeyLifecycle:
         new.check()
         found = await self._store.find(name)
         if found is not None:
-            return found, False
+            return new.check_accepts(found), False
         version = await self._make_version(
             new.key_type,
             usage=new.key_type.usage_for(derived=new.derived),
@@ -139,7 +147,7 @@ class KeyLifecycle:
             created = await self._storage.transact(add)
         except CasMismatchError:
             created = False  # another worker committed between our read and our write
-        return await self._store.open(name), created
+        return new.check_accepts(await self._store.open(name)), created
 
     async def make_version(self, keyring: Keyring) -> KeyVersion:
         """Keys for one more version, in the same custody; stored by the caller."""

@@ -10,6 +10,7 @@ Whatever changes a version's row also writes the key's row, so that every worker
 change often and touch nothing else. The key's row does not grow with its versions.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -129,8 +130,10 @@ class KeyStore:
         entry = await self._storage.get(path)
         found = None if entry is None else _decode_version(entry.value)
         if found is None or found.owner != key.keyring.id:
-            current = await self._cache.get(KEYS + key.name)
-            if current is None or current.keyring.id != key.keyring.id or version < current.keyring.first_version:
+            # read past the cache, which hears of another worker's commit only with the next request
+            row = await self._storage.get(KEYS + key.name)
+            current = None if row is None else _decode_keyring(row.value)
+            if current is None or current.id != key.keyring.id or version < current.first_version:
                 raise UnknownKeyError("the key was deleted, replaced or trimmed while it was used; ask again")
             raise IntegrityError(f"the entry {path} does not hold a version of the key that its key's entry names")
         return found
@@ -149,9 +152,16 @@ class KeyStore:
         """What holds for all keys of the mount."""
         return self._config.peek(MOUNT_CONFIG) or await self._config.get(MOUNT_CONFIG) or MountConfig()
 
-    async def write_config(self, config: MountConfig) -> None:
-        """Replace it."""
-        await self._storage.put(MOUNT_CONFIG, _encode(config))
+    async def change_config(self, change: Callable[[MountConfig], MountConfig]) -> MountConfig:
+        """Write what `change` makes of the present one."""
+
+        async def write(txn: Transaction) -> MountConfig:
+            entry = await txn.get(MOUNT_CONFIG)
+            changed = change(MountConfig() if entry is None else _decode_config(entry.value))
+            await txn.put(MOUNT_CONFIG, _encode(changed))
+            return changed
+
+        return await self._storage.transact(write)
 
 
 async def _load_key(_view: StorageView, path: str, entry: Entry) -> OpenKey:
@@ -232,18 +242,19 @@ async def delete_versions(txn: Transaction, name: str, versions: range) -> None:
         await txn.delete(usage_path(name, version))
 
 
-async def change_usage(txn: Transaction, name: str, version: int, key_id: str, *, by: int) -> UsageChange | None:
-    """Add `by`, or what is left below the key's limit, to a version's usage.
+async def change_usage(
+    txn: Transaction, name: str, version: int, key_id: str, *, owner: str, by: int
+) -> UsageChange | None:
+    """Add `by`, or what is left below the key's limit, to the usage of a version that was read with its keyring.
 
-    `by` may be negative. None when the key is gone, or another one of that name by now.
+    `owner` is that keyring's id, and `by` may be negative. None when the key is gone, or another one of that name by
+    now. A version keeps its key for life, so its row need not be read again.
     """
     row = await read_keyring(txn, name)
-    if row is None or not row[0].first_version <= version <= row[0].latest_version:
+    if row is None or row[0].id != owner or not row[0].first_version <= version <= row[0].latest_version:
         return None
-    stored = await read_version(txn, name, version, row[0])
-    if stored.key is None or stored.key.key_id != key_id:
-        return None
-    entry = await txn.get(usage_path(name, version))
+    path = usage_path(name, version)
+    entry = await txn.get(path)
     usage = None if entry is None else _decode_usage(entry.value)
     before = usage.reserved if usage is not None and usage.key_id == key_id else 0
     after = max(0, before + by)
@@ -251,5 +262,5 @@ async def change_usage(txn: Transaction, name: str, version: int, key_id: str, *
     if limit and by > 0:
         after = max(before, min(after, limit))
     if after != before:
-        await txn.put(usage_path(name, version), _encode(Usage(key_id=key_id, reserved=after)))
+        await txn.put(path, _encode(Usage(key_id=key_id, reserved=after)), cas=entry.revision if entry else 0)
     return UsageChange(after - before, after, row[0])

@@ -6,7 +6,7 @@ from typing import Any
 from core.digests import SHA2_AND_SHA3, digest, digest_all, written
 from core.engine import Method, Route
 from core.errors import CallerError, InvalidRequestError, RequestTooLargeError
-from core.random_bytes import MAX_RANDOM, draw, wanted_bytes
+from core.random_bytes import draw, draw_pieces, wanted_bytes
 from core.requests import Operation, Request, Response
 from transit.batch import check_size, item_response, run_batch
 from transit.format import decode_base64
@@ -59,19 +59,10 @@ class ToolRoutes:
         return item_response(body.batch_input, answers, show, failed={})
 
     async def _draw_all(self, source: str, lengths: Sequence[int]) -> list[bytes]:
-        """Pieces of few long draws, since each is a call to the HSM."""
         total = sum(lengths)
         if total > _MOST_AT_ONCE:
             raise RequestTooLargeError(f"batch_input asks for {total} bytes; one request takes at most {_MOST_AT_ONCE}")
-        drawn = bytearray()
-        while len(drawn) < total:
-            drawn += await draw(self._keys, source=source, length=min(MAX_RANDOM, total - len(drawn)))
-        pieces: list[bytes] = []
-        start = 0
-        for length in lengths:
-            pieces.append(bytes(drawn[start : start + length]))
-            start += length
-        return pieces
+        return await draw_pieces(self._keys, source=source, lengths=lengths)
 
     async def _hash(self, request: Request, body: HashBody) -> Response:
         hash_name = SHA2_AND_SHA3.get(request.params.get("algorithm") or body.algorithm)

@@ -23,6 +23,7 @@ from core.secret import Secret
 PATH = "wrapping-key"
 OAEP_BYTES = 512
 EPHEMERAL_BYTES = 32
+MAX_BYTES = 16 * 1024  # of a wrapped key: RSA-4096 takes 3 KiB
 HASH_FUNCTIONS = ("sha1", "sha224", "sha256", "sha384", "sha512")
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -51,7 +52,7 @@ class WrappingKey:
         A failure of OAEP goes through AES-KWP as well, under a key that nobody has, so that time does not tell the two
         apart (RFC 8017, 7.1.2, note).
         """
-        if len(wrapped) <= OAEP_BYTES:
+        if not OAEP_BYTES < len(wrapped) <= MAX_BYTES:
             raise _does_not_open()
         key = await self._key()
         [opened] = await self._keys.decrypt_oaep(key, (wrapped[:OAEP_BYTES],), hash_name=hash_name)

@@ -417,7 +417,10 @@ class Connection(RequestHandler):
             reply = error_reply(503, f"the request was ended after {self._limits.request_timeout:g} seconds")
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
             reply = internal_error(message, exc)
-        return await self._reply(message, reply)
+        goes_on = self._reply(message, reply)
+        if self._paused:
+            await self._wait_written()
+        return goes_on
 
     def _read_head(self, message: RawRequestMessage) -> RequestHead:
         head = RequestHead(message)
@@ -425,7 +428,8 @@ class Connection(RequestHandler):
             self._server.heads.note(self._head_octets, head)
         return head
 
-    async def _reply(self, message: RawRequestMessage, reply: WireReply) -> bool:
+    def _reply(self, message: RawRequestMessage, reply: WireReply) -> bool:
+        """Write it; whether the connection goes on."""
         transport = self.transport
         if transport is None:
             return False
@@ -438,8 +442,6 @@ class Connection(RequestHandler):
             reply = internal_error(message, exc)
             data = self._replies.serialise(reply, head_only=head_only, connection=connection)
         transport.write(data)
-        if self._paused:
-            await self._wait_written()
         return not close
 
     async def _wait_written(self) -> None:

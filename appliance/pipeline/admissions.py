@@ -17,6 +17,7 @@ from appliance.pipeline.exchange import Exchange
 from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
+from audit.records import AuditRequest
 from core.clock import Clock
 from core.engine import Method, Route
 from core.requests import Operation
@@ -37,6 +38,7 @@ class Admitted(msgspec.Struct, frozen=True):
     granting: tuple[str, ...]  # policies, for the audit record
     method: Method
     until: float  # epoch seconds: the first expiry among the token, its ancestors and the policies
+    records: dict[str, AuditRequest] = {}  # without request id and data, by the client's address
 
 
 class Admissions:

@@ -19,6 +19,8 @@ from audit.records import AuditAuth, AuditRequest, AuditResponse
 from core.engine import Route
 from core.requests import AuthGrant, Request, Response
 
+_ADDRESSES = 64  # clients whose records of one admitted request are kept
+
 
 class Exchange(msgspec.Struct):
     """Filled from step to step; each step names what it needs."""
@@ -36,6 +38,7 @@ class Exchange(msgspec.Struct):
     is_conditional: bool = False  # whether more than token, operation and path decided
     has_no_namespace: bool = False  # the one that the header names does not exist
     now: float = 0.0  # epoch seconds
+    records: dict[str, AuditRequest] | None = None  # by client address: those of the same request before this one
     audit: AuditRequest | None = None
     who: AuditAuth | None = None
     is_recorded: bool = False  # the response, too
@@ -74,6 +77,17 @@ class LastResponse(Response, kw_only=True):
 
 def audit_request(exchange: Exchange) -> AuditRequest:
     """The request as the audit devices get it."""
+    request, records = exchange.request, exchange.records
+    before = records.get(request.client_address) if records is not None else None
+    if before is not None:
+        return before.again(request.request_id, request.data or None)
+    made = _audit_request(exchange)
+    if records is not None and len(records) < _ADDRESSES:
+        records[request.client_address] = made.again("", None)
+    return made
+
+
+def _audit_request(exchange: Exchange) -> AuditRequest:
     request, mounted, identity = exchange.request, exchange.mounted, exchange.identity
     entry = mounted.entry if mounted else None
     return AuditRequest(

@@ -108,7 +108,7 @@ class Pipeline:
         metrics, begun = self._metrics, perf_counter()
         metrics.began()
         status, served = 0, _Served()
-        self._running_now.began(served.request_id, wire)
+        self._running_now.began(served.request_id, wire, begun)
         try:
             reply = await self._serve(wire, served)
             status = reply.status
@@ -192,6 +192,7 @@ class Pipeline:
             identity=identity,
             acl=admitted.acl,
             granting=admitted.granting,
+            records=admitted.records,
             now=self._clock.now(),
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.errors import NoAnswerError
+from client.errors import LocalError, NoAnswerError
 from client.inputs import clean_base64
 from client.output import show
 from client.session import Session
@@ -130,7 +130,7 @@ def run_batch(
     """
     from client.batch import batch_items, failed_items, results_text
 
-    clean = clean_item if field in {"plaintext", "input"} else str.strip
+    clean = clean_item if field in {"plaintext", "input"} else _stripped
     items = batch_items(session.inputs.file(batch), field=field, clean=clean)
     body = given(**members) | {"batch_input": [options | item for item in items]}
     answer = session.client().request("POST", path, body=body, partial=True)
@@ -142,6 +142,13 @@ def run_batch(
         raise click.exceptions.Exit(1)
 
 
-def clean_item(text: str) -> str:
+def clean_item(text: str, position: int) -> str:
     """Base64 of one item."""
-    return clean_base64(text.encode(), what="batch item")
+    try:
+        return clean_base64(text.encode(), what="item")
+    except LocalError as exc:
+        raise LocalError(f"item {position} of the batch is not base64") from exc
+
+
+def _stripped(text: str, _position: int) -> str:
+    return text.strip()

@@ -155,8 +155,12 @@ def _write(pieces: Iterator[bytes], out: str, *, force: bool) -> int:
 def _report(session: Session, header: StreamHeader, out: str, *, words: str, read: int, written: int) -> None:
     if out == "-":
         return
-    version = header.wrapped_key.split(":")[1:2]
     value = {"file": out, "bytes_read": read, "bytes_written": written, "key": header.key, "mount": header.mount}
-    value |= {"key_version": version[0].removeprefix("v") if version else "", "chunk_size": header.chunk_size}
+    value |= {"key_version": _key_version(header.wrapped_key), "chunk_size": header.chunk_size}
     text = f"Success! {written} bytes are {words} to {printable(out)}."
     show_value(session, value, text)
+
+
+def _key_version(ciphertext: str) -> int | None:
+    found = re.match(r"[a-z]+:v([0-9]{1,18}):", ciphertext)
+    return int(found[1]) if found else None

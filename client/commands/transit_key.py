@@ -10,6 +10,7 @@ from client.commands.transit_key_text import key_text
 from client.framework import command, group
 from client.output import show
 from client.session import Session, pass_session
+from client.text import printable
 
 if TYPE_CHECKING:
     from client.api import Answer
@@ -107,9 +108,11 @@ def _check_creation(options: dict[str, Any]) -> None:
 
 
 def _created(answer: "Answer", name: str, type_: str) -> str:
+    custody = answer.data.get("custody")
+    what = f"type {answer.data.get('type', type_)}" + (f", custody {custody}" if custody else "")
     if answer.body.get("warnings"):  # the key was there before
-        return f"Key {name} is unchanged, type {answer.data.get('type', type_)}."
-    return f"Success! Key {name} is created, type {type_}."
+        return f"Key {name} is unchanged, {printable(what)}."
+    return f"Success! Key {name} is created, {printable(what)}."
 
 
 @command(

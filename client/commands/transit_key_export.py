@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.transit_data import engine_path, force_option, mount_option, out_option, text_member
+from client.commands.transit_data import engine_path, force_option, given, mount_option, out_option, text_member
 from client.commands.transit_key_output import checked_client, give_out, versions_of, versions_text
 from client.errors import LocalError
 from client.framework import command
@@ -15,7 +15,8 @@ from client.session import Session, pass_session
 if TYPE_CHECKING:
     from client.api import Answer
 
-_KINDS = ("encryption-key", "signing-key", "hmac-key", "cmac-key", "public-key")
+_KINDS = ("encryption-key", "signing-key", "hmac-key", "cmac-key", "public-key", "certificate-chain")
+_PUBLIC = ("public-key", "certificate-chain")
 
 
 def _check_version(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -41,7 +42,7 @@ _version_option = click.option(
 @click.option("--type", "kind", type=click.Choice(_KINDS), required=True, help="What of the key.")
 @_version_option
 @click.option(
-    "--encoding", type=click.Choice(("raw", "der", "pem")), help="How it is written; its type's own, if not given."
+    "--encoding", type=click.Choice(("raw", "der", "pem")), help="How key pairs are written; raw and der: in base64."
 )
 @out_option
 @force_option
@@ -58,15 +59,14 @@ def export(
     force: bool,
     mount: str,
 ) -> None:
-    """Print a key itself. It must have been made exportable; public keys can always be exported.
+    """Print a key itself. It must have been made exportable; public keys and certificates can always be exported.
 
-    With --out one version is written as it is, several as a JSON object of versions.
+    Symmetric keys are in base64, key pairs in PEM, if not asked for otherwise. With --out one version is written as
+    it is printed, several as a JSON object of versions.
     """
     client = checked_client(session, out, force=force)
     answer = client.read(engine_path(mount, "export", kind, name, version), {"format": encoding} if encoding else None)
-    _show_versions(
-        session, answer, out, single=version is not None, force=force, what=kind, secret=kind != "public-key"
-    )
+    _show_versions(session, answer, out, single=version is not None, force=force, what=kind, secret=kind not in _PUBLIC)
 
 
 def _show_versions(
@@ -129,21 +129,35 @@ def backup(session: Session, name: str, out: str | None, force: bool, mount: str
     examples=(
         "mimir transit key restore shared.backup",
         "mimir transit key restore shared.backup --name shared-again",
+        "mimir transit key restore vault.backup --custody hsm",
         "mimir transit key restore - --force < shared.backup",
     ),
 )
 @click.argument("file", metavar="FILE|-")
 @click.option("--name", metavar="NAME", help="Restore it under this name; the one in the backup, if not given.")
 @click.option("--force", is_flag=True, help="Replace the key of that name, with all that it could decrypt.")
+@click.option(
+    "--custody",
+    type=click.Choice(("hsm", "sealed")),
+    help="Where it lives [sealed, unless the mount requires the HSM]; in the HSM it cannot be backed up again.",
+)
 @mount_option
 @pass_session
-def restore(session: Session, file: str, name: str | None, force: bool, mount: str) -> None:
+def restore(session: Session, *, file: str, name: str | None, force: bool, custody: str | None, mount: str) -> None:
     """Bring back a key from what `backup` printed. Backups of Vault and OpenBao are taken, too."""
     if name == "":
         raise click.UsageError("--name is empty")
     content = session.inputs.file(file)
     if not content.strip():
         raise LocalError("the backup is empty")
-    body = {"backup": clean_base64(content, what="backup"), "force": force}
+    body = {"backup": _backup_text(content), "force": force} | given(custody=custody)
     answer = session.client().request("POST", engine_path(mount, "restore", name), body=body)
     show(session, answer, lambda _: f"Success! {f'Key {name}' if name else 'The key'} is restored.")
+
+
+def _backup_text(content: bytes) -> str:
+    """The base64 of a backup, as it was written to the file."""
+    try:
+        return clean_base64(content, what="backup")
+    except LocalError as exc:
+        raise LocalError("this is no backup: give the file that `mimir transit key backup` wrote") from exc

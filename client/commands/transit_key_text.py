@@ -43,7 +43,7 @@ def _number(version: str) -> int:
 def _versions_table(versions: "JsonObject", numbers: list[str], usage: object) -> str:
     """Columns that say nothing of any version are left out."""
     used = usage if isinstance(usage, dict) else {}
-    headings = ("Version", "Created", "Encryptions", "Public key", "Certificates")
+    headings = ("Version", "Created", "Encryptions (at most)", "Public key", "Certificates")
     rows = [(number, *_details(versions[number]), used.get(number)) for number in numbers]
     ordered = [(number, made, count, public, certificates) for number, made, public, certificates, count in rows]
     kept = [

@@ -82,7 +82,9 @@ def _data_key_text(answer: "Answer") -> str:
 )
 @click.option("--bytes", "count", type=click.IntRange(min=1), help="How many bytes [32].")
 @click.option("--encoding", type=click.Choice(("base64", "hex", "raw")), default="base64", help="How to print them.")
-@click.option("--source", metavar="NAME", help="platform (the HSM's generator), seal, or all of them mixed.")
+@click.option(
+    "--source", metavar="NAME", help="platform or seal: the HSM's generator [platform]; all: the system's mixed in."
+)
 @mount_option
 @pass_session
 def random(session: Session, *, count: int | None, encoding: str, source: str | None, mount: str) -> None:

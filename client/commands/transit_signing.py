@@ -107,7 +107,7 @@ def _signs_messages(session: Session, key: str, options: "JsonObject") -> bool:
         if options["hash_algorithm"] is not None:
             return False
         raise LocalError(
-            f"whether {key} signs digests cannot be read, as its token may not read the key: "
+            f"whether {key} signs digests cannot be found out, as your token may not read the key: "
             "name the hash with --hash, if it is an ECDSA or an RSA key"
         ) from None
     return str(answer.data.get("type", "")).startswith(("ed25519", "ml-dsa"))

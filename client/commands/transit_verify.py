@@ -98,7 +98,7 @@ def batch_to_verify(content: bytes) -> "list[JsonObject]":
             raise LocalError(
                 f"item {position} of the batch is no object with a text 'input' and one of {', '.join(_MARKS)}"
             )
-        items.append(item | {"input": clean_item(item["input"])})
+        items.append(item | {"input": clean_item(item["input"], position)})
     return items
 
 

@@ -291,6 +291,12 @@ def test_creating_a_key_that_is_there_claims_no_success(mimir, appliance):
     assert "already existed" in outcome.err
 
 
+def test_creating_a_key_tells_where_it_lives(mimir, appliance):
+    appliance.body = {"data": {"type": "ml-dsa-65", "custody": "sealed"}, "warnings": None}
+    outcome = mimir("transit", "key", "create", "k", "--type", "ml-dsa", "--parameter-set", "65")
+    assert outcome.out == "Success! Key k is created, type ml-dsa-65, custody sealed.\n"
+
+
 def test_seconds_of_any_answer_are_shown_as_people_write_them(mimir, appliance):
     appliance.gives(token_ttl=300, period=0, auto_rotate_period=86400, ttl_seconds=60, secret_id_ttl="1h", num_uses=90)
     rows = dict(line.split() for line in mimir("read", "auth/approle/role/web").out.splitlines()[2:])

@@ -180,13 +180,14 @@ def test_wrong_usage_sends_nothing(mimir, appliance, words):
     assert not appliance.requests
 
 
+PRIVATE_PEM = b"-----BEGIN RSA PRIVATE KEY-----"
 LOCAL = [
     (("sign", "k", "--input", "*"), b"", "not base64"),
     (("hmac", "k", "--input", "*"), b"", "not base64"),
     (("hash", "--input", "@/no/such"), b"", "cannot be read"),
     (("datakey", "wrapped", "k", "--context", "*"), b"", "context is not base64"),
     (("key", "restore", "-"), b" \n", "backup is empty"),
-    (("key", "restore", "-"), b"{}", "backup is not base64"),
+    (("key", "restore", "-"), b"{}", "this is no backup: give the file"),
     (("key", "restore", "/no/such"), b"", "cannot be read"),
     (("key", "import", "k", "--key", "-"), b"x" * 31, "does not hold the 32 bytes"),
     (("key", "import", "k", "--key", "-", "--encoding", "hex"), b"zz", "not hex"),
@@ -194,7 +195,12 @@ LOCAL = [
     (("key", "import", "k", "--key", "-", "--encoding", "der"), b"x" * 32, "is no DER"),
     (("key", "import", "k", "--key", "-", "--type", "hmac"), b"ab" * 40, "more than one way"),
     (("key", "import", "k", "--key", "-", "--type", "rsa-2048"), b"x" * 32, "no private key that can be read"),
-    (("key", "import", "k", "--key", "-"), b"-----BEGIN RSA PRIVATE KEY-----", "no private key that can be read"),
+    (("key", "import", "k", "--key", "-", "--type", "rsa-2048"), PRIVATE_PEM, "no private key that can be read"),
+    (("hmac", "k", "--batch", "-"), b"aGk=\n\n*\n", "item 2 of the batch is not base64"),
+    (("encrypt", "k", "--batch", "-"), b'["aGk=", "*"]', "item 2 of the batch is not base64"),
+    (("sign", "k", "--batch", "-"), b'[{"input": "*"}]', "Error: item 1 of the batch is not base64"),
+    (("key", "import", "k", "--key", "-"), PRIVATE_PEM, "a key of type aes256-gcm96 is not in PEM"),
+    (("key", "import", "k", "--key", "-", "--encoding", "pem", "--type", "hmac"), b"x", "hmac is not in PEM"),
     (("key", "import", "k", "--public-key", "-"), b"x", "not PEM"),
     (("key", "import", "k", "--public-key", "-"), b"-----BEGIN PRIVATE KEY-----", "holds a private key"),
     (("key", "set-certificate", "k", "--chain", "-"), b"x", "not PEM"),
@@ -358,6 +364,14 @@ def test_a_secret_goes_to_a_file_for_its_owner_alone(mimir, appliance, tmp_path,
     appliance.requests.clear()
     assert mimir("transit", *words, "--out", str(out)).code == 1
     assert not appliance.requests
+
+
+def test_a_backup_is_restored_in_the_custody_asked_for(mimir, appliance):
+    assert mimir("transit", "key", "restore", "-", "--name", "n", "--custody", "hsm", stdin=b"aGk=\n").code == 0
+    assert (appliance.only.target, appliance.only.json) == (
+        f"{T}restore/n",
+        {"backup": "aGk=", "force": False, "custody": "hsm"},
+    )
 
 
 def test_several_versions_are_exported_as_an_object(mimir, appliance, tmp_path):

@@ -76,6 +76,13 @@ def test_readme_shows_what_happens(reader: Reader) -> None:
     _run_python_blocks(reader)
 
 
+def _section(title: str) -> str:
+    """A section of the page on operations."""
+    found = re.search(rf"^## {title}\n(.*?)^## ", OPERATIONS, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
 def _run_python_blocks(reader: Reader) -> None:
     """Each block checks itself with assertions; it finds the appliance as Vault's clients do."""
     init = Path(reader.environment["HOME"]) / ".local/share/mimir-quickstart/init.json"
@@ -114,11 +121,25 @@ def test_guide_s_policy_allows_and_denies_what_it_says(reader: Reader, tmp_path:
     Reader(reader.environment, tmp_path).follow(steps)
 
 
+def test_transit_keys_live_as_the_page_on_operations_says(reader: Reader, tmp_path: Path) -> None:
+    here = Reader(
+        reader.environment, tmp_path, {"mimir transit key create orders": "mimir transit key create ops-orders"}
+    )
+    before = (
+        "mimir transit key create shared --allow-plaintext-backup",
+        "mimir transit encrypt orders --input aGk= > ciphertexts.txt",
+        "mimir transit key rotate orders",
+    )
+    after_each = "mimir transit config write --require-custody none --no-disable-upsert"
+    here.follow([Step(0, command, None) for command in before])
+    for start, kind, lines in fenced_blocks(_section("Transit keys")):
+        assert kind == "sh"
+        here.follow([Step(start, command, None) for command in [*lines, after_each]])
+
+
 def test_access_is_set_up_as_the_page_on_operations_says(reader: Reader, tmp_path: Path) -> None:
     """All commands of the section but the login that asks for a password; the networks are this machine's."""
-    section = re.search(r"^## Who may do what\n(.*?)^## ", OPERATIONS, re.MULTILINE | re.DOTALL)
-    assert section
-    blocks = list(fenced_blocks(section[1]))
+    blocks = list(fenced_blocks(_section("Who may do what")))
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "orders-api.hcl").write_text(
         'path "transit/encrypt/+" {\n  capabilities = ["update"]\n}\n'

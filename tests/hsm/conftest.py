@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
-from ctypes import CDLL, CFUNCTYPE, byref, c_ulong, c_void_p, cast, sizeof
+from ctypes import CDLL, CFUNCTYPE, byref, c_char_p, c_ulong, c_void_p, cast, sizeof
 from pathlib import Path
 
 import pytest
 
+from pkcs11_glue import cryptoki
 from pkcs11_glue.hsm import Hsm
 from pkcs11_glue.settings import HsmSettings, PinSource
 from softhsm.provisioning import MODULES, provision, softhsm_environment
@@ -18,18 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = next((path for path in MODULES if path.is_file()), None)
 LABEL = "mimir-test"
 
-GET_TOKEN_INFO, OPEN_SESSION, LOGIN, ENCRYPT_INIT, ENCRYPT, DECRYPT, SIGN = 6, 12, 18, 29, 30, 34, 43
-FIND_OBJECTS, DERIVE_KEY = 27, 62
-ARGUMENTS = {
-    GET_TOKEN_INFO: (c_ulong, c_void_p),
-    FIND_OBJECTS: (c_ulong, c_void_p, c_ulong, c_void_p),
-    LOGIN: (c_ulong, c_ulong, c_void_p, c_ulong),
-    ENCRYPT_INIT: (c_ulong, c_void_p, c_ulong),
-    ENCRYPT: (c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),
-    DECRYPT: (c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),
-    OPEN_SESSION: (c_ulong, c_ulong, c_void_p, c_void_p, c_void_p),
-    SIGN: (c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),
-    DERIVE_KEY: (c_ulong, c_void_p, c_ulong, c_void_p, c_ulong, c_void_p),
+PLACES = {name: place for name, (place, _) in cryptoki._FUNCTIONS.items()}
+ARGUMENTS = {  # a stand-in gets addresses, where bytes are passed
+    place: tuple(c_void_p if kind is c_char_p else kind for kind in kinds)
+    for place, kinds in cryptoki._FUNCTIONS.values()
 }
 
 
@@ -95,6 +88,8 @@ async def hsm(token):
 
 class FunctionList:
     """Faults and latency, by writing other functions into the module's list."""
+
+    places = PLACES  # in it, by name
 
     def __init__(self):
         pointer = c_void_p()

@@ -306,6 +306,24 @@ async def test_those_who_wait_learn_at_once_that_the_hsm_is_gone(token, function
     await hsm.close()
 
 
+async def test_who_was_given_a_seat_just_before_the_hsm_went_does_not_take_it(token):
+    """Its call would wait for a thread that has ended, or run while the module is finalised."""
+    hsm = await Hsm.open(token.settings(mode="pool", pool_size=1))
+    pool, gate, loop = hsm._link._pool, threading.Event(), asyncio.get_running_loop()
+    gone = HsmGoneError("the HSM is not reachable (test)", code="test")
+    # scheduled when the first call ends, so before the second wakes up with the seat
+    first = asyncio.create_task(pool.run(lambda _: gate.wait(5), ended=lambda: loop.call_soon(pool.refuse, gone)))
+    ran, ended = [], []
+    second = asyncio.create_task(pool.run(lambda _: ran.append(1), ended=lambda: ended.append(1)))
+    await asyncio.sleep(0.01)
+    gate.set()
+    with pytest.raises(HsmGoneError):
+        await asyncio.wait_for(second, 5)
+    await asyncio.gather(first, return_exceptions=True)
+    assert (ran, ended, pool.join(5)) == ([], [1], True)
+    await hsm.close()
+
+
 async def test_a_slow_module_goes_to_the_pool_by_measured_latency(token, function_list):
     function_list.delay(ENCRYPT, 0.001)
     hsm = await Hsm.open(token.settings())
@@ -340,6 +358,27 @@ async def test_planned_reopening_bounds_the_objects_a_module_has_seen(token, mon
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
     await reached(hsm, "ready")
+    await hsm.close()
+
+
+async def test_no_call_fails_by_a_planned_reopening(token, monkeypatch):
+    """Calls that wait for the end of the turn are made before, those that come meanwhile wait for the new epoch."""
+    monkeypatch.setattr(link, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(link, "MAX_CREATED", 60)
+    hsm = await Hsm.open(token.settings(mode="inline", handle_cache=4))
+    keys = [await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT) for _ in range(6)]
+    sealed = [(await hsm.encrypt(key, [AeadInput(key.key_id.encode())]))[0] for key in keys]
+    first = (await hsm.status()).epoch
+
+    async def use() -> None:
+        while (await hsm.status()).epoch < first + 3:
+            for key, ciphertext in zip(keys, sealed, strict=True):
+                assert await hsm.decrypt(key, [AeadInput(ciphertext)]) == [key.key_id.encode()]
+            await hsm.generate_key(KeyKind.HMAC, usage=KeyUsage.MAC)
+            await hsm.random(8)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(use() for _ in range(4)))
     await hsm.close()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.encoding import base64_text, strict_base64
+from core.encoding import base64_text, base64_texts, canonical_base64_all, strict_base64
 
 _LETTERS = "AB/+zQ=-_ \n\r\0é"
 
@@ -50,3 +50,21 @@ def test_takes_the_same_texts_as_binascii(text: str) -> None:
 def test_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         strict_base64(text)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20))
+def test_many_are_encoded_as_one_is(octets: list[bytes]) -> None:
+    texts = base64_texts(octets)
+    assert texts == [base64_text(each) for each in octets]
+    assert canonical_base64_all(texts) == octets
+
+
+def test_many_are_refused_when_one_is_not_what_would_be_encoded() -> None:
+    for letters in itertools.product(_LETTERS, repeat=4):
+        text = "".join(letters)
+        octets = _reference(text)
+        if octets is not None and base64_text(octets) == text:
+            assert canonical_base64_all(["QUJD", text]) == [b"ABC", octets]
+            continue
+        with pytest.raises(ValueError, match=r"base64|bits"):
+            canonical_base64_all(["QUJD", text])

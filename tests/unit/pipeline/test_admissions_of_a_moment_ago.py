@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.pipeline.rig import MakeRig, Rig
+from tests.unit.pipeline.rig import MakeRig, Rig, wire
 
 READ = 'path "shelf/*" { capabilities = ["read", "update"] }'
 
@@ -180,3 +180,20 @@ async def test_what_another_worker_takes_from_who_logged_in_is_gone(
     taken = await other.call(method, path.format(entity=entity), body, token=shelf.root_token)
     assert taken.status == 204, taken.body
     assert await echo(shelf, token) == 403
+
+
+async def test_records_of_repeated_requests_are_each_requests_own(shelf: Rig) -> None:
+    """One is made from the one before: id, data and address must not be."""
+    await shelf.audited()
+    before = len(shelf.records())
+    asked = [({"word": "one"}, "192.0.2.1"), ({"word": "two"}, "192.0.2.2"), ({}, "192.0.2.1"), ({"n": 1}, "192.0.2.2")]
+    for data, address in asked:
+        request = wire("POST", "shelf/echo", data, token=shelf.root_token)
+        request.client_address = address
+        assert (await shelf.made.pipeline.handle(request)).status == 200
+    records = [record["request"] for record in shelf.records()[before:]]
+    assert [record["remote_address"] for record in records[::2]] == [address for _, address in asked]
+    assert [sorted(record.get("data", {})) for record in records[::2]] == [sorted(data) for data, _ in asked]
+    assert records[0]["data"]["word"] != records[2]["data"]["word"]
+    assert len({record["id"] for record in records}) == len(asked)
+    assert records[::2] == records[1::2]

@@ -227,8 +227,10 @@ def test_a_key_without_its_public_point_is_stored_with_it():
 def damaged_rsa(key):
     numbers = key.private_numbers()
     public = numbers.public_numbers
+    longer = numbers.d + ((numbers.p - 1) * (numbers.q - 1) << 3000)  # works as well as d
     rows = {
         "d of another key": (numbers.p, numbers.q, numbers.d + 2, numbers.dmp1, numbers.dmq1, numbers.iqmp),
+        "d above n": (numbers.p, numbers.q, longer, numbers.dmp1, numbers.dmq1, numbers.iqmp),
         "dmp1": (numbers.p, numbers.q, numbers.d, numbers.dmp1 + 2, numbers.dmq1, numbers.iqmp),
         "iqmp": (numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp + 1),
         "p": (numbers.p + 2, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp),

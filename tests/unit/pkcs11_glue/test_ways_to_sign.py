@@ -62,7 +62,9 @@ def test_a_way_to_sign_is_decided_once():
     assert signing_method(*arguments) is signing_method(*arguments)
 
 
-@pytest.mark.parametrize("kind", set(KeyKind) - {KeyKind.AES_128, KeyKind.AES_256, KeyKind.HMAC})
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KeyKind if kind not in {KeyKind.AES_128, KeyKind.AES_256, KeyKind.HMAC}]
+)
 def test_other_kinds_make_no_mac(kind):
     with pytest.raises(InvalidRequestError):
         mac_method(kind, "sha256")

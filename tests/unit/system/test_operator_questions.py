@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,12 @@ async def test_in_flight_requests(desk: Desk) -> None:
 def test_what_is_served_is_shown_without_tokens() -> None:
     board = InFlightRequests()
     token = "hvs." + "A" * 24
-    board.began("r-1", wire("POST", f"auth/token/renew/{token}?x=secret"))
-    board.began("r-2", wire("GET", "sys/mounts"))
+    board.began("r-1", wire("POST", f"auth/token/renew/{token}?x=secret"), time.perf_counter())
+    board.began("r-2", wire("GET", "sys/mounts"), time.perf_counter())
     board.ended("r-2")
     (shown,) = board()
     assert (shown.request_id, shown.method, shown.client_address) == ("r-1", "POST", "127.0.0.1")
+    assert time.time() - 60 < shown.started_at <= time.time()
     assert shown.path.startswith("auth/token/renew/")
     assert token not in shown.path
     board.ended("r-1")

@@ -1,5 +1,6 @@
 """backup and restore: our own, OpenBao's as it was recorded, and what is none."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from core.requests import Operation
 from tests.clients.transit_samples import holds
 from tests.support.key_wrapping import public_pem
 from tests.unit.transit.transit_mount import Mount
+from transit.backup_format import parse_backup
 from transit.errors import KeyVersionError, UnknownKeyError
 from transit.format import encode_base64
 
@@ -212,6 +214,7 @@ async def test_a_key_leaves_only_if_it_may(mount: Mount) -> None:
 # --- what is no backup --------------------------------------------------------------------------------------------
 
 AES, EC, RSA, ED = (sample(name)["backup"] for name in ("aes256-gcm96", "ecdsa-p256", "rsa-2048", "ed25519"))
+HMAC = sample("hmac", key_size=32)["backup"]
 
 
 def policy(**members: Any) -> Callable[[Json], object]:
@@ -253,6 +256,14 @@ DAMAGED = {
     "a prefix of its own": changed(AES, policy(version_template="acme:{{version}}:")),
     "rotation every minute": changed(AES, policy(auto_rotate_period=60 * 10**9)),
     "rotation before the start": changed(AES, policy(auto_rotate_period=-1)),
+    "rotation after the end of time": changed(AES, policy(auto_rotate_period=2**63)),
+    "an HMAC key of one byte": changed(HMAC, entries(key="AA==")),
+    "a companion of one byte": changed(AES, entries(hmac_key="AA==")),
+    "a companion too long": changed(AES, entries(hmac_key="AAAA" * 200)),
+    "a chain without end": changed(EC, entries(certificate_chain=["AAAA"] * 11)),
+    "entries without end": encode_base64(
+        b'{"policy": {"latest_version": 1}, "archived_keys": {"keys": [' + b"{}," * 2**18 + b"{}]}}"
+    ),
     "another type than the key's": changed(AES, policy(type=8)),
     "EC as RSA": changed(EC, policy(type=3)),
     "P-256 as P-384": changed(EC, policy(type=6)),
@@ -301,3 +312,36 @@ async def test_what_is_no_whole_backup_is_refused_and_writes_nothing(mount: Moun
 async def test_a_name_that_no_key_may_have_is_refused(mount: Mount) -> None:
     with pytest.raises(InvalidRequestError):
         await mount.write("restore/-k", backup=AES)
+
+
+async def test_a_restored_hmac_key_in_the_hsm_is_rotated_to_one_that_the_hsm_can_hold(mount: Mount) -> None:
+    """HMAC-SHA-512 asks for 64 bytes there, and the backup's key has 32."""
+    await mount.write("restore/k", backup=HMAC, custody="hsm")
+    assert (await mount.read("keys/k"))["key_size"] == 64
+    await mount.write("keys/k/rotate")
+
+
+async def test_other_requests_get_their_turn_while_a_long_backup_is_restored(mount: Mount) -> None:
+    entry = base64.b64decode(AES)
+    one = json.loads(entry)["policy"]["keys"]["2"]
+    versions = {str(number): one for number in range(1, 201)}
+    turns = []
+
+    async def other_requests() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other_requests())
+    await mount.write("restore/k", backup=changed(AES, policy(latest_version=200, keys=versions)))
+    others.cancel()
+    assert len(turns) > 2
+
+
+@pytest.mark.parametrize("backup", [AES, EC, RSA, ED])
+def test_no_repr_of_a_backup_shows_a_key(backup: str) -> None:
+    data = parse_backup(backup)
+    entry = data.entry(2)
+    secrets = [entry.ec_d, entry.key, entry.hmac_key, entry.rsa_key and entry.rsa_key.D]
+    for shown in (data, data.policy, data.archived_keys, entry, entry.rsa_key):
+        assert not any(repr(secret) in repr(shown) for secret in secrets if secret)

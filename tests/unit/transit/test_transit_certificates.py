@@ -1,5 +1,6 @@
 """keys/<name>/csr and set-certificate: a request in the key's name, and the chain that came of one."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AttributeOID, NameOID
 
 from core.errors import CallerError, InvalidRequestError, KeyPolicyError
 from core.requests import Operation
@@ -32,6 +33,27 @@ def template() -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
+ODD = (  # bytes of a well-formed request, and what stands for them
+    (b"\x02\x01\x00", b"\x02\x01\x05"),  # version 6
+    (b"\x0c\x06orders", b"\x03\x06\x00rders"),  # the subject is a BIT STRING
+    (b"\x0c\x06orders", b"\x0c\x06\xff\xff\xff\xff\xff\xff"),  # or not UTF-8
+    (b"\x0c\x06secret", b"\x1e\x06\xd8\x00\x00a\x00b"),  # the password is half of a surrogate pair
+)
+
+
+def patched(old: bytes, new: bytes) -> str:
+    key = key_pair("ecdsa-p256")
+    builder = x509.CertificateSigningRequestBuilder().subject_name(named("orders"))
+    builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, b"secret")
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    assert old in der
+    return pem("CERTIFICATE REQUEST", der.replace(old, new, 1))
+
+
+def pem(label: str, der: bytes) -> str:
+    return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
+
+
 def certificate(subject: str, public_key: Any, issuer: str, issuer_key: Any, *, ca: bool) -> str:
     builder = (
         x509.CertificateBuilder()
@@ -48,6 +70,7 @@ def certificate(subject: str, public_key: Any, issuer: str, issuer_key: Any, *, 
 
 ROOT, MIDDLE = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 ROOT_PEM = certificate("root", ROOT.public_key(), "root", ROOT, ca=True)
+ROOT_DER = x509.load_pem_x509_certificate(ROOT_PEM.encode()).public_bytes(Encoding.DER)
 MIDDLE_PEM = certificate("middle", MIDDLE.public_key(), "root", ROOT, ca=True)
 
 
@@ -102,6 +125,7 @@ async def test_a_version_is_named(mount: Mount) -> None:
         ({"type": "ecdsa-p256"}, {"csr": "x"}),
         ({"type": "ecdsa-p256"}, {"csr": ROOT_PEM}),
         ({"type": "ecdsa-p256"}, {"csr": template()[:-60]}),
+        *[({"type": "ecdsa-p256"}, {"csr": patched(*change)}) for change in ODD],
     ],
 )
 async def test_what_makes_no_request(mount: Mount, options: dict[str, Any], body: dict[str, Any]) -> None:
@@ -154,6 +178,7 @@ async def test_the_leaf_alone_is_a_chain(mount: Mount) -> None:
         "{leaf}{middle}{leaf}",
         "{other}{middle}",
         "{leaf}" * 11,
+        "{version}",
     ],
 )
 async def test_what_is_no_chain_of_the_key_is_refused(mount: Mount, broken: str) -> None:
@@ -163,6 +188,7 @@ async def test_what_is_no_chain_of_the_key_is_refused(mount: Mount, broken: str)
         "other": await leaf_of(mount, ""),
         "middle": MIDDLE_PEM,
         "root": ROOT_PEM,
+        "version": pem("CERTIFICATE", ROOT_DER.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)),
     }
     with pytest.raises(InvalidRequestError):
         await mount.write("keys/k/set-certificate", certificate_chain=broken.format(**parts))

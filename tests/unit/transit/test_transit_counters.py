@@ -26,7 +26,7 @@ async def _spend(mount: Mount, count: int) -> None:
         row = await existing_keyring(txn, "k")
         version = await read_version(txn, "k", 1, row[0])
         assert version.key is not None
-        await change_usage(txn, "k", 1, version.key.key_id, by=count)
+        await change_usage(txn, "k", 1, version.key.key_id, owner=row[0].id, by=count)
 
     await mount.storage.view("logical/u/").transact(add)
 
@@ -174,6 +174,19 @@ async def test_a_block_of_a_deleted_key_goes_nowhere(keyed: Mount) -> None:
     await keyed.routes.close()
     await other.routes.close()
     assert await _stored(keyed) == 4
+
+
+async def test_closing_ends_in_time_and_gives_back_first_what_limits_feel(
+    keyed: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keyed.engine.encrypt("k", ONE)
+    await keyed.write("keys/limited", max_encryptions=100_000)
+    await keyed.engine.encrypt("limited", ONE)
+    monkeypatch.setattr(counters, "_AT_ONCE", 1)
+    monkeypatch.setattr(counters, "_CLOSING_SECONDS", 0.0)
+    await keyed.routes.close()
+    assert await _stored(keyed) == 1024  # the rest stays counted
+    assert (await keyed.other_worker().read("keys/limited"))["usage"]["1"] == 1
 
 
 async def test_closing_while_a_block_is_being_reserved(keyed: Mount) -> None:

@@ -336,3 +336,61 @@ async def test_batches_keep_their_order(items: list[tuple[bytes, bytes, bool]]) 
         )
     )["batch_results"]
     assert [r["plaintext"] for r in opened] == [_b64(p) if good else "" for p, _, good in items]
+
+
+# --- one item of many -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def rsa(mount: Mount) -> Mount:
+    await mount.write("keys/r", type="rsa-2048")
+    return mount
+
+
+async def test_an_rsa_item_with_associated_data_or_context_fails_alone(rsa: Mount) -> None:
+    sealed = (await rsa.write("encrypt/r", plaintext="aGk="))["ciphertext"]
+    refused = "an RSA key takes neither associated_data nor context"
+    for path, item, shown in (
+        ("encrypt/r", {"plaintext": "aGk="}, "ciphertext"),
+        ("decrypt/r", {"ciphertext": sealed}, "plaintext"),
+        ("rewrap/r", {"ciphertext": sealed}, "ciphertext"),
+        ("datakey/wrapped/r", {}, "ciphertext"),
+    ):
+        items = [item, {**item, "associated_data": "aGk="}, {**item, "context": "aGk="}, item]
+        response = await rsa.call(Operation.UPDATE, path, {"batch_input": items})
+        results = (response.data or {})["batch_results"]
+        assert response.status == 400
+        assert [result.get("error") for result in results] == [None, refused, refused, None]
+        assert results[0][shown]
+        assert results[3][shown]
+
+
+async def test_an_item_of_a_version_without_private_key_fails_alone(rsa: Mount) -> None:
+    found = await rsa.call(Operation.READ, "export/public-key/r", {"format": "pem"})
+    await rsa.write("keys/p/import", type="rsa-2048", public_key=(found.data or {})["keys"]["1"], allow_rotation=True)
+    await rsa.write("keys/p/rotate")
+    first = (await rsa.write("encrypt/p", plaintext="aGk=", key_version=1))["ciphertext"]
+    second = (await rsa.write("encrypt/p", plaintext="aGk="))["ciphertext"]
+    response = await rsa.call(
+        Operation.UPDATE, "decrypt/p", {"batch_input": [{"ciphertext": text} for text in (first, second, first)]}
+    )
+    results = (response.data or {})["batch_results"]
+    assert results[1]["plaintext"] == "aGk="
+    assert all("only the public key of this version was imported" in results[i]["error"] for i in (0, 2))
+
+
+async def test_many_data_keys_are_cut_from_few_draws(keyed: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    random = keyed.keys.random
+
+    async def counted(length: int) -> bytes:
+        lengths.append(length)
+        return await random(length)
+
+    monkeypatch.setattr(keyed.keys, "random", counted)
+    made = await keyed.write("datakey/plaintext/k", batch_input=[{"bits": (128, 256, 512)[i % 3]} for i in range(6000)])
+    texts = [result["plaintext"] for result in made["batch_results"]]
+    assert [len(base64.b64decode(text)) for text in texts[:3]] == [16, 32, 64]
+    assert len(set(texts)) == 6000
+    assert max(lengths) <= 128 * 1024
+    assert len(lengths) == 2

@@ -179,6 +179,7 @@ def broken_wrappings() -> dict[str, bytes]:
         "a block short": good[:-8],
         "a byte more": good + b"x",
         "a block more": good + bytes(8),
+        "a key longer than any": base64.b64decode(wrapped(bytes(1 << 14))),
         "RSA part flipped": bytes([good[0] ^ 1]) + good[1:],
         "RSA part above the modulus": b"\xff" * 512 + good[512:],
         "wrapped part flipped": good[:-1] + bytes([good[-1] ^ 1]),

@@ -310,6 +310,13 @@ async def test_the_mount_can_demand_the_hsm(mount: Mount) -> None:
     assert (await mount.write("keys/e", type="ed25519"))["custody"] == "sealed"
 
 
+async def test_a_sealed_key_of_that_name_is_not_passed_off_as_the_one_demanded(mount: Mount) -> None:
+    await mount.write("keys/k", custody="sealed")
+    assert (await mount.write("keys/k"))["custody"] == "sealed"
+    with pytest.raises(KeyPolicyError, match="already and it is sealed"):
+        await mount.write("keys/k", require_custody="hsm")
+
+
 async def test_upserting_can_be_disabled(mount: Mount) -> None:
     assert await mount.read("config/keys") == {"disable_upsert": False, "require_custody": ""}
     await mount.write("config/keys", disable_upsert=True)
@@ -391,3 +398,21 @@ async def test_a_key_of_a_thousand_versions_keeps_a_small_row(mount: Mount) -> N
     grown = await mount.storage.view("logical/u/").get("keys/k")
     assert grown is not None
     assert len(grown.value) <= len(entry.value) + 8
+
+
+@pytest.mark.parametrize("limit", [2**62 + 1, 2**64, 10**30])
+async def test_a_limit_that_no_counter_holds_is_refused(mount: Mount, limit: int) -> None:
+    await mount.write("keys/k", type="xchacha20-poly1305")
+    with pytest.raises(InvalidRequestError, match="max_encryptions cannot be above"):
+        await mount.write("keys/k/config", max_encryptions=limit)
+    with pytest.raises(InvalidRequestError, match="max_encryptions cannot be above"):
+        await mount.write("keys/new", type="xchacha20-poly1305", max_encryptions=limit)
+
+
+async def test_a_softly_deleted_key_is_not_trimmed(mount: Mount) -> None:
+    await mount.write("keys/k")
+    await mount.write("keys/k/rotate")
+    await mount.write("keys/k/config", min_decryption_version=2, min_encryption_version=2)
+    await mount.call(Operation.DELETE, "keys/k/soft-delete")
+    with pytest.raises(KeyPolicyError, match="softly deleted"):
+        await mount.write("keys/k/trim", min_available_version=2)

@@ -315,6 +315,8 @@ async def test_every_response_that_encrypts_carries_the_warning(limited: Mount) 
         ("encrypt/k", {"batch_input": [{"plaintext": "aGk="}, {"plaintext": "!"}]}),
         ("rewrap/k", {"ciphertext": text}),
         ("rewrap/k", {"batch_input": [{"ciphertext": text}]}),
+        ("datakey/plaintext/k", {}),
+        ("datakey/wrapped/k", {"batch_input": [{}, {"bits": 7}]}),
     ]
     for path, body in bodies:
         [said] = (await limited.call(Operation.UPDATE, path, body)).warnings or ()
