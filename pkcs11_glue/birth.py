@@ -68,7 +68,7 @@ class KeyBirth:
         if wanted is Custody.HSM and possible is not Custody.HSM:
             raise KeyPolicyError(
                 f"the HSM cannot hold this key of type {kind.value} with the usage {usage.value}: {reason};"
-                " ask for sealed custody"
+                " ask for sealed custody, where the mount does not require the HSM"
             )
         return wanted or possible
 

@@ -186,8 +186,8 @@ class KeyRoutes:
     async def _write_cache_size(self, _request: Request, body: CacheConfigBody) -> Response:
         if body.size != 0 and body.size < _LEAST_CACHE:
             raise InvalidRequestError(f"size must be 0 or a value greater or equal to {_LEAST_CACHE}")
-        config = await self._store.change_config(lambda present: msgspec.structs.replace(present, cache_size=body.size))
-        return Response(data={"size": config.cache_size})
+        await self._store.change_config(lambda present: msgspec.structs.replace(present, cache_size=body.size))
+        return Response(data={"size": body.size})
 
     # --- the answer -------------------------------------------------------------------------------------------------
 

@@ -96,7 +96,10 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
     def check_usable(self) -> None:
         """Raises KeyPolicyError while the key is softly deleted."""
         if self.soft_deleted:
-            raise KeyPolicyError("this key is softly deleted: restore it by POST to keys/<name>/soft-delete-restore")
+            raise KeyPolicyError(
+                "this key is softly deleted: restore it by POST to keys/<name>/soft-delete-restore "
+                "(`mimir transit key undelete NAME`)"
+            )
 
     def check_context(self, *, given: bool) -> None:
         """A derived key needs a context, another one takes none. Raises InvalidRequestError."""

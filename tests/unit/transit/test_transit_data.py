@@ -361,7 +361,7 @@ async def test_an_rsa_item_with_associated_data_or_context_fails_alone(rsa: Moun
         items = [item, {**item, "associated_data": "aGk="}, {**item, "context": "aGk="}, item]
         response = await rsa.call(Operation.UPDATE, path, {"batch_input": items})
         results = (response.data or {})["batch_results"]
-        assert response.status == (None if path == "rewrap/r" else 400)  # as Vault has it
+        assert response.status == (None if path == "rewrap/r" else 400)  # as OpenBao has it
         assert [result.get("error") for result in results] == [None, refused, refused, None]
         assert results[0][shown]
         assert results[3][shown]
