@@ -9,6 +9,7 @@ from transit.key_types import DEFAULT_TYPE
 
 CustodyName = Literal["", "hsm", "sealed"]
 RequiredCustody = Literal["", "hsm"]
+Padding = Literal["", "oaep"]  # Vault's pkcs1v15 cannot be decrypted without telling attackers something
 
 
 class CreateKeyBody(msgspec.Struct):
@@ -69,6 +70,7 @@ class BatchItem(msgspec.Struct, gc=False):
     nonce: str | None = None
     bits: int | None = None
     reference: str | None = None
+    padding_scheme: Padding = ""
 
 
 class DataBody(msgspec.Struct):
@@ -86,3 +88,4 @@ class DataBody(msgspec.Struct):
     parameter_set: str = ""
     convergent_encryption: bool = False
     bits: int | None = None
+    padding_scheme: Padding = ""

@@ -18,6 +18,8 @@ ONLY_THEIRS = frozenset(
         "allow_slashes_in_identity_templates",
         "allow_wildcards_in_identity_templates",
         "commit_date",
+        "backup_info",
+        "restore_info",
     }
 )
 # mounts that a fresh OpenBao has otherwise: its kv engine, and headers that its own engines are given

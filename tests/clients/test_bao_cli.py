@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.clients.bao import Answer, Bao, missing
 
@@ -249,6 +251,71 @@ operator init
 operator init -status
 """
 
+# aes.key and ec.key are base64 of key material, as the command wants it
+TRANSIT = """
+secrets enable transit
+write -f transit/keys/a
+write transit/keys/sealed exportable=true allow_plaintext_backup=true
+write transit/keys/strange type=strange
+read transit/keys/a
+read transit/keys/none
+list transit/keys
+list none/keys
+write -f transit/keys/a/rotate
+write transit/keys/a/config min_decryption_version=1 deletion_allowed=true
+C = data.ciphertext < write transit/encrypt/a plaintext=aGVsbG8=
+write transit/decrypt/a ciphertext={C}
+write transit/rewrap/a ciphertext={C}
+write transit/encrypt/a plaintext=!!
+write transit/decrypt/a ciphertext=none
+write transit/encrypt/upserted plaintext=aGVsbG8=
+write -f transit/datakey/plaintext/a
+write -f transit/random/32
+write transit/hash/sha2-512 input=aGVsbG8=
+H = data.hmac < write transit/hmac/a/sha2-384 input=aGVsbG8=
+write transit/verify/a/sha2-384 input=aGVsbG8= hmac={H}
+write transit/keys/ec type=ecdsa-p256
+S = data.signature < write transit/sign/ec input=aGVsbG8= marshaling_algorithm=jws
+write transit/verify/ec input=aGVsbG8= marshaling_algorithm=jws signature={S}
+write -f transit/keys/ec/csr
+read transit/export/encryption-key/sealed
+read transit/export/encryption-key/sealed/latest
+read transit/export/encryption-key/a
+B = data.backup < read transit/backup/sealed
+write transit/restore/copy backup={B}
+read transit/keys/copy
+read transit/backup/none
+read transit/wrapping_key
+transit import transit/keys/aes @aes.key type=aes256-gcm96
+transit import transit/keys/aes @aes.key type=aes256-gcm96
+transit import transit/keys/ecdsa @ec.key type=ecdsa-p256 exportable=true
+transit import transit/keys/wrong @aes.key type=ecdsa-p256
+transit import transit/keys/none @none.key
+transit import transit/none @aes.key
+transit import none/keys/x @aes.key type=aes256-gcm96
+transit import-version transit/keys/aes @aes.key
+transit import-version transit/keys/none @aes.key
+transit import-version transit/keys/a @aes.key
+transit import-version transit/keys/ecdsa @aes.key
+read transit/keys/aes
+D = data.ciphertext < write transit/encrypt/aes plaintext=aGVsbG8=
+write transit/decrypt/aes ciphertext={D}
+write -f transit/keys/aes/rotate
+S = data.signature < write transit/sign/ecdsa input=aGVsbG8=
+write transit/verify/ecdsa input=aGVsbG8= signature={S}
+read transit/export/public-key/ecdsa
+read transit/config/keys
+write transit/config/keys disable_upsert=true
+write transit/cache-config size=100
+read transit/cache-config
+delete transit/keys/a/soft-delete
+write transit/encrypt/a plaintext=aGVsbG8=
+write -f transit/keys/a/soft-delete-restore
+delete transit/keys/a
+delete transit/keys/a
+delete transit/keys/sealed
+"""
+
 
 AGENT = """
 exit_after_auth = true
@@ -279,10 +346,15 @@ auto_auth {{
         pytest.param(IDENTITY, id="identity"),
         pytest.param(NAMESPACES, id="namespaces"),
         pytest.param(OPERATING, id="operating"),
+        pytest.param(TRANSIT, id="transit"),
     ],
 )
 def test_scripts_see_no_difference(ours: Bao, theirs: Bao, script: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pkcs8 = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     for bao in (ours, theirs):
+        (bao.directory / "aes.key").write_bytes(base64.b64encode(bytes(range(32))))
+        (bao.directory / "ec.key").write_bytes(base64.b64encode(pkcs8))
         (bao.directory / "app.hcl").write_text('path "secret/*" { capabilities = ["read"] }\n')
         (bao.directory / "bad.hcl").write_text('path "secret/*" { capabilities = ["fly"] }\n')
     faults: list[str] = []

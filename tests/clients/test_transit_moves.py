@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 
 from tests.clients.bao import Bao
@@ -71,3 +74,72 @@ def test_under_a_wrapping_key(ours: Bao, theirs: Bao, key_type: str) -> None:
         if key_type == "hmac":
             macs = [ask(server, f"hmac/{name}-{maker}", {"input": PLAINTEXT})["hmac"] for server in (source, target)]
             assert macs[0].rsplit(":", 1)[1] == macs[1].rsplit(":", 1)[1]
+
+
+HASHES = ("sha1", *(f"sha{kind}-{bits}" for kind in (2, 3) for bits in (224, 256, 384, 512)))
+DIGEST = base64.b64encode(hashlib.sha384(b"before the move").digest()).decode()
+SIGNING: dict[str, list[Json]] = {
+    "ed25519": [{}, {"marshaling_algorithm": "jws"}],
+    **{
+        curve: [
+            *({"hash_algorithm": name, "marshaling_algorithm": form} for name in HASHES for form in ("asn1", "jws")),
+            {"prehashed": True, "hash_algorithm": "sha2-384", "input": DIGEST},
+            {"prehashed": True, "input": DIGEST},
+        ]
+        for curve in ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521")
+    },
+    "rsa-2048": [
+        *({"hash_algorithm": name, "signature_algorithm": scheme} for name in HASHES for scheme in ("pss", "pkcs1v15")),
+        *({"salt_length": length} for length in ("auto", "hash", "20", 0, 1)),
+        {"prehashed": True, "hash_algorithm": "sha2-384", "input": DIGEST},
+        {"prehashed": True, "hash_algorithm": "sha2-384", "input": DIGEST, "signature_algorithm": "pkcs1v15"},
+        {"prehashed": True, "hash_algorithm": "none", "input": DIGEST, "signature_algorithm": "pkcs1v15"},
+    ],
+}
+
+
+@pytest.mark.parametrize("key_type", SIGNING)
+def test_each_verifies_what_the_other_signed(ours: Bao, theirs: Bao, key_type: str) -> None:
+    """One key pair at both, every scheme and every hash."""
+    name = f"signs-{key_type}"
+    ask(theirs, f"keys/{name}", {"type": key_type, "exportable": True, "allow_plaintext_backup": True})
+    ask(ours, f"restore/{name}", {"backup": ask(theirs, f"backup/{name}")["backup"]})
+    faults = []
+    for options in SIGNING[key_type]:
+        body = {"input": PLAINTEXT, **options}
+        for signer, verifier, prefixes in ((theirs, ours, ("vault:", "vault:")), (ours, theirs, ("mimir:", "vault:"))):
+            signature = ask(signer, f"sign/{name}", body)["signature"].replace(*prefixes)
+            for text, expected in ((body["input"], True), ("AAAA" + DIGEST[4:], False)):
+                answer = ask(verifier, f"verify/{name}", {**body, "input": text, "signature": signature})
+                if answer["valid"] is not expected:
+                    faults.append((options, signer is ours, expected))
+    assert not faults
+
+
+@pytest.mark.parametrize(("key_type", "options"), [("aes256-gcm96", {}), ("ed25519", {}), ("hmac", {"key_size": 64})])
+def test_a_key_made_here_goes_on_there(ours: Bao, theirs: Bao, key_type: str, options: Json) -> None:
+    name = f"born-here-{key_type}"
+    ask(ours, f"keys/{name}", {"type": key_type, "exportable": True, "allow_plaintext_backup": True, **options})
+    mac = ask(ours, f"hmac/{name}", {"input": PLAINTEXT})["hmac"]
+    ask(theirs, f"restore/{name}", {"backup": ask(ours, f"backup/{name}")["backup"]})
+    body = {"input": PLAINTEXT, "hmac": mac.replace("mimir:", "vault:")}  # only of MACs it knows no other prefix
+    assert ask(theirs, f"verify/{name}", body)["valid"] is True
+    if key_type == "aes256-gcm96":
+        sealed = ask(ours, f"encrypt/{name}", {"plaintext": PLAINTEXT, "associated_data": CONTEXT})["ciphertext"]
+        opened = ask(theirs, f"decrypt/{name}", {"ciphertext": sealed, "associated_data": CONTEXT})
+        assert opened["plaintext"] == PLAINTEXT
+
+
+@pytest.mark.parametrize("key_type", ["rsa-2048", "ecdsa-p256", "ed25519"])
+def test_with_their_public_key_alone(ours: Bao, theirs: Bao, key_type: str) -> None:
+    """Mimir verifies what OpenBao signed, and encrypts what OpenBao opens."""
+    name = f"public-{key_type}"
+    ask(theirs, f"keys/{name}", {"type": key_type})
+    public_key = ask(theirs, f"export/public-key/{name}?format=pem")["keys"]["1"]
+    ask(ours, f"keys/{name}/import", {"type": key_type, "public_key": public_key})
+    signature = ask(theirs, f"sign/{name}", {"input": PLAINTEXT})["signature"]
+    assert ask(ours, f"verify/{name}", {"input": PLAINTEXT, "signature": signature})["valid"] is True
+    if key_type == "rsa-2048":
+        sealed = ask(ours, f"encrypt/{name}", {"plaintext": PLAINTEXT})["ciphertext"]
+        opened = ask(theirs, f"decrypt/{name}", {"ciphertext": sealed.replace("mimir:", "vault:")})
+        assert opened["plaintext"] == PLAINTEXT

@@ -70,6 +70,8 @@ async def test_key_version_chooses_an_older_version(keyed: Mount) -> None:
         ("encrypt/k", {"batch_input": [None]}, "must be an object"),
         ("encrypt/k", {"batch_input": [{"plaintext": 1}]}, "must be a string"),
         ("encrypt/k", {"batch_input": [{"plaintext": "aGk="}, {}]}, r"'\[1\].plaintext' missing plaintext"),
+        ("encrypt/k", {"plaintext": "aGk=", "padding_scheme": "pkcs1v15"}, "padding_scheme"),
+        ("encrypt/k", {"batch_input": [{"plaintext": "aGk=", "padding_scheme": "pkcs1v15"}]}, "padding_scheme"),
         ("decrypt/k", {}, "missing ciphertext to decrypt"),
         ("decrypt/k", {"ciphertext": ""}, "missing ciphertext to decrypt"),
         ("decrypt/k", {"ciphertext": "vault:v1:AAAA"}, "only by a key that was imported"),
