@@ -25,6 +25,7 @@ TAG_BYTES = 16
 MAX_PAYLOAD_BYTES = 1 << 20  # SoftHSM holds a payload four to six times in memory; larger ones go by data key
 MAX_CIPHERTEXT_BYTES = MAX_PAYLOAD_BYTES + NONCE_BYTES + TAG_BYTES
 _BUFFER_BYTES = 1 << 16
+_NONCES_AT_ONCE = 256
 _LONGEST_SIGNATURE = 1024
 _NONCE_MAC = mac_method(KeyKind.HMAC, "sha256")
 
@@ -47,6 +48,7 @@ class Operations:
         "_known_answer",
         "_length",
         "_length_address",
+        "_nonces",
         "_probe_key",
         "_sign_data",
         "_sign_init",
@@ -65,6 +67,7 @@ class Operations:
         self._gcm_address = addressof(self._gcm_mechanism)
         self._length = c_ulong()
         self._length_address = addressof(self._length)
+        self._nonces: list[bytes] = []  # drawn ahead; each is taken out before it is used
         self._probe_key = 0
         self._known_answer = b""
         self._grow(_BUFFER_BYTES)
@@ -83,15 +86,18 @@ class Operations:
 
     def encrypt(self, key: int, items: Sequence[AeadInput]) -> list[bytes]:
         """AES-GCM (SP 800-38D) under a fresh random nonce each: nonce, ciphertext, tag."""
-        nonces = os.urandom(NONCE_BYTES * len(items))
         encrypted: list[bytes] = []
-        start = 0
         for item in items:
-            nonce = nonces[start : start + NONCE_BYTES]
-            start += NONCE_BYTES
+            nonce = self._nonces.pop() if self._nonces else self._draw()
             encrypted.append(nonce + self.encrypt_with_nonce(key, nonce, item.payload, item.associated_data))
         self._shrink()
         return encrypted
+
+    def _draw(self) -> bytes:
+        """A nonce, and more for the next ones: the system is asked once for many. No process forks after this."""
+        drawn = os.urandom(NONCE_BYTES * _NONCES_AT_ONCE)
+        self._nonces = [drawn[start : start + NONCE_BYTES] for start in range(0, len(drawn), NONCE_BYTES)]
+        return self._nonces.pop()
 
     def encrypt_convergent(self, key: int, nonce_key: int, items: Sequence[AeadInput]) -> list[bytes]:
         """AES-GCM under the nonce that the inputs themselves give (HMAC-SHA-256, its first bytes)."""
