@@ -230,24 +230,3 @@ def test_an_hmac_of_another_key_message_or_hash(transit: Transit) -> None:
         (f"verify/{name}", {"input": "aGk=", "hmac": text[:-4] + "AAA="}),
     ]:
         assert transit.data(path, **body)["valid"] is False
-
-
-@pytest.mark.parametrize("path", ["import", "import_version"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"ciphertext": ""},
-        {"ciphertext": "?"},
-        {"ciphertext": b64(b"short")},
-        {"ciphertext": b64(bytes(512))},
-        {"ciphertext": b64(bytes(552))},
-        {"ciphertext": b64(b"\xff" * 552)},
-        {"ciphertext": b64(bytes(552)), "hash_function": "MD5"},
-        {"public_key": "not PEM"},
-        {"ciphertext": b64(bytes(552)), "public_key": "both"},
-    ],
-)
-def test_imports_that_are_none(transit: Transit, path: str, body: dict[str, str]) -> None:
-    sentence(transit.post(f"keys/imported/{path}", type="aes256-gcm96", **body))
-    assert transit.server.request("GET", "transit/keys/imported").status == 404

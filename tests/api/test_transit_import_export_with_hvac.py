@@ -20,6 +20,10 @@ IN_THE_HSM = ("aes256-gcm96", "ecdsa-p256", "ecdsa-p521", "rsa-2048", "hmac", "a
 SEALED = (*IN_THE_HSM, "ed25519", "xchacha20-poly1305", "ml-dsa-65")
 
 
+# the store in which two workers meet in earnest; the wrapping key takes seconds to make
+pytestmark = pytest.mark.parametrize("appliance", ["production-postgresql"], indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def wrapped(appliance: Appliance) -> Callable[[bytes], str]:
     pem = appliance.request("GET", "transit/wrapping_key").json["data"]["public_key"]

@@ -53,6 +53,10 @@ def raw(tagged: str) -> bytes:
     return base64.urlsafe_b64decode(encoded.replace("+", "-").replace("/", "_") + "=" * (-len(encoded) % 4))
 
 
+# one store: nothing here is written but the keys
+pytestmark = pytest.mark.parametrize("appliance", ["development-sqlite"], indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def keyed(appliance: Appliance) -> Appliance:
     """A key of every type, named as its type."""
