@@ -78,6 +78,7 @@ class HsmLink:
         self._on_epoch()
         self._latencies.clear()
         self._connection = connection
+        self._made_by_self_tests = connection.operations.session.created
         slot = connection.login.token.slot
         self._pool = SessionPool(self._module, slot, size=self.settings.pool_size, prepare=connection.prepare)
         self._sentry = SessionPool(self._module, slot, size=1, prepare=connection.prepare)
@@ -295,7 +296,7 @@ class HsmLink:
         """Whether it is time for a planned re-opening, and no thread is inside the module; later it is not asked."""
         if self._connection is None or self._pool is None:
             return False
-        created = self._connection.operations.session.created + self._pool.created
+        created = self._connection.operations.session.created - self._made_by_self_tests + self._pool.created
         return created > 2 * MAX_CREATED or (created > MAX_CREATED and not self._pool.busy)
 
     # --- end ------------------------------------------------------------------------------------------------------
