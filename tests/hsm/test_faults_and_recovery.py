@@ -345,7 +345,7 @@ async def test_a_module_that_becomes_slow_moves_to_the_pool(token, function_list
 
 async def test_planned_reopening_bounds_the_objects_a_module_has_seen(token, monkeypatch):
     monkeypatch.setattr(link, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(link, "MAX_CREATED", 30)
+    monkeypatch.setattr(link, "MAX_CREATED", 20)
     hsm = await Hsm.open(token.settings(mode="inline"))
     epoch = (await hsm.status()).epoch
     for _ in range(30):

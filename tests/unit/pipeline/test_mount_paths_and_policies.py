@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from appliance.system import tools
+from core import digests
 from tests.unit.pipeline.rig import Rig
 
 WARDEN = """\
@@ -45,7 +45,7 @@ async def test_hashing_much_does_not_stop_the_others(rig: Rig, monkeypatch: pyte
         threads.append(work)
         return await beside(work, *args)  # type: ignore[arg-type]  # as it came
 
-    monkeypatch.setattr(tools.asyncio, "to_thread", noted)
+    monkeypatch.setattr(digests.asyncio, "to_thread", noted)
     small = await rig.call("POST", "sys/tools/hash", {"input": "eA=="})
     assert (small.status, len(threads)) == (200, 0)
     large = await rig.call("POST", "sys/tools/hash", {"input": "eHh4" * 100_000})
