@@ -35,6 +35,9 @@ class KeyRoutes:
 
     def routes(self) -> list[Route]:
         """Below the mount."""
+        return [*self._routes_of_keys(), *self._routes_of_the_mount()]
+
+    def _routes_of_keys(self) -> list[Route]:
         read, write, delete = Operation.READ, Operation.UPDATE, Operation.DELETE
         return [
             Route(
@@ -76,13 +79,18 @@ class KeyRoutes:
                 methods={write: Method(handler=self._restore, summary="Put a key back to use")},
                 help="Undoes soft-delete.",
             ),
+        ]
+
+    def _routes_of_the_mount(self) -> list[Route]:
+        read, write = Operation.READ, Operation.UPDATE
+        return [
             Route(
                 pattern="config/keys",
                 methods={
                     read: Method(handler=self._read_config, mutates=False, summary="What holds for all keys"),
                     write: Method(handler=self._write_config, body=MountConfigBody, summary="Set it"),
                 },
-                help="disable_upsert: encrypt creates no keys. require_custody=hsm: no key is made outside the HSM.",
+                help="disable_upsert: encrypt creates no keys. require_custody=hsm: no new key outside the HSM.",
             ),
             Route(
                 pattern="cache-config",
