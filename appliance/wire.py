@@ -33,6 +33,31 @@ class WireRequest(msgspec.Struct):
         return f"WireRequest({self.method}, {len(self.body)} bytes)"  # tokens and plaintexts are in the rest
 
 
+class StreamMessage(msgspec.Struct, frozen=True):
+    """One message of an answer that goes on: an event of an SSE stream, a text frame of a WebSocket."""
+
+    data: bytes  # one line of JSON
+    message_id: str = ""  # what a client names to go on behind it: `Last-Event-ID`
+    kind: str = ""  # SSE's `event`
+
+
+class MessageStream(Protocol):
+    """What goes on after the head of a reply; the connection reads it as fast as its client does."""
+
+    async def receive(self) -> StreamMessage | None:
+        """The next message; None at the end. `end_reason` then says why it ended."""
+        ...
+
+    @property
+    def end_reason(self) -> str:
+        """A sentence for the client: "the token was revoked"; "" at an ordinary end."""
+        ...
+
+    def close(self) -> None:
+        """The client is gone, or too slow; `receive` is not called again."""
+        ...
+
+
 class WireReply(msgspec.Struct):
     """One HTTP response."""
 
@@ -40,6 +65,7 @@ class WireReply(msgspec.Struct):
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    stream: MessageStream | None = None  # then there is no body: server-sent events, or a WebSocket if one was asked for
 
     def __repr__(self) -> str:
         return f"WireReply({self.status}, {len(self.body)} bytes)"

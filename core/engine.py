@@ -32,7 +32,8 @@ class Method:
 
     `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
     Otherwise request and response records are written together, before the response leaves. `statuses` are those of
-    its answers besides 200 and 204, for the OpenAPI document.
+    its answers besides 200 and 204, for the OpenAPI document. `asks_access`: the handler looks at `request.access`,
+    since its answer shows only what the caller may see.
     """
 
     handler: Handler
@@ -40,6 +41,7 @@ class Method:
     mutates: bool = True
     summary: str = ""
     statuses: tuple[int, ...] = ()
+    asks_access: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,18 @@ class KeptEngine(Protocol):
 
         An error is logged and the call repeated a minute later. Another process may be serving the mount meanwhile,
         and a second housekeeper may run for a moment: changes are transactions.
+        """
+        ...
+
+
+@runtime_checkable
+class TendedEngine(Protocol):
+    """What an engine has that keeps something in a worker's memory until it is worth a write: who read what."""
+
+    async def tend(self) -> None:
+        """Called about twice a minute in every worker while unsealed, and before `close`; quick, and off any request.
+
+        An error is logged and the call repeated later.
         """
         ...
 

@@ -202,6 +202,14 @@ class Entry:
     revision: int
 
 
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """That something was changed: names and numbers, never values. Whoever may see the path may see all of it."""
+
+    type: str  # "kv-v2/data-write"
+    path: str  # below the mount: "data/apps/web"
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)  # {"operation": "data-write", "version": "3"}
+
+
 class Transaction(Protocol):
     """Reads and writes that happen together or not at all."""
 
@@ -228,6 +236,10 @@ class Transaction(Protocol):
         """Remove every entry whose path starts with `prefix`; how many."""
         ...
 
+    async def announce(self, event: Event) -> None:
+        """Tell subscribers and webhooks, if this is committed: at least once, in the order of the commits."""
+        ...
+
 
 class DecodedCache(Protocol[T_co]):
     """Decoded entries in memory, dropped by every worker as soon as a commit touches their path."""
@@ -243,6 +255,11 @@ class DecodedCache(Protocol[T_co]):
 
 class StorageView(Protocol):
     """One mount's part of the barrier, as chroot would show it. Paths are relative to it."""
+
+    @property
+    def sequence(self) -> int:
+        """A number that any commit of anybody advances: what was read while it stood still holds while it does."""
+        ...
 
     async def get(self, path: str) -> Entry | None:
         """The entry, decrypted and authenticated under its path. Raises IntegrityError."""
@@ -268,11 +285,17 @@ class StorageView(Protocol):
         ...
 
     def decoded_cache(
-        self, load: Callable[["StorageView", str, Entry], Awaitable[T]], *, capacity: int = 10_000
+        self,
+        load: Callable[["StorageView", str, Entry], Awaitable[T]],
+        *,
+        capacity: int = 10_000,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry.
 
-        `load` may read more entries: then every write to those must also rewrite the entry itself.
+        `load` may read more entries: then every write to those must also rewrite the entry itself. With `weigh` (bytes
+        of one) all together weigh no more than `budget`.
         """
         ...
 
@@ -332,6 +355,13 @@ class RecordReader(Protocol):
         ...
 
 
+class StoredEvent(msgspec.Struct, frozen=True):
+    """An event of the log. Numbers grow with the order of the commits, and may have gaps."""
+
+    number: int
+    body: bytes
+
+
 class CoreTransaction(Transaction, RecordReader, Protocol):
     """A transaction over entries and records."""
 
@@ -350,6 +380,14 @@ class CoreTransaction(Transaction, RecordReader, Protocol):
         """Remove those that exist, in few statements; how many there were."""
         ...
 
+    async def append_event(self, body: bytes) -> None:
+        """Add to the log of events, behind all that were committed before."""
+        ...
+
+    async def drop_events(self, *, before: int) -> int:
+        """Remove those with a lower number; how many."""
+        ...
+
 
 class CoreStorage(StorageView, RecordReader, Protocol):
     """The whole barrier. `transact` gives a CoreTransaction."""
@@ -360,6 +398,17 @@ class CoreStorage(StorageView, RecordReader, Protocol):
 
     def view(self, prefix: str) -> StorageView:
         """The part below `prefix` ("logical/<mount uuid>/"); what an engine gets."""
+        ...
+
+    async def events_after(self, number: int, *, limit: int) -> list[StoredEvent]:
+        """Committed events behind that number, in their order; one that is still being committed holds up later ones.
+
+        So whoever has read up to a number never misses an event below it.
+        """
+        ...
+
+    async def event_bounds(self) -> tuple[int, int]:
+        """The numbers of the oldest and of the newest event that can be read; (0, 0) when there never was one."""
         ...
 
     def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -37,6 +37,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     is_root: bool = False
 
 
+class Access(Protocol):
+    """What the caller's policies say about other paths of the same mount."""
+
+    def allows(self, path: str, *capabilities: str) -> bool:
+        """Whether one of the capabilities ("read", "list") is granted at `path`, which is below the mount.
+
+        A rule that asks for more than the path (conditions, parameters) counts as not granted.
+        """
+        ...
+
+
 class Request(msgspec.Struct, kw_only=True):
     """One request as an engine sees it: its own path, and nothing of HTTP."""
 
@@ -51,6 +62,8 @@ class Request(msgspec.Struct, kw_only=True):
     namespace: str = ""  # path of the namespace: "team-a/", "" for the root
     client_address: str = ""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # case-insensitive
+    body: bytes = b""  # as it came: for who must not lose a digit of a number; `data` is what was understood of it
+    access: Access | None = None  # only where the method says `asks_access`
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.request_id}, {self.operation.word} {self.mount_path}…)"  # no values
@@ -142,6 +155,23 @@ class RawBody(msgspec.Struct, kw_only=True):
 
     body: bytes
     content_type: str = "application/json"
+
+
+class PreparedData(dict[str, Any]):
+    """`data` of an answer that is given again and again: its JSON is made once, and so are its audited forms.
+
+    Nobody changes one.
+    """
+
+    __slots__ = ("audited", "encoded")
+
+    def __init__(self, data: Mapping[str, Any], encoded: bytes) -> None:
+        super().__init__(data)
+        self.encoded = encoded  # the same as JSON
+        self.audited: dict[object, bytes] = {}  # kept by the audit devices: by device, what they write for it
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
 
 
 class Response(msgspec.Struct, kw_only=True):

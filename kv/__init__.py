@@ -1,0 +1,1 @@
+"""The engine kv: secrets with versions (2), or plainly stored (1)."""
