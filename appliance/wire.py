@@ -65,7 +65,9 @@ class WireReply(msgspec.Struct):
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
-    stream: MessageStream | None = None  # then there is no body: server-sent events, or a WebSocket if one was asked for
+    stream: MessageStream | None = (
+        None  # then there is no body: server-sent events, or a WebSocket if one was asked for
+    )
 
     def __repr__(self) -> str:
         return f"WireReply({self.status}, {len(self.body)} bytes)"

@@ -75,6 +75,10 @@ class Hasher:
         """What is not JSON yet. It becomes JSON first; what cannot is hashed as one string."""
         if isinstance(value, str):
             return self.text(str(value))
+        if isinstance(value, msgspec.Raw):  # a number, of which every digit is kept
+            return value
+        if isinstance(value, dict):
+            return self._members(value)
         try:
             return self.data(msgspec.to_builtins(value, str_keys=True))
         except (TypeError, ValueError, RecursionError):

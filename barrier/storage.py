@@ -66,6 +66,11 @@ class BarrierStorage:
 
     # --- caches ---------------------------------------------------------------------------------------------------
 
+    @property
+    def sequence(self) -> int:
+        """The change sequence, as it is now."""
+        return self._words[SEQUENCE]
+
     def sync(self) -> int:
         """Forget what any process has changed; called at the start of each request.
 
@@ -90,10 +95,15 @@ class BarrierStorage:
             cache.clear()
 
     def decoded_cache(
-        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+        self,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int = 10_000,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry."""
-        return self.entry_cache(self, "", load, capacity=capacity)
+        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget)
 
     def entry_cache(
         self,
@@ -102,6 +112,8 @@ class BarrierStorage:
         load: Callable[[StorageView, str, Entry], Awaitable[T]],
         *,
         capacity: int,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
 
@@ -109,7 +121,16 @@ class BarrierStorage:
             entry = await view.get(path)
             return None if entry is None else await load(view, path, entry)
 
-        return self._register(load_path, lambda path: prefix + path, capacity)
+        cache = LoadingCache(
+            self._ring,
+            load_path,
+            ring_name=lambda path: prefix + path,
+            capacity=capacity,
+            weigh=weigh,
+            budget=budget,
+        )
+        self._caches.add(cache)
+        return cache
 
     def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:
         """Decoded records in memory, by record_id."""
@@ -118,12 +139,9 @@ class BarrierStorage:
             record = await self.get_record(kind, record_id)
             return None if record is None else decode(record)
 
-        return self._register(load_record, lambda record_id: record_name(kind, record_id), capacity)
-
-    def _register(
-        self, load: Callable[[str], Awaitable[T | None]], ring_name: Callable[[str], str], capacity: int
-    ) -> LoadingCache[T]:
-        cache = LoadingCache(self._ring, load, ring_name=ring_name, capacity=capacity)
+        cache = LoadingCache(
+            self._ring, load_record, ring_name=lambda record_id: record_name(kind, record_id), capacity=capacity
+        )
         self._caches.add(cache)
         return cache
 

@@ -12,6 +12,11 @@ T = TypeVar("T")
 class WholeStorage(Protocol):
     """What a view needs of the storage."""
 
+    @property
+    def sequence(self) -> int:
+        """As StorageView.sequence."""
+        ...
+
     async def get(self, path: str) -> Entry | None:
         """As StorageView.get."""
         ...
@@ -31,6 +36,8 @@ class WholeStorage(Protocol):
         load: Callable[[StorageView, str, Entry], Awaitable[T]],
         *,
         capacity: int,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
         ...
@@ -42,6 +49,11 @@ class PrefixView:
     def __init__(self, storage: WholeStorage, prefix: str) -> None:
         self._storage = storage
         self._prefix = prefix
+
+    @property
+    def sequence(self) -> int:
+        """The change sequence, as it is now."""
+        return self._storage.sequence
 
     async def get(self, path: str) -> Entry | None:
         """The entry."""
@@ -64,7 +76,12 @@ class PrefixView:
         return await self.transact(lambda transaction: transaction.delete(path))
 
     def decoded_cache(
-        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+        self,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int = 10_000,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry of this view."""
-        return self._storage.entry_cache(self, self._prefix, load, capacity=capacity)
+        return self._storage.entry_cache(self, self._prefix, load, capacity=capacity, weigh=weigh, budget=budget)
