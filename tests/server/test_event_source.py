@@ -203,7 +203,7 @@ async def test_a_client_that_does_not_read_stops_its_stream(server: StreamServer
     """What waits is what the kernel holds and a little more; then it is cut."""
     server.stream = stream = EndlessStream()
     async with await server.talk(PLAIN) as talk:
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a ReadTransport, too
+        talk.writer.transport.pause_reading()
         await settled(stream)
         (connection,) = server.http.connections
         transport = connection.transport
@@ -244,7 +244,7 @@ async def test_an_end_without_a_reader_is_cut(server: StreamServer) -> None:
     """The connection is not kept for what nobody takes."""
     server.stream = stream = EndlessStream()
     async with await server.talk(PLAIN) as talk:
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
+        talk.writer.transport.pause_reading()
         await settled(stream)
         server.http.finish_connections()
         await server.closed()

@@ -232,7 +232,7 @@ async def test_a_client_that_answers_no_ping_is_cut(server: StreamServer) -> Non
 async def test_a_client_that_does_not_read_is_cut(server: StreamServer) -> None:
     server.stream = EndlessStream()
     async with await opened(server) as talk:
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a ReadTransport, too
+        talk.writer.transport.pause_reading()
         await asyncio.sleep(0.2)  # let the sockets' buffers fill
         (connection,) = server.http.connections
         assert connection.transport is not None
