@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
 from kv.data_routes import DataRoutes
 from kv.parts import Parts, assemble
+from kv.stage_routes import StageRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -21,7 +22,10 @@ class VersionedRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.routes: Sequence[Route] = [*DataRoutes(parts).routes()]
+        self.routes: Sequence[Route] = [
+            *DataRoutes(parts).routes(),
+            *StageRoutes(parts).routes(),
+        ]
 
     async def close(self) -> None:
         """Nothing is held back."""
