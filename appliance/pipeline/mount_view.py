@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from appliance.events.record import Announcer
 from core.errors import UnsupportedPathError
-from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, Event, StorageView, Transaction
+from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, Event, Names, StorageView, Transaction
 
 T = TypeVar("T")
 
@@ -63,6 +63,10 @@ class MountView:
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted; a folder ends in "/"."""
         return await self._view.list(prefix, after=after, limit=limit)
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, sorted."""
+        return await self._view.paths(prefix, after=after, limit=limit)
 
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` and commit it. Raises UnsupportedPathError when the mount is gone."""
