@@ -89,8 +89,14 @@ class StreamServer:
         return talk
 
     async def closed(self) -> None:
-        """The stream was closed, and no connection of it is left."""
+        """The stream was closed."""
         await asyncio.wait_for(self.stream.closed.wait(), 5)
+
+    async def deserted(self) -> None:
+        """No connection is left, and no task of one."""
+        async with asyncio.timeout(5):
+            while self.http.connections or any("Connection.start" in str(task.get_coro()) for task in asyncio.all_tasks()):
+                await asyncio.sleep(0.001)  # noqa: ASYNC110 - the server tells nobody
 
 
 class Talk:
