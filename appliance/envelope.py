@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from appliance.wire import WireReply
-from core.requests import NO_CONTENT, AuthGrant, Response, WrapInfo
+from core.requests import NO_CONTENT, AuthGrant, PreparedData, Response, WrapInfo
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _EMPTY = WireReply(204)
@@ -22,15 +22,17 @@ def reply(response: Response, *, request_id: str, mount_type: str) -> WireReply:
     if response.auth is None and response.lease is None and not response.warnings and not response.repeat_data:
         if response.data is None:
             return WireReply(response.status or 204)
-        return WireReply(response.status or 200, _plain(response.data, request_id=request_id, mount_type=mount_type))
+        return WireReply(response.status or 200, _plain(response, request_id=request_id, mount_type=mount_type))
     return WireReply(response.status or 200, _full(response, request_id=request_id, mount_type=mount_type))
 
 
-def _plain(data: dict[str, Any], *, request_id: str, mount_type: str) -> bytes:
+def _plain(response: Response, *, request_id: str, mount_type: str) -> bytes:
     """The common shape, around `data`: request ids and mount types hold nothing that JSON escapes."""
-    return b'{"request_id":"%b","lease_id":"","renewable":false,"lease_duration":0,"data":%b,%b"%b"}\n' % (
+    data = response.data
+    return b'{"request_id":"%b","lease_id":"","renewable":false,"lease_duration":%d,"data":%b,%b"%b"}\n' % (
         request_id.encode(),
-        _encode(data),
+        response.keep_for,
+        data.encoded if type(data) is PreparedData else _encode(data),
         b'"wrap_info":null,"warnings":null,"auth":null,"mount_type":',
         mount_type.encode(),
     )
@@ -44,7 +46,7 @@ def _full(response: Response, *, request_id: str, mount_type: str) -> bytes:
         "request_id": request_id,
         "lease_id": lease.lease_id if lease else "",
         "renewable": lease.renewable if lease else False,
-        "lease_duration": lease.ttl if lease else 0,
+        "lease_duration": lease.ttl if lease else response.keep_for,
         "data": response.data,
         "wrap_info": wrap_block(response.wrap) if response.wrap else None,
         "warnings": response.warnings or None,

@@ -22,7 +22,7 @@ class Evictable(Protocol):
 
 
 class LoadingCache(Generic[T]):
-    """A bounded cache by path, the longest unused going first.
+    """A bounded cache by path, the longest unused going first. What `weigh` says of a value must never change.
 
     `ring_name` makes of a path what the change ring calls it. A fill remembers the ring's sequence from before its read
     and is not kept if the ring has named its path since: the read may be older than the change.
@@ -35,6 +35,8 @@ class LoadingCache(Generic[T]):
         *,
         ring_name: Callable[[str], str],
         capacity: int,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> None:
         self._ring = ring
         self._load = load
@@ -42,6 +44,9 @@ class LoadingCache(Generic[T]):
         self._capacity = capacity
         self._values: OrderedDict[str, tuple[T, int]] = OrderedDict()
         self._paths: dict[int, str] = {}
+        self._weigh = weigh
+        self._budget = budget
+        self._weight = 0  # of all values together
         self._epoch = 0
 
     def peek(self, path: str) -> T | None:
@@ -66,27 +71,34 @@ class LoadingCache(Generic[T]):
 
     def _keep(self, path: str, value: T, before: int) -> None:
         name = path_hash(self._ring_name(path))
-        changed = self._ring.since(before)
-        if changed is None or name in changed:
-            return
-        shadowed = self._paths.get(name)
-        if shadowed is not None and shadowed != path:
-            self._values.pop(shadowed, None)  # two paths with one hash: the ring could name only one of them
+        if self._ring.sequence != before:
+            changed = self._ring.since(before)
+            if changed is None or name in changed:
+                return
+        self._drop(name)  # two paths may have one hash: the ring could name only one of them
         self._values[path] = (value, name)
         self._paths[name] = path
-        if len(self._values) > self._capacity:
-            _path, (_value, oldest) = self._values.popitem(last=False)
-            del self._paths[oldest]
+        if self._weigh is not None:
+            self._weight += self._weigh(value)
+        while len(self._values) > self._capacity or self._weight > self._budget:
+            self._drop(next(iter(self._values.values()))[1])
+
+    def _drop(self, name: int) -> None:
+        path = self._paths.pop(name, None)
+        if path is None:
+            return
+        value, _name = self._values.pop(path)
+        if self._weigh is not None:
+            self._weight -= self._weigh(value)
 
     def evict(self, hashes: list[int]) -> None:
         """Drop what the ring named."""
         for name in hashes:
-            path = self._paths.pop(name, None)
-            if path is not None:
-                del self._values[path]
+            self._drop(name)
 
     def clear(self) -> None:
         """Drop everything, and what is being loaded now."""
         self._epoch += 1
         self._values.clear()
         self._paths.clear()
+        self._weight = 0

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from barrier.transaction import PrefixTransaction
-from core.protocols import CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+from core.protocols import CoreTransaction, DecodedCache, Entry, Names, StorageView, Transaction
 
 T = TypeVar("T")
 
@@ -12,12 +12,21 @@ T = TypeVar("T")
 class WholeStorage(Protocol):
     """What a view needs of the storage."""
 
+    @property
+    def sequence(self) -> int:
+        """As StorageView.sequence."""
+        ...
+
     async def get(self, path: str) -> Entry | None:
         """As StorageView.get."""
         ...
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """As StorageView.list."""
+        ...
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """As StorageView.paths."""
         ...
 
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
@@ -31,6 +40,8 @@ class WholeStorage(Protocol):
         load: Callable[[StorageView, str, Entry], Awaitable[T]],
         *,
         capacity: int,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
         ...
@@ -43,6 +54,11 @@ class PrefixView:
         self._storage = storage
         self._prefix = prefix
 
+    @property
+    def sequence(self) -> int:
+        """The change sequence, as it is now."""
+        return self._storage.sequence
+
     async def get(self, path: str) -> Entry | None:
         """The entry."""
         return await self._storage.get(self._prefix + path)
@@ -50,6 +66,10 @@ class PrefixView:
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted."""
         return await self._storage.list(self._prefix + prefix, after=after, limit=limit)
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it."""
+        return await self._storage.paths(self._prefix + prefix, after=after, limit=limit)
 
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` in one transaction that sees only this view."""
@@ -64,7 +84,12 @@ class PrefixView:
         return await self.transact(lambda transaction: transaction.delete(path))
 
     def decoded_cache(
-        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+        self,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int = 10_000,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry of this view."""
-        return self._storage.entry_cache(self, self._prefix, load, capacity=capacity)
+        return self._storage.entry_cache(self, self._prefix, load, capacity=capacity, weigh=weigh, budget=budget)

@@ -181,6 +181,7 @@ class Response(msgspec.Struct, kw_only=True):
     auth: AuthGrant | None = None
     login: Login | None = None  # of a login method; the appliance answers with `auth`
     lease: LeaseGrant | None = None
+    keep_for: int = 0  # seconds, shown as `lease_duration` without a lease: when to read again (kv version 1)
     wrap: WrapInfo | None = None  # of the appliance alone; then data and auth are None
     warnings: list[str] | None = None
     status: int | None = None  # only where Vault's API asks for one that does not follow from the rest

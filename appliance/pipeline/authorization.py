@@ -150,6 +150,26 @@ def _check_in_namespace(exchange: Exchange) -> None:
         raise UnsupportedPathError("this path is served in the root namespace only")
 
 
+class MountAccess:
+    """Implements core.requests.Access: an access list, as it is below one mount."""
+
+    __slots__ = ("_acl", "_prefix")
+
+    def __init__(self, acl: Acl, prefix: str) -> None:
+        self._acl = acl
+        self._prefix = prefix  # with the namespace: "team-a/secret/"
+
+    def allows(self, path: str, *capabilities: str) -> bool:
+        """Whether one of them is granted there, without conditions."""
+        return any(self._acl.allows(self._prefix + path, capability) for capability in capabilities)
+
+
+def tell_access(exchange: Exchange) -> None:
+    """What else the caller may do at the mount, for a handler that asks."""
+    if exchange.acl is not None and exchange.mounted is not None:
+        exchange.request.access = MountAccess(exchange.acl, exchange.mounted.entry.full_path)
+
+
 def tell_more(exchange: Exchange) -> None:
     """The appliance's own engines are told whose token it is and what it may do; others only get a Caller."""
     request, identity, acl = exchange.request, exchange.identity, exchange.acl

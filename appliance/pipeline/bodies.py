@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,7 +15,15 @@ MAX_BODY = 32 * 1024 * 1024  # bytes; Vault's default, too
 MAX_DEPTH = 64
 _MAX_FORM_FIELDS = 1000
 
+
+def _number(text: str) -> float | str:
+    """A number beyond what a float holds stays the text it is: who needs its digits reads the body itself."""
+    value = float(text)
+    return value if isfinite(value) else text
+
+
 _decode = msgspec.json.Decoder().decode
+_decode_large = msgspec.json.Decoder(float_hook=_number).decode
 _NESTED = frozenset((dict, list))  # what the decoder makes of objects and arrays
 _POSITION = re.compile(r"\(byte (\d+)\)")
 
@@ -50,9 +59,7 @@ def _check_patch_type(headers: Mapping[str, str]) -> None:
 
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        data = _decode(body)
-    except msgspec.ValidationError:
-        raise InvalidRequestError("the request body holds a number that is out of range") from None
+        data = _decode_any(body)
     except msgspec.DecodeError as exc:
         raise InvalidRequestError(_what_is_wrong(str(exc), body)) from None
     except UnicodeDecodeError:
@@ -66,6 +73,13 @@ def _parse_object(body: bytes) -> dict[str, Any]:
     if not _NESTED.isdisjoint(map(type, data.values())):
         _check_depth(data)
     return data
+
+
+def _decode_any(body: bytes) -> Any:
+    try:
+        return _decode(body)
+    except msgspec.ValidationError:  # a number that no float can hold
+        return _decode_large(body)
 
 
 def _what_is_wrong(problem: str, body: bytes) -> str:

@@ -129,6 +129,7 @@ def split_request(
         namespace=namespace.path,
         client_address=wire.client_address,
         headers=VeiledHeaders(wire.headers) if mounted and not mounted.is_built_in else wire.headers,
+        body=wire.body,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from core.errors import UnsupportedPathError
-from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, Names, StorageView, Transaction
 
 T = TypeVar("T")
 
@@ -49,9 +49,18 @@ class MountView:
         # reads need no guard: after an unmount there is nothing to read
         self.get = self._view.get
 
+    @property
+    def sequence(self) -> int:
+        """The change sequence, as it is now."""
+        return self._storage.sequence
+
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted; a folder ends in "/"."""
         return await self._view.list(prefix, after=after, limit=limit)
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, sorted."""
+        return await self._view.paths(prefix, after=after, limit=limit)
 
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` and commit it. Raises UnsupportedPathError when the mount is gone."""
@@ -80,7 +89,12 @@ class MountView:
         return await self.transact(body)
 
     def decoded_cache(
-        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+        self,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int = 10_000,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry; reads only."""
-        return self._view.decoded_cache(load, capacity=capacity)
+        return self._view.decoded_cache(load, capacity=capacity, weigh=weigh, budget=budget)

@@ -21,7 +21,7 @@ from appliance.in_flight import InFlightRequests
 from appliance.metrics import Counter
 from appliance.node_shared import Shared
 from appliance.pipeline.admissions import Admissions, Admitted
-from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_more
+from appliance.pipeline.authorization import check_allowed, check_served, find_route, tell_access, tell_more
 from appliance.pipeline.bodies import parse_data
 from appliance.pipeline.exchange import Exchange, LastResponse, audit_request, audit_response, split_request
 from appliance.pipeline.help import help_reply, open_help_reply
@@ -324,7 +324,7 @@ class Pipeline:
             self._record_request(exchange)
             if method.mutates:
                 await self._flush()
-            body = _NO_BODY if method.body is NoBody else parse_body(request.data, method.body)
+            body = _handed(exchange, method)
             response: Response
             if exchange.route is not None and exchange.route.login_name is not None:
                 response = await self._outcomes.try_login(exchange, method.handler, body)
@@ -458,6 +458,13 @@ class Pipeline:
     async def _flush(self) -> None:
         if self._trail.active:
             await self._trail.flush()
+
+
+def _handed(exchange: Exchange, method: Method) -> Any:
+    """The body as the handler declares it. Raises InvalidRequestError."""
+    if method.asks_access:
+        tell_access(exchange)
+    return _NO_BODY if method.body is NoBody else parse_body(exchange.request.data, method.body)
 
 
 class _Served:

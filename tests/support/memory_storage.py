@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from core.errors import CasMismatchError, SealedError
-from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView, Transaction
+from core.protocols import CoreTransaction, DecodedCache, Entry, Event, Record, StorageView, Transaction
 
 T = TypeVar("T")
 Records = list[Record]  # in a class that has a method `list`, the annotation would name that
@@ -26,6 +26,7 @@ class _State:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.records: dict[tuple[str, str], Record] = {}
+        self.events: list[Event] = []
         self.sealed = False
         self.commits = 0
         self.lock = asyncio.Lock()
@@ -45,6 +46,13 @@ class _Reader:
         whole = self._prefix + prefix
         names = {p[len(whole) :] for p in self._state.entries if p.startswith(whole) and p != whole}
         return _folded(names, after, limit)
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        self._check()
+        whole = self._prefix + prefix
+        found = sorted((p[len(whole) :] for p in self._state.entries if p.startswith(whole)), key=str.encode)
+        behind = [path for path in found if path.encode() > after.encode()]
+        return behind[:limit] if limit else behind
 
     async def get_record(self, kind: str, record_id: str) -> Record | None:
         self._check()
@@ -97,6 +105,9 @@ class _Reader:
 
 
 class _Txn(_Reader):
+    async def announce(self, event: Event) -> None:
+        self._state.events.append(event)
+
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         old = await self.get(path)
         revision = old.revision if old else 0
@@ -161,14 +172,23 @@ class _Cache:
 class MemoryStorage(_Reader):
     """The whole barrier (CoreStorage); `view` gives what an engine sees."""
 
+    @property
+    def sequence(self) -> int:
+        return self._state.commits
+
+    @property
+    def events(self) -> list[Event]:
+        """What was announced and committed."""
+        return self._state.events
+
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         self._check()
         async with self._state.lock:
-            before = dict(self._state.entries), dict(self._state.records)
+            before = dict(self._state.entries), dict(self._state.records), list(self._state.events)
             try:
                 result = await body(_Txn(self._state, self._prefix))
             except BaseException:
-                self._state.entries, self._state.records = before
+                self._state.entries, self._state.records, self._state.events = before
                 raise
             self._state.commits += 1
             return result
@@ -189,7 +209,12 @@ class MemoryStorage(_Reader):
         return MemoryStorage(self._state, self._prefix + prefix)
 
     def decoded_cache(
-        self, load: Callable[[StorageView, str, Entry], Awaitable[T]], *, capacity: int = 10_000
+        self,
+        load: Callable[[StorageView, str, Entry], Awaitable[T]],
+        *,
+        capacity: int = 10_000,
+        weigh: Callable[[T], int] | None = None,
+        budget: int = 0,
     ) -> DecodedCache[T]:
         async def fill(path: str) -> T | None:
             entry = await self.get(path)

@@ -26,7 +26,7 @@ class _Deaf:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)
 
-    def decoded_cache(self, load: Callable[..., Awaitable[Any]], *, capacity: int = 10_000) -> "_Kept":
+    def decoded_cache(self, load: Callable[..., Awaitable[Any]], **_bounds: Any) -> "_Kept":
         return _Kept(self._view, load)
 
 

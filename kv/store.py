@@ -1,0 +1,219 @@
+"""What a mount keeps, whichever version it is of: under which path, and how it is read back.
+
+    s/<name>                  the secret: settings, versions, labels, and the current value if it is small (a Secret)
+    v/<secret id>/<00000001>  the value of another version, or a large one: JSON as it was given
+    r/<secret id>             who read it last (kv.reads)
+    config                    what holds for all secrets of the mount (a Settings)
+
+Whatever changes a value also writes the secret's row, on which the caches hang. Version 1 keeps the same rows with one
+version each, so upgrading a mount moves nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from core.errors import IntegrityError
+from core.ids import random_base62
+from core.protocols import DecodedCache, Entry, StorageView, Transaction
+from core.requests import PreparedData
+from kv.secret import DEFAULT_SETTINGS, Secret, Settings
+
+T = TypeVar("T")
+
+SECRETS = "s/"
+VALUES = "v/"
+READS = "r/"
+CONFIG = "config"
+INLINE = 16 * 1024  # bytes: a larger value would make every write of metadata slow
+_BUDGET = 24 * 1024 * 1024  # bytes of decoded secrets of one mount in one worker's memory
+_OVERHEAD = 1500  # bytes of a decoded secret besides its value, roughly; what is made of the value is twice its size
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_secret = msgspec.msgpack.Decoder(Secret).decode
+_decode_settings = msgspec.msgpack.Decoder(Settings).decode
+
+
+class OpenSecret:
+    """A secret in memory, with what was made of it for answers."""
+
+    __slots__ = ("answer", "name", "noted_by", "noted_until", "secret", "until")
+
+    def __init__(self, name: str, secret: Secret) -> None:
+        self.name = name
+        self.secret = secret
+        self.answer: PreparedData | None = None  # to a plain read
+        self.until = 0  # nanoseconds: when that ends to be true
+        self.noted_by: object = None  # who read it last, and until when that need not be noted again (kv.reads)
+        self.noted_until = 0.0
+
+
+class KvStore:
+    """Secrets by name, in one mount's storage."""
+
+    def __init__(self, storage: StorageView) -> None:
+        self._storage = storage
+        self._secrets: DecodedCache[OpenSecret] = storage.decoded_cache(
+            _load_secret, capacity=50_000, weigh=_weigh, budget=_BUDGET
+        )
+        self._settings: DecodedCache[Settings] = storage.decoded_cache(_load_settings, capacity=1)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def peek(self, name: str) -> OpenSecret | None:
+        """The secret if it is in memory."""
+        return self._secrets.peek(SECRETS + name)
+
+    async def find(self, name: str) -> OpenSecret | None:
+        """The secret, or None."""
+        return await self._secrets.get(SECRETS + name)
+
+    async def value(self, secret: Secret, number: int) -> bytes | None:
+        """The JSON of a version; None when it went away since the secret was read."""
+        if number == secret.value_version:
+            return secret.value
+        entry = await self._storage.get(value_path(secret, number))
+        return None if entry is None else entry.value
+
+    async def settings(self) -> Settings:
+        """What holds for all secrets of the mount."""
+        return await self._settings.get(CONFIG) or DEFAULT_SETTINGS
+
+    async def names(self, folder: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names below a folder ("" or "apps/"), sorted; a folder ends in "/"."""
+        return await self._storage.list(SECRETS + folder, after=after, limit=limit)
+
+    async def names_below(self, folder: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names of all secrets below a folder, at any depth, sorted; without the folder itself."""
+        return await self._storage.paths(SECRETS + folder, after=after, limit=limit)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def change(self, name: str, body: "Callable[[SecretChange], Awaitable[T]]") -> T:
+        """Run `body` on one secret in a transaction; durable when this returns. `body` may run again."""
+
+        async def work(txn: Transaction) -> T:
+            entry = await txn.get(SECRETS + name)
+            before = None if entry is None else decode_secret(entry.value)
+            return await body(SecretChange(txn, name, before, entry.revision if entry else 0))
+
+        return await self._storage.transact(work)
+
+    async def change_settings(self, change: Callable[[Settings], Settings]) -> Settings:
+        """Write the mount's settings anew."""
+
+        async def work(txn: Transaction) -> Settings:
+            entry = await txn.get(CONFIG)
+            changed = change(DEFAULT_SETTINGS if entry is None else _decode_settings(entry.value))
+            await txn.put(CONFIG, _encode(changed), cas=entry.revision if entry else 0)
+            return changed
+
+        return await self._storage.transact(work)
+
+
+class SecretChange:
+    """One secret inside a transaction: what it was, and how it is written."""
+
+    __slots__ = ("_revision", "before", "name", "txn")
+
+    def __init__(self, txn: Transaction, name: str, before: Secret | None, revision: int) -> None:
+        self.txn = txn
+        self.name = name
+        self.before = before
+        self._revision = revision
+
+    async def value(self, number: int) -> bytes:
+        """The JSON of a version of `before`. Raises IntegrityError when its row is gone."""
+        before = self.before
+        if before is None:
+            raise RuntimeError("there is no secret")
+        if number == before.value_version:
+            return before.value
+        entry = await self.txn.get(value_path(before, number))
+        if entry is None:
+            raise IntegrityError(
+                f"the value of version {number} of a secret is missing: rows were removed outside Mimir"
+            )
+        return entry.value
+
+    async def write(self, after: Secret, values: Mapping[int, bytes] | None = None) -> Secret:
+        """Store the secret with the values of its new versions, each where the docstring of this module says."""
+        given = dict(values or {})
+        if self.before is not None:
+            after = await self._drop_values(self.before, after)
+            after = await self._settle_head(self.before, after, given)
+        head = after.current
+        if head in given and len(given[head]) <= INLINE:
+            after = replace(after, value_version=head, value=given.pop(head))
+        for number, value in given.items():
+            await self.txn.put(value_path(after, number), value)
+        await self.txn.put(SECRETS + self.name, _encode(after), cas=self._revision)
+        return after
+
+    async def _drop_values(self, before: Secret, after: Secret) -> Secret:
+        """Remove the values of versions that are gone or destroyed now."""
+        for number, row in before.versions.items():
+            kept = after.versions.get(number)
+            if row.destroyed or (kept is not None and not kept.destroyed):
+                continue
+            if number == before.value_version:
+                after = replace(after, value_version=0, value=b"")
+            else:
+                await self.txn.delete(value_path(before, number))
+        return after
+
+    async def _settle_head(self, before: Secret, after: Secret, given: dict[int, bytes]) -> Secret:
+        """Make way for another current version: the value that stood in the row gets one of its own."""
+        head = after.current
+        if head == before.current:
+            return after
+        if after.value_version and after.value_version != head:
+            await self.txn.put(value_path(after, after.value_version), after.value)
+            after = replace(after, value_version=0, value=b"")
+        row = after.versions.get(head)
+        if head not in given and row is not None and not row.destroyed:  # an older version becomes current
+            given[head] = await self.value(head)
+            if len(given[head]) <= INLINE:
+                await self.txn.delete(value_path(after, head))
+        return after
+
+    async def erase(self) -> None:
+        """Remove the secret with all its values."""
+        if self.before is None:
+            return
+        await self.txn.delete_prefix(f"{VALUES}{self.before.secret_id}/")
+        await self.txn.delete(f"{READS}{self.before.secret_id}")
+        await self.txn.delete(SECRETS + self.name)
+
+
+def new_id() -> str:
+    """For a new secret: 95 bits, so that none is ever given twice."""
+    return random_base62(16)
+
+
+def value_path(secret: Secret, number: int) -> str:
+    """Where the value of a version is when it does not stand in the secret's row."""
+    return f"{VALUES}{secret.secret_id}/{number:08d}"
+
+
+def decode_secret(value: bytes) -> Secret:
+    """A stored row. Raises IntegrityError for one of a newer version of Mimir."""
+    secret = _decode_secret(value)
+    if secret.format != 1:
+        raise IntegrityError("a secret was written by a newer version of Mimir")
+    return secret
+
+
+async def _load_secret(_view: StorageView, path: str, entry: Entry) -> OpenSecret:
+    return OpenSecret(path[len(SECRETS) :], decode_secret(entry.value))
+
+
+async def _load_settings(_view: StorageView, _path: str, entry: Entry) -> Settings:
+    return _decode_settings(entry.value)
+
+
+def _weigh(opened: OpenSecret) -> int:
+    secret = opened.secret
+    return _OVERHEAD + 400 * len(secret.versions) + 3 * len(secret.value)
