@@ -95,8 +95,12 @@ class StreamServer:
     async def deserted(self) -> None:
         """No connection is left, and no task of one."""
         async with asyncio.timeout(5):
-            while self.http.connections or any("Connection.start" in str(task.get_coro()) for task in asyncio.all_tasks()):
-                await asyncio.sleep(0.001)  # noqa: ASYNC110 - the server tells nobody
+            while self.http.connections or _connection_tasks():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.001)
+
+
+def _connection_tasks() -> list[str]:
+    return [name for task in asyncio.all_tasks() if "Connection.start" in (name := str(task.get_coro()))]
 
 
 class Talk:
