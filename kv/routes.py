@@ -9,6 +9,7 @@ from kv.data_routes import DataRoutes
 from kv.invalid_routes import InvalidRoutes
 from kv.metadata_routes import MetadataRoutes
 from kv.parts import Parts, assemble
+from kv.stage_routes import StageRoutes
 from kv.subkeys_routes import SubkeysRoutes
 from kv.unversioned_routes import UnversionedRoutes
 
@@ -32,6 +33,7 @@ class VersionedRoutes:
             *MetadataRoutes(parts).routes(),
             *ConfigRoutes(parts).routes(),
             *SubkeysRoutes(parts).routes(),
+            *StageRoutes(parts).routes(),
             *InvalidRoutes().routes(),
         ]
 
