@@ -44,6 +44,10 @@ LONGEST_PAUSE = 0.016
 _ASYNCIO = "sqlalchemy.ext.asyncio"  # brings the whole ORM along, so it is imported by whom it serves
 
 
+def _nothing() -> None:
+    """Nobody needs to be told."""
+
+
 class WriteConflictError(MimirError):
     """Another transaction changed what this one had read; it runs again and nobody outside sees this."""
 
@@ -147,19 +151,34 @@ class Database:
         with self._inline().connect() as connection:
             return await work(InlineStatements(connection))
 
-    async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None, may_share: bool = False) -> T:
+    async def write(
+        self,
+        work: Work[T],
+        *,
+        committed: Callable[[], None] = _nothing,
+        settled: Callable[[], None] = _nothing,
+        may_share: bool = False,
+    ) -> T:
         """Run `work` in one transaction; durable when this returns.
 
         `work` runs again after a serialisation failure. `committed` is called as soon as others may see the changes,
         also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
         that no cache hears of, and a connection could go back to the pool in the middle. `may_share` says that `work`
-        waits for nothing but its own statements, so that it may be committed together with others.
+        waits for nothing but its own statements, so that it may be committed together with others; then `settled` is
+        called once for all of them that give the same, when each `committed` has been.
         Raises StoreUnavailableError.
         """
         writer = self._writer
         if writer is not None:
-            return await self._write(lambda: writer.run(work, committed=committed, may_share=may_share))
-        return await self._finish(self._write(lambda: self._transact_alone(work, committed)))
+            return await self._write(
+                lambda: writer.run(work, committed=committed, settled=settled, may_share=may_share)
+            )
+
+        def told() -> None:
+            committed()
+            settled()
+
+        return await self._finish(self._write(lambda: self._transact_alone(work, told)))
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)
