@@ -37,8 +37,12 @@ class VersionedRoutes:
             *InvalidRoutes().routes(),
         ]
 
+    async def tend(self) -> None:
+        """Write down who has read."""
+        await self.parts.reads.tend()
+
     async def close(self) -> None:
-        """Nothing is held back."""
+        """Nothing is held back but what `tend` writes."""
 
 
 class PlainRoutes:
@@ -48,5 +52,9 @@ class PlainRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = UnversionedRoutes(parts).routes()
 
+    async def tend(self) -> None:
+        """Write down who has read."""
+        await self.parts.reads.tend()
+
     async def close(self) -> None:
-        """Nothing is held back."""
+        """Nothing is held back but what `tend` writes."""
