@@ -1,9 +1,10 @@
 """The secrets that the scenarios of kv use, in a mount of version 2 at secret/; names are in the order of numbers."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.http_api import Api
+from bench.http_api import Api, ApiError
 
 SECRETS = 1000
 LISTED = 10_000
@@ -44,6 +45,21 @@ def make_listed(api: Api) -> None:
 def _mount(api: Api) -> None:
     if "secret/" not in api.call("GET", "sys/mounts")["data"]:
         api.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        _wait_ready(api)
+
+
+def _wait_ready(api: Api) -> None:
+    """OpenBao refuses for a moment, since a new mount of version 2 is for it one that was upgraded."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            api.call("GET", "secret/config")
+        except ApiError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _names(api: Api, path: str) -> Sequence[str]:
