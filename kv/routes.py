@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
 from kv.data_routes import DataRoutes
+from kv.import_routes import ImportRoutes
 from kv.parts import Parts, assemble
 
 
@@ -21,7 +22,7 @@ class VersionedRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.routes: Sequence[Route] = [*DataRoutes(parts).routes()]
+        self.routes: Sequence[Route] = [*DataRoutes(parts).routes(), *ImportRoutes(parts).routes()]
 
     async def close(self) -> None:
         """Nothing is held back."""
