@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
+from sqlalchemy import LargeBinary, bindparam, delete, select, text, update
 from sqlalchemy import cast as sql_cast
 
 from barrier.connection import Statements, in_slices, scan
@@ -18,7 +18,11 @@ _DOMAIN = b"mimir entry 1\0"
 # the cast: SQLite gives what was put there, which a stranger may have made text
 _LOAD = select(entries.c.revision, sql_cast(entries.c.sealed, LargeBinary)).where(entries.c.path == bindparam("path_"))
 _REVISION = select(entries.c.revision).where(entries.c.path == bindparam("path_"))
-_INSERT = insert(entries)
+# as text: the clause ON CONFLICT would load the dialects of both engines
+_INSERT = text(
+    "INSERT INTO entries (path, revision, term, sealed) VALUES (:path, :revision, :term, :sealed)"
+    " ON CONFLICT (path) DO NOTHING"
+)
 _UPDATE = (
     update(entries)
     .where(entries.c.path == bindparam("path_"), entries.c.revision == bindparam("revision_"))
@@ -43,19 +47,18 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
 async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:
     """Write one entry; its new revision. Raises CasMismatchError.
 
-    Over a revision that the caller has read, nothing is looked up first: a statement less.
+    What the caller has read, or has seen to be absent, is not looked up first: a statement less.
     """
-    present = cas or await _revision(connection, path)
-    if cas == 0 and present:
-        raise _mismatch(present, cas)
+    present = await _revision(connection, path) if cas is None else cas
     revision = present + 1
     sealed = keyring.encrypt(value, _context(path, revision))
     if present == 0:
         row = {"path": path, "revision": revision, "term": keyring.term, "sealed": sealed}
-        await connection.execute(_INSERT, row)
-        return revision
-    new = {"new_revision": revision, "new_term": keyring.term, "new_sealed": sealed}
-    if (await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})).rowcount == 1:
+        written = await connection.execute(_INSERT, row)
+    else:
+        new = {"new_revision": revision, "new_term": keyring.term, "new_sealed": sealed}
+        written = await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})
+    if written.rowcount == 1:
         return revision
     found = await _revision(connection, path)
     if cas is None or found == cas:
