@@ -88,7 +88,7 @@ def _answer(done: Imported) -> Response:
             "imported": done.added,
             "present": done.present,
             "dropped": done.dropped,
-            "current_version": done.secret.latest,
+            "current_version": done.secret.current,
             "oldest_version": done.secret.oldest,
         }
     )

@@ -8,6 +8,7 @@ there and lies below the latest is refused, unless it is so old that the secret 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from core.errors import InvalidRequestError
@@ -16,6 +17,8 @@ from kv import secret as rules
 from kv.secret import CURRENT, DEFAULT_MAX_VERSIONS, Author, Secret, Settings, Version
 
 DIFFERS = "is there already and differs"
+
+_sorted = msgspec.json.Encoder(order="deterministic").encode  # the order of names is not compared
 
 
 class GivenVersion(NamedTuple):
@@ -96,9 +99,14 @@ def _difference(row: Version, given: GivenVersion, value: bytes | None) -> str:
         return "destroyed"
     if given.disabled != row.disabled and not row.destroyed:
         return "state"
-    if value is not None and given.value is not None and exact_json.decode(value) != exact_json.decode(given.value):
+    if value is not None and given.value is not None and not _is_same(value, given.value):
         return "data"
     return ""
+
+
+def _is_same(value: bytes, other: bytes) -> bool:
+    """As JSON: true is not 1, as it is in Python, and 1.0 is not 1."""
+    return value == other or _sorted(exact_json.decode(value)) == _sorted(exact_json.decode(other))
 
 
 def check_same_labels(secret: Secret, given: Given) -> None:

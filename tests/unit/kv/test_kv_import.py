@@ -182,6 +182,7 @@ async def test_a_version_without_a_time_is_of_now_and_not_compared() -> None:
 CHANGES: list[tuple[str, Json, str]] = [
     ("value", {"data": {"n": 9}}, "version 2 is there already and differs: data"),
     ("digits", {"data": {"n": 2.0}}, "version 2 .* data"),
+    ("names", {"data": {"n": 2, "m": 2}}, "version 2 .* data"),
     ("created", {"created_time": made(9)}, "version 2 .* created_time"),
     ("deleted", {"deletion_time": made(9)}, "version 2 .* deletion_time"),
     ("destroyed", {"data": None, "destroyed": True}, "version 2 .* destroyed"),
@@ -220,6 +221,14 @@ async def test_metadata_that_differs_is_refused(change: Json) -> None:
     with pytest.raises(InvalidRequestError, match=f"differs in its metadata: {next(iter(change))}"):
         await bring(mount, body(1, 4, **settings | change))
     assert rows(mount) == before
+
+
+async def test_the_order_of_names_is_not_compared_and_truth_is_no_number() -> None:
+    mount = Mount()
+    await bring(mount, {"versions": {"1": {"data": {"a": 1, "b": {"c": 1, "d": 2}}}}})
+    assert (await bring(mount, {"versions": {"1": {"data": {"b": {"d": 2, "c": 1}, "a": 1}}}}))["present"] == [1]
+    with pytest.raises(InvalidRequestError, match="differs: data"):
+        await bring(mount, {"versions": {"1": {"data": {"a": True, "b": {"c": 1, "d": 2}}}}})
 
 
 async def test_a_version_missing_below_the_latest_is_refused() -> None:
