@@ -178,6 +178,12 @@ class BarrierStorage:
             lambda connection, _keyring: names.load_names(connection, names.ENTRIES, prefix, after=after, limit=limit)
         )
 
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, at any depth, sorted, behind `after`."""
+        return await self._scan(
+            lambda connection, _keyring: entries.load_paths(connection, prefix, after=after, limit=limit)
+        )
+
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         """A transaction of one write."""
         return await self.transact(lambda transaction: transaction.put(path, value, cas=cas))

@@ -8,6 +8,7 @@ from core.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
 from kv import exact_json
 from kv import secret as rules
 from kv.announcements import announcement
+from kv.metadata import MetadataChange, changed, check_metadata_cas
 from kv.secret import CURRENT, Author, Secret, State, Version
 from kv.store import KvStore, OpenSecret, SecretChange, new_id
 from kv.times import from_seconds
@@ -198,6 +199,39 @@ class KvEngine:
             return after
 
         return await self._store.change(name, apply)
+
+    # --- metadata ---------------------------------------------------------------------------------------------------
+
+    async def write_metadata(
+        self, name: str, change: MetadataChange, *, cas: int | None = None, is_patch: bool = False
+    ) -> Secret:
+        """Change a secret's metadata, and make a secret without versions if there is none (a patch: NotFoundError).
+
+        Raises InvalidRequestError when `cas` does not hold.
+        """
+        settings, now = await self._store.settings(), self.now()
+
+        async def apply(row: SecretChange) -> Secret:
+            secret = row.before
+            if secret is None and is_patch:
+                raise NotFoundError("")
+            check_metadata_cas(secret, cas, settings)
+            after = changed(secret or rules.new_secret(new_id(), now), change, is_patch=is_patch)
+            after = await row.write(after)
+            await self._announce(row, "metadata-patch" if is_patch else "metadata-write", after)
+            return after
+
+        return await self._store.change(name, apply)
+
+    async def delete_metadata(self, name: str) -> None:
+        """Remove the secret with all its versions; that there was none is as good."""
+
+        async def remove(row: SecretChange) -> None:
+            if row.before is not None:
+                await row.erase()
+                await self._announce(row, "metadata-delete", row.before)
+
+        await self._store.change(name, remove)
 
     # --- events -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The body of an import, from JSON to what `kv.importing` works on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from kv import exact_json
 from kv.engine import check_size
 from kv.importing import Given, GivenVersion
 from kv.labels import label_of
+from kv.metadata import check_classification, check_custom_metadata, check_max_versions, check_owner
 from kv.secret import MAX_LABELS, State
 from kv.times import SECOND, parse_time
 
@@ -125,26 +126,33 @@ def _labels(stages: Mapping[str, int]) -> dict[str, int]:
 
 def _settings(metadata: ImportMetadata) -> dict[str, Any]:
     """Those members of a Secret that are said."""
-    said: dict[str, Any] = {
-        name: value
-        for name in ("max_versions", "cas_required", "metadata_cas_required", "owner", "classification")
-        if (value := getattr(metadata, name)) is not None
+    return {
+        name: _READERS[name](value)
+        for name in metadata.__struct_fields__
+        if name in _READERS and (value := getattr(metadata, name)) is not None
     }
-    if not 0 <= said.get("max_versions", 0) < _LARGEST:
-        raise InvalidRequestError(f"metadata.max_versions must be from 0 to {_LARGEST - 1}")
-    if metadata.delete_version_after is not None:
-        seconds = parse_duration(metadata.delete_version_after, field="metadata.delete_version_after")
-        said["delete_version_after"] = max(seconds, -1)
-    if metadata.rotate_every is not None:
-        said["rotate_every"] = parse_duration(metadata.rotate_every, field="metadata.rotate_every")
-    if metadata.expires_at is not None:
-        said["expires_at"] = parse_time(metadata.expires_at, field="metadata.expires_at")
-    if metadata.custom_metadata is not None:
-        said["custom_metadata"] = _custom(metadata.custom_metadata)
-    return said
+
+
+def _delete_version_after(value: object) -> int:
+    """Below zero there is one value: never."""
+    return max(parse_duration(value, field="metadata.delete_version_after"), -1)
 
 
 def _custom(given: Mapping[str, Any]) -> dict[str, str] | None:
     if not all(isinstance(value, str) for value in given.values()):
         raise InvalidRequestError("metadata.custom_metadata holds a value that is no string")
+    check_custom_metadata(given)
     return dict(given) or None
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "max_versions": check_max_versions,
+    "cas_required": bool,
+    "metadata_cas_required": bool,
+    "delete_version_after": _delete_version_after,
+    "custom_metadata": _custom,
+    "owner": check_owner,
+    "classification": check_classification,
+    "rotate_every": lambda value: parse_duration(value, field="metadata.rotate_every"),
+    "expires_at": lambda value: parse_time(value, field="metadata.expires_at"),
+}

@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
 from kv.data_routes import DataRoutes
 from kv.import_routes import ImportRoutes
+from kv.metadata_routes import MetadataRoutes
 from kv.parts import Parts, assemble
 
 
@@ -22,7 +23,11 @@ class VersionedRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.routes: Sequence[Route] = [*DataRoutes(parts).routes(), *ImportRoutes(parts).routes()]
+        self.routes: Sequence[Route] = [
+            *DataRoutes(parts).routes(),
+            *MetadataRoutes(parts).routes(),
+            *ImportRoutes(parts).routes(),
+        ]
 
     async def close(self) -> None:
         """Nothing is held back."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from core.errors import UnsupportedPathError
-from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, Names, StorageView, Transaction
 
 T = TypeVar("T")
 
@@ -57,6 +57,10 @@ class MountView:
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted; a folder ends in "/"."""
         return await self._view.list(prefix, after=after, limit=limit)
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, sorted."""
+        return await self._view.paths(prefix, after=after, limit=limit)
 
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` and commit it. Raises UnsupportedPathError when the mount is gone."""
