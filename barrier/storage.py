@@ -123,9 +123,10 @@ class BarrierStorage:
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry."""
-        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget)
+        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget, absent=absent)
 
     def entry_cache(
         self,
@@ -136,12 +137,13 @@ class BarrierStorage:
         capacity: int,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
 
         async def load_path(path: str) -> T | None:
             entry = await view.get(path)
-            return None if entry is None else await load(view, path, entry)
+            return absent if entry is None else await load(view, path, entry)
 
         cache = LoadingCache(
             self._ring,

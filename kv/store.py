@@ -58,7 +58,9 @@ class KvStore:
         self._secrets: DecodedCache[OpenSecret] = storage.decoded_cache(
             _load_secret, capacity=50_000, weigh=_weigh, budget=_BUDGET
         )
-        self._settings: DecodedCache[Settings] = storage.decoded_cache(_load_settings, capacity=1)
+        self._settings: DecodedCache[Settings] = storage.decoded_cache(
+            _load_settings, capacity=1, absent=DEFAULT_SETTINGS
+        )
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
