@@ -22,7 +22,7 @@ VALUE = "correct horse battery staple"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     running = Appliance(tmp_path_factory.mktemp("events") / "data").start()
-    running.client().sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+    running.client().sys.enable_secrets_engine("kv", path="vaulted", options={"version": "2"})
     yield running
     assert running.stop() == 0
 
@@ -62,7 +62,7 @@ async def subscribed(server: Appliance, types: str = "*", *, token: str = "", la
 
 
 def write(server: Appliance, name: str) -> None:
-    assert server.request("POST", f"secret/data/{name}", {"data": {"password": VALUE}}).status == 200
+    assert server.request("POST", f"vaulted/data/{name}", {"data": {"password": VALUE}}).status == 200
 
 
 async def test_a_write_reaches_the_subscribers_of_every_worker(server: Appliance) -> None:
@@ -73,7 +73,7 @@ async def test_a_write_reaches_the_subscribers_of_every_worker(server: Appliance
     assert len({message["id"] for message in messages}) == 1
     assert {message["event"] for message in messages} == {"kv-v2/data-write"}
     told = json.loads(messages[0]["data"])
-    assert told["data"]["event"]["metadata"]["data_path"] == "secret/data/apps/web"
+    assert told["data"]["event"]["metadata"]["data_path"] == "vaulted/data/apps/web"
     assert told["data"]["plugin_info"]["version"] == "2"
     assert VALUE not in str(messages)
 
@@ -84,7 +84,7 @@ async def test_a_web_socket_is_told_the_same(server: Appliance) -> None:
     async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=headers) as socket:
         await asyncio.to_thread(write, server, "apps/socket")
         told = json.loads(await asyncio.wait_for(socket.receive_str(), LIMIT))
-    assert told["data"]["event"]["metadata"]["path"] == "secret/data/apps/socket"
+    assert told["data"]["event"]["metadata"]["path"] == "vaulted/data/apps/socket"
 
 
 async def test_events_come_in_the_order_in_which_they_were_written(server: Appliance) -> None:
@@ -92,20 +92,20 @@ async def test_events_come_in_the_order_in_which_they_were_written(server: Appli
         for number in range(20):
             await asyncio.to_thread(write, server, f"ordered/{number}")
         paths = [(await source.event())["data"]["event"]["metadata"]["path"] for _ in range(20)]
-    assert paths == [f"secret/data/ordered/{number}" for number in range(20)]
+    assert paths == [f"vaulted/data/ordered/{number}" for number in range(20)]
 
 
 async def test_who_may_only_see_metadata_hears_of_it_and_of_nothing_else(server: Appliance) -> None:
     policy = """
     path "sys/events/subscribe/*" { capabilities = ["read"] }
-    path "secret/metadata/apps/*" { capabilities = ["list"] }
+    path "vaulted/metadata/apps/*" { capabilities = ["list"] }
     """
     token = _token(server, policy)
     async with subscribed(server, token=token) as source:
         await asyncio.to_thread(write, server, "other/secret")
         await asyncio.to_thread(write, server, "apps/visible")
         event = await source.event()
-    assert event["data"]["event"]["metadata"]["path"] == "secret/data/apps/visible"
+    assert event["data"]["event"]["metadata"]["path"] == "vaulted/data/apps/visible"
 
 
 async def test_revoking_the_token_ends_the_stream(server: Appliance) -> None:
