@@ -74,6 +74,14 @@ async def test_a_limit_that_is_none_is_refused(limit: str) -> None:
     assert await keys(mount, "list", "metadata", limit="-1") == ["a", "a/", "ab", "z/"]
 
 
+@pytest.mark.parametrize("after", ["\0", "a\n", "\udcff"], ids=["NUL", "line", "surrogate"])
+async def test_a_page_behind_what_is_no_name_is_refused(after: str) -> None:
+    mount = await filled()
+    for path in ("metadata", "detailed-metadata"):
+        with pytest.raises(InvalidRequestError, match="after must be a name"):
+            await mount.call("list", path, after=after)
+
+
 async def test_a_folder_name_that_cannot_be_one_is_refused() -> None:
     with pytest.raises((InvalidRequestError, RequestTooLargeError), match="at most 1900 bytes"):
         await Mount().call("list", "metadata/" + "x" * 1901)
