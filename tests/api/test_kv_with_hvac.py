@@ -231,6 +231,11 @@ def test_paths_of_the_other_version_answer_404_with_a_warning(
     assert reply.json["warnings"][0].startswith(says)
 
 
+def test_the_help_of_the_mount_names_its_paths(appliance: Appliance) -> None:
+    assert "secret/detailed-metadata/{path...}" in appliance.request("GET", "secret?help=1").json["help"]
+    assert appliance.request("GET", "secret/data/x?help=1").json["help"].startswith("Path: secret/data/{path...}")
+
+
 @pytest.mark.parametrize("query", ["after=%00", "limit=x", "limit=-5", "after=%ff&limit=1"])
 @pytest.mark.parametrize("method", ["LIST", "SCAN"])
 def test_odd_pages_are_no_fault_of_ours(appliance: Appliance, method: str, query: str) -> None:
