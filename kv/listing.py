@@ -87,8 +87,8 @@ class Listing:
             if position % _SLICE == 0:
                 await asyncio.sleep(0)
             opened = None if name.endswith("/") else await self._store.find(folder + name)
-            if opened is not None:  # else it is a folder, or was deleted meanwhile
-                details[name] = metadata_block(opened.secret, now)
+            # nothing of a folder, and of what was deleted meanwhile
+            details[name] = {} if opened is None else metadata_block(opened.secret, now)
         return Response(data={"keys": names, "key_info": details}, warnings=[_MORE] if more else None)
 
 

@@ -100,7 +100,7 @@ async def read_keys(mount: Mount, operation: str, path: str, **query: str) -> li
         ({"lease": "90"}, 90),
         ({"ttl": "5s", "lease": "1h"}, 5),
         ({"ttl": "soon"}, 77),
-        ({"ttl": None, "lease": "1h"}, 77),
+        ({"ttl": None, "lease": "1h"}, 0),
         ({"ttl": True}, 77),
         ({"ttl": [1]}, 77),
         ({"ttl": 1 << 70}, 77),
