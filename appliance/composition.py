@@ -13,6 +13,7 @@ import structlog
 
 from appliance.config import Config
 from appliance.dev_init import initialize_for_development
+from appliance.events.retention import Retention
 from appliance.housekeeping import Housekeeping
 from appliance.kept_engines import KeptEngines
 from appliance.logging import log_internal_error
@@ -126,6 +127,7 @@ class Node:
             return
         assembled = self._opened.assembled
         await assembled.links.tidy_lockouts()
+        await Retention(self._opened.barrier.storage, SystemClock()).tidy()
         await rotate_if_due(self._opened.barrier, assembled.settings, SystemClock())
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -179,6 +181,7 @@ class Node:
     async def drain(self) -> None:
         """Wait for the requests under way."""
         if self._opened is not None:
+            self._opened.assembled.hub.end_all("the server is stopping; connect again")
             await self._opened.assembled.pipeline.drain()
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from client.errors import CliError, DeniedError, RefusedError, UnavailableError
+from client.errors import AbsentError, CliError, DeniedError, RefusedError, UnavailableError
 from client.text import printable
 
 _NEXT_STEPS = {
@@ -29,7 +29,7 @@ def refusal(
     denied: Callable[[], str] | None = None,
 ) -> CliError:
     """The error for a status of 300 and above. `denied` is what a command knows better than we when it is a 403."""
-    sentences = error_sentences(body)
+    sentences = error_sentences(body) or warning_sentences(body)  # an engine may know why nothing is there
     tail = f" (request id {printable(request_id)})" if request_id else ""
     if status < 400:
         where = f" to {printable(location)}" if location else ""
@@ -39,13 +39,20 @@ def refusal(
     said = "; ".join(sentences) or _NEXT_STEPS.get(status, f"status {status}")
     if status in {412, 429} or status >= 500:
         return UnavailableError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
-    return RefusedError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
+    kind = AbsentError if status == 404 else RefusedError
+    return kind(f"{path}: {said}{_remedy(status, sentences)}{tail}")
 
 
 def error_sentences(body: object) -> list[str]:
     """What Vault's `{"errors": [...]}` says, safe for a terminal; anything else is no sentence."""
     errors = body.get("errors") if isinstance(body, dict) else None
     return [one_line(error) for error in errors if error] if isinstance(errors, list) else []
+
+
+def warning_sentences(body: object) -> list[str]:
+    """What an answer says besides, safe for a terminal."""
+    warnings = body.get("warnings") if isinstance(body, dict) else None
+    return [one_line(warning) for warning in warnings if warning] if isinstance(warnings, list) else []
 
 
 def one_line(error: object) -> str:

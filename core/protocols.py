@@ -408,12 +408,24 @@ class CoreStorage(StorageView, RecordReader, Protocol):
     async def events_after(self, number: int, *, limit: int) -> list[StoredEvent]:
         """Committed events behind that number, in their order; one that is still being committed holds up later ones.
 
-        So whoever has read up to a number never misses an event below it.
+        So whoever has read up to a number never misses an event below it. The body of one that does not open is empty.
         """
         ...
 
     async def event_bounds(self) -> tuple[int, int]:
-        """The numbers of the oldest and of the newest event that can be read; (0, 0) when there never was one."""
+        """From which number on nothing was removed, and the newest that can be read; (0, 0) when there never was one.
+
+        Who has seen all up to a number below the first one minus 1 may have missed some.
+        """
+        ...
+
+    async def nth_newest_event(self, count: int) -> int:
+        """The number of the event that `count` others are newer than; 0 when there are not so many."""
+        ...
+
+    @property
+    def events_heard(self) -> int:
+        """Changes when this process has learned that there are new events; other nodes' commits do not change it."""
         ...
 
     def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:
