@@ -280,7 +280,7 @@ async def test_a_cursor_tells_nothing_of_the_name_it_stands_at(monkeypatch: pyte
     monkeypatch.setattr(walk, "MAX_NAMES", 1)
     mount = Mount()
     mount.access = Granted({})
-    cursors = []
+    cursors: list[str] = []
     for name in ("a", "a-much-longer-name-than-the-other-one"):
         await _secret(mount, name)
         names, after = await _page(mount, after=cursors[-1] if cursors else "")

@@ -122,7 +122,8 @@ async def test_what_is_hidden_changes_neither_pages_nor_counts(hidden: int) -> N
     for number in range(3):
         await mount.put(f"m/{number}", {"n": 1})
     mount.access = Granted({"metadata/m/": {"list"}})
-    pages, after = [], ""
+    pages: list[list[str]] = []
+    after = ""
     while not pages or after:
         answer = (await mount.call("read", "search", None, q="/", limit="2", after=after)).data or {}
         pages.append([row["name"] for row in answer["secrets"]])
