@@ -176,7 +176,7 @@ class LiveStream:
 
     def check_time(self, now: float) -> None:
         """Cut a client that is gone or takes nothing, and let the others see that this side lives."""
-        if self._transport.is_closing():
+        if self._stopped or self._transport.is_closing():
             return
         waiting = self._transport.get_write_buffer_size()
         taken = self._written - waiting

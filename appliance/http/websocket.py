@@ -19,6 +19,7 @@ from appliance.wire import StreamMessage, WireReply
 
 MAX_MESSAGE = 4096  # bytes of a client's message, however many frames it has
 
+_UPGRADE = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 _VERSION = "13"
 _KEY_LENGTH = 16
 _MAX_REASON = 123  # bytes: a control frame holds 125, the code takes two
@@ -45,7 +46,7 @@ def accept_headers(message: RawRequestMessage) -> tuple[tuple[str, str], ...]:
     key = _checked_key(message)
     from websockets.utils import accept_key
 
-    return ((hdrs.UPGRADE, "websocket"), (hdrs.CONNECTION, "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key)))
+    return (*_UPGRADE, ("Sec-WebSocket-Accept", accept_key(key)))
 
 
 def _checked_key(message: RawRequestMessage) -> str:
@@ -55,7 +56,7 @@ def _checked_key(message: RawRequestMessage) -> str:
         raise _malformed("a WebSocket needs the header Connection: Upgrade; a proxy may have removed it")
     if message.headers.getall(hdrs.SEC_WEBSOCKET_VERSION, []) != [_VERSION]:
         reply = error_reply(426, "this server speaks WebSocket version 13: send Sec-WebSocket-Version: 13")
-        reply.headers = (("Sec-WebSocket-Version", _VERSION),)
+        reply.headers = (*_UPGRADE, ("Sec-WebSocket-Version", _VERSION))  # RFC 9110, 15.5.22
         raise HandshakeError(reply)
     keys = message.headers.getall(hdrs.SEC_WEBSOCKET_KEY, [])
     if len(keys) != 1 or not _is_key(keys[0]):

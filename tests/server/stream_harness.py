@@ -89,8 +89,18 @@ class StreamServer:
         return talk
 
     async def closed(self) -> None:
-        """The stream was closed, and no connection of it is left."""
+        """The stream was closed."""
         await asyncio.wait_for(self.stream.closed.wait(), 5)
+
+    async def deserted(self) -> None:
+        """No connection is left, and no task of one."""
+        async with asyncio.timeout(5):
+            while self.http.connections or _connection_tasks():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.001)
+
+
+def _connection_tasks() -> list[str]:
+    return [name for task in asyncio.all_tasks() if "Connection.start" in (name := str(task.get_coro()))]
 
 
 class Talk:

@@ -182,6 +182,7 @@ async def test_a_client_that_goes_away_ends_its_stream(server: StreamServer) -> 
     async with await server.talk(PLAIN) as talk:
         await talk.head()
     await server.closed()
+    await server.deserted()
 
 
 async def test_a_client_that_closes_its_side_ends_its_stream(server: StreamServer) -> None:
@@ -250,10 +251,7 @@ async def test_an_end_without_a_reader_is_cut(server: StreamServer) -> None:
         await server.closed()
         await asyncio.sleep(0)
         server.later(6)
-        server.later(6)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert not server.http.connections
+        await server.deserted()
 
 
 async def test_a_drain_ends_streams_at_once(server: StreamServer) -> None:

@@ -84,7 +84,8 @@ async def test_malformed_handshake(server: StreamServer, old: bytes, new: bytes)
 async def test_another_version_of_the_protocol(server: StreamServer, version: bytes) -> None:
     async with await server.talk(OPENING.replace(b"Version: 13", b"Version: " + version)) as talk:
         status, headers = await talk.head()
-    assert (status, headers["sec-websocket-version"]) == (426, "13")
+        assert (status, headers["sec-websocket-version"], headers["upgrade"]) == (426, "13", "websocket")
+        assert b"version 13" in await talk.exactly(int(headers["content-length"]))
     await server.closed()
 
 
@@ -123,6 +124,15 @@ async def test_frames_sent_with_the_handshake(server: StreamServer) -> None:
         assert await talk.close_frame() == (1000, "bye")
         assert await talk.rest() == b""
     await server.closed()
+
+
+async def test_more_than_is_held_sent_with_the_handshake(server: StreamServer) -> None:
+    """Reading was stopped while the request was handled; the client still gets to know."""
+    async with await server.talk(OPENING + masked(TEXT, b"x" * 4000) * 100) as talk:
+        assert (await talk.head())[0] == 101
+        assert (await talk.close_frame())[0] == 1008
+    await server.closed()
+    await server.deserted()
 
 
 async def test_what_a_client_says_is_ignored(server: StreamServer) -> None:
@@ -247,6 +257,7 @@ async def test_a_client_that_vanishes_ends_its_stream(server: StreamServer) -> N
         server.stream.put(b"1")
         await talk.frame()
     await server.closed()
+    await server.deserted()
 
 
 async def test_a_client_that_vanishes_in_a_frame(server: StreamServer) -> None:
@@ -262,9 +273,7 @@ async def test_the_client_s_close_is_awaited_and_no_longer_than_5_seconds(server
         await talk.send(masked(PING))
         server.later(6)
         assert await talk.rest() == b""
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert not server.http.connections
+        await server.deserted()
 
 
 async def test_a_drain_ends_streams_at_once(server: StreamServer) -> None:
@@ -314,3 +323,20 @@ async def test_tls(tmp_path: Path) -> None:
             await talk.head()
             served.stream.end("revoked")
             assert await talk.rest() == b'event: end\ndata: {"reason": "revoked"}\n\n'
+
+
+async def test_a_client_that_does_not_read_is_cut_over_tls(tmp_path: Path) -> None:
+    """There are two buffers then: what is encrypted, and what is not yet."""
+    ours, theirs = tls_contexts(tmp_path)
+    async with stream_server(tls=ours) as served:
+        served.stream = EndlessStream()
+        async with await served.talk(OPENING, tls=theirs) as talk:
+            await talk.head()
+            talk.writer.transport.pause_reading()
+            await asyncio.sleep(0.2)  # let the sockets' buffers fill
+            (connection,) = served.http.connections
+            assert connection.transport is not None
+            assert 0 < connection.transport.get_write_buffer_size() < 256 * 1024
+            served.later(1)
+            served.later(30)
+            await served.closed()
