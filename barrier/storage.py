@@ -109,8 +109,9 @@ class BarrierStorage:
         if changed is None:
             self._drop_caches()
         else:
+            hashes = set(changed)
             for cache in self._caches:
-                cache.evict(changed)
+                cache.evict(hashes)
 
     def _drop_caches(self) -> None:
         for cache in self._caches:
