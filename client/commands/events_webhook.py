@@ -32,6 +32,13 @@ _OPTIONS = (
         "--type", "event_types", multiple=True, metavar="TYPE", help="Events to tell of, as kv-v2/data-*; may repeat."
     ),
     click.option("--path-prefix", "path_prefixes", multiple=True, metavar="PATH", help="Paths to tell of; may repeat."),
+    click.option(
+        "--of-namespace",
+        "namespaces",
+        multiple=True,
+        metavar="NS",
+        help="Namespaces to tell of, as team-a/*; may repeat.",
+    ),
     click.option("--description", metavar="TEXT", help="What it is for."),
     click.option("--enabled/--disabled", default=None, help="Whether it is told at all."),
     click.option("--receiver-ca", metavar="@FILE|-", help="PEM of the CA of the URL, if it is no public one."),
@@ -47,7 +54,7 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 def _body(session: Session, options: "JsonObject") -> "JsonObject":
     """What was given, as the API names it."""
     body = {name: value for name, value in options.items() if value not in (None, ()) and name != "receiver_ca"}
-    for name in ("event_types", "path_prefixes"):
+    for name in ("event_types", "path_prefixes", "namespaces"):
         if name in body:
             body[name] = list(body[name])
     if options["receiver_ca"] is not None:
@@ -68,11 +75,19 @@ def _path(name: str, action: str = "") -> str:
 )
 @click.argument("name")
 @click.option("--url", required=True, metavar="URL", help="Where events are posted.")
+@click.option("--key", metavar="@FILE|-", help="The key that signs, whsec_ and base64; one is made, if not given.")
 @_settings
 @pass_session
-def create(session: Session, /, name: str, url: str, **options: Any) -> None:
+def create(session: Session, /, name: str, url: str, key: str | None, **options: Any) -> None:
     """Make a webhook. The key that signs its messages is shown now, and not again."""
-    show(session, session.client().request("POST", _path(name), body={"url": url, **_body(session, options)}), _table)
+    body: JsonObject = {"url": url, **_body(session, options)}
+    if key is not None:
+        if key != "-" and not key.startswith("@"):
+            raise click.UsageError(
+                "a key is not written on the command line: give --key @FILE, or - for standard input"
+            )
+        body["key"] = session.inputs.text(key, what="key")
+    show(session, session.client().request("POST", _path(name), body=body), _table)
 
 
 @command(

@@ -53,7 +53,7 @@ def test_each_event_is_a_line_of_json(appliance: Recorder, mimir: Mimir) -> None
     outcome = mimir("events", "subscribe", "--count", "2")
     assert outcome.code == 0
     first, second = outcome.out.splitlines()
-    assert first == '{"id": "e-1", "data": {"path": "ü"}}'
+    assert first == '{"id": "e-1", "data": {"path": "ü"}, "sequence": "1"}'
     assert json.loads(second)["data"] == {"path": "\x9b31m"}
     assert second.isprintable()
     assert appliance.only.headers["Accept"] == "text/event-stream"
@@ -66,8 +66,11 @@ def test_numbers_of_an_event_keep_their_digits(appliance: Recorder, mimir: Mimir
 
 def test_a_field_alone_and_yaml(appliance: Recorder, mimir: Mimir) -> None:
     appliance.answers(200, event(1, path="a"))
-    assert mimir("events", "subscribe", "--count", "1", "--field", "path").raw == b"a"
-    assert mimir("events", "subscribe", "--count", "1", "-o", "yaml").out == "---\nid: e-1\ndata:\n  path: a\n"
+    assert mimir("events", "subscribe", "--count", "1", "--field", "path").raw == b"a\n"
+    assert (
+        mimir("events", "subscribe", "--count", "1", "-o", "yaml").out
+        == "---\nid: e-1\ndata:\n  path: a\nsequence: '1'\n"
+    )
 
 
 def test_what_is_asked_for_goes_into_path_and_query(appliance: Recorder, mimir: Mimir) -> None:
@@ -163,3 +166,13 @@ def test_a_webhook_is_made_of_its_options(appliance: Recorder, mimir: Mimir, tmp
 def test_a_webhook_command_that_lacks_something(appliance: Recorder, mimir: Mimir, words: tuple[str, ...]) -> None:
     assert mimir("events", "webhook", *words).code == 2
     assert appliance.requests == []
+
+
+def test_a_key_is_not_written_on_the_command_line(appliance: Recorder, mimir: Mimir) -> None:
+    words = ("events", "webhook", "create", "a", "--url", "https://a.example", "--key")
+    outcome = mimir(*words, "whsec_geheim")
+    assert outcome.code == 2
+    assert "geheim" not in outcome.err
+    assert appliance.requests == []
+    assert mimir(*words, "-", stdin=b"whsec_geheim\n").code == 0
+    assert appliance.only.json["key"] == "whsec_geheim"
