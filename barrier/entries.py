@@ -8,7 +8,7 @@ from sqlalchemy import cast as sql_cast
 from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
-from barrier.paths import prefix_end
+from barrier.paths import path_after, prefix_end
 from barrier.tables import entries
 from core.errors import CasMismatchError
 from core.protocols import Entry
@@ -42,6 +42,18 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
         return None
     revision, sealed = row
     return Entry(keyring.decrypt(bytes(sealed), _context(path, revision), f"entry {path!r}"), revision)
+
+
+async def load_paths(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
+    """What follows `prefix` in every path that starts with it, in order, behind `after`."""
+    # without `after` the prefix itself is left out, too: no name below it is empty
+    statement = select(entries.c.path).where(entries.c.path >= path_after(prefix + after)).order_by(entries.c.path)
+    end = prefix_end(prefix)
+    if end is not None:
+        statement = statement.where(entries.c.path < end)
+    if limit:
+        statement = statement.limit(limit)
+    return await in_slices(await scan(connection, statement, {}), lambda row: str(row[0])[len(prefix) :])
 
 
 async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:

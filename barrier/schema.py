@@ -5,6 +5,7 @@ import asyncio
 from sqlalchemy import Connection, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from barrier import events
 from barrier.database import check_schema_version, create_sqlite_file, make_engine, parse_url
 from barrier.schema_version import SCHEMA
 from barrier.store_errors import DRIVER_ERRORS, store_error
@@ -43,6 +44,8 @@ async def _upgrade_locked(connection: AsyncConnection) -> None:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
     try:
         await connection.run_sync(_migrate)
+        if connection.dialect.name == "postgresql":
+            await connection.run_sync(events.settle_base)
     except BaseException:
         await connection.exec_driver_sql("ROLLBACK")
         raise

@@ -1,24 +1,43 @@
 """The encrypted transactional store, once the seal is open: core.protocols.CoreStorage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from weakref import WeakSet
 
-from barrier import entries, names, records
+from barrier import entries, events, names, records
 from barrier.cache import Evictable, LoadingCache
-from barrier.changes import SEQUENCE, ChangeRing
+from barrier.changes import SEQUENCE, ChangeRing, path_hash
 from barrier.connection import Statements
 from barrier.database import Database
 from barrier.keyring import Keyring, UnknownTermError
 from barrier.transaction import BarrierTransaction, Names, Records, record_name
 from barrier.views import PrefixView
 from core.errors import SealedError
-from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView
+from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView, StoredEvent
 
 T = TypeVar("T")
 
+Stored = list[StoredEvent]  # in a class that has a method `list`, the annotation would name that
+
 SEALED = "Vault is sealed"  # what scripts around Vault look for
+
+
+class _EventBell:
+    """Counts the changes of the log of events, as `sync` learns of them."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self._name = path_hash(events.RING_NAME)
+
+    def evict(self, hashes: list[int]) -> None:
+        """What was changed."""
+        if self._name in hashes:
+            self.rings += 1
+
+    def clear(self) -> None:
+        """Anything may have been."""
+        self.rings += 1
 
 
 class BarrierStorage:
@@ -45,6 +64,9 @@ class BarrierStorage:
         self._reserve = reserve
         self._reserving = asyncio.Lock()
         self._caches: WeakSet[Evictable] = WeakSet()
+        self._bell = _EventBell()
+        self._caches.add(self._bell)
+        self._unpublished: list[str] = []  # what was committed a moment ago
 
     # --- the seal's side ------------------------------------------------------------------------------------------
 
@@ -157,6 +179,12 @@ class BarrierStorage:
             lambda connection, _keyring: names.load_names(connection, names.ENTRIES, prefix, after=after, limit=limit)
         )
 
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, at any depth, sorted, behind `after`."""
+        return await self._scan(
+            lambda connection, _keyring: entries.load_paths(connection, prefix, after=after, limit=limit)
+        )
+
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         """A transaction of one write."""
         return await self.transact(lambda transaction: transaction.put(path, value, cas=cas))
@@ -217,6 +245,25 @@ class BarrierStorage:
             lambda connection, keyring: records.load_records(connection, keyring, kind, after=after, limit=limit)
         )
 
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    @property
+    def events_heard(self) -> int:
+        """A number that changes when `sync` has learned of new events on this node."""
+        return self._bell.rings
+
+    async def events_after(self, number: int, *, limit: int) -> Stored:
+        """Committed events behind that number, in their order; the body of one that does not open is empty."""
+        return await self._read(lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit))
+
+    async def event_bounds(self) -> tuple[int, int]:
+        """From which number on nothing was removed, and the newest that can be read; (0, 0): there never was one."""
+        return await self._read(lambda connection, _keyring: events.bounds(connection))
+
+    async def nth_newest_event(self, count: int) -> int:
+        """The number of the event that `count` others are newer than; 0 when there are not so many."""
+        return await self._scan(lambda connection, _keyring: events.nth_newest(connection, count))
+
     # --- reading and writing --------------------------------------------------------------------------------------
 
     async def _read(self, work: Callable[[Statements, Keyring], Awaitable[T]]) -> T:
@@ -259,10 +306,14 @@ class BarrierStorage:
             finally:
                 touched[:] = transaction.end()
 
-        return await self._database.write(work, committed=lambda: self._publish(touched), may_share=True)
+        def committed() -> None:
+            self._unpublished.extend(touched)
 
-    def _publish(self, touched: Sequence[str]) -> None:
+        return await self._database.write(work, committed=committed, settled=self._publish, may_share=True)
+
+    def _publish(self) -> None:
         """Tell all processes, and this one at once: what is read back must be what was written."""
+        touched, self._unpublished = self._unpublished, []
         self._ring.publish(touched)
         self.sync()
 

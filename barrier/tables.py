@@ -54,3 +54,20 @@ records = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("path", ByteOrdered, nullable=False),
 )
+
+# what engines announced, in the order of `number` (how that is made: barrier.events); `event_id` is random
+events = Table(
+    "events",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("event_id", LargeBinary, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# one row: the number of the last event that was removed for its age, 0 before that
+event_floor = Table("event_floor", metadata, Column("dropped", BigInteger, nullable=False))
+
+# PostgreSQL only: a sequence whose value is what numbers are counted from; never advanced, set at start
+EVENT_BASE = "event_base"

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from barrier import entries, names, records
+from barrier import entries, events, names, records
 from barrier.connection import Statements
 from barrier.keyring import Keyring
 from barrier.paths import check_name
-from core.protocols import Entry, Record, Transaction
+from core.protocols import Entry, Event, Record, Transaction
 
 # in a class that has a method `list`, the annotation would name that
 Records = list[Record]
@@ -25,6 +25,7 @@ class BarrierTransaction:
         self._connection: Statements | None = connection
         self._keyring = keyring
         self._touched: list[str] = []
+        self._appended = 0
 
     def _live(self) -> Statements:
         if self._connection is None:
@@ -115,6 +116,21 @@ class BarrierTransaction:
         self._touched += (record_name(kind, record_id) for record_id in removed)
         return len(removed)
 
+    async def announce(self, event: Event) -> None:
+        """Only a mount's view knows where it happened."""
+        raise RuntimeError(f"{event.type} is announced at no mount")
+
+    async def append_event(self, body: bytes) -> None:
+        """Add to the log of events."""
+        await events.append(self._live(), self._keyring, body, place=self._appended)
+        if not self._appended:
+            self._touched.append(events.RING_NAME)
+        self._appended += 1
+
+    async def drop_events(self, *, before: int) -> int:
+        """Remove those with a lower number; how many."""
+        return await events.drop(self._live(), before=before)
+
 
 class PrefixTransaction:
     """A transaction as a view of one prefix shows it; implements core.protocols.Transaction."""
@@ -142,3 +158,7 @@ class PrefixTransaction:
     async def delete_prefix(self, prefix: str) -> int:
         """Remove every entry whose path starts with `prefix`; how many."""
         return await self._transaction.delete_prefix(self._prefix + prefix)
+
+    async def announce(self, event: Event) -> None:
+        """As the transaction beneath does it."""
+        await self._transaction.announce(event)

@@ -11,6 +11,7 @@ from core.errors import CiphertextError
 from core.secret import Secret
 
 T = TypeVar("T")
+Names = list[str]  # in a class that has a method `list`, the annotation would name that
 T_co = TypeVar("T_co", covariant=True)
 
 # --- keys ---------------------------------------------------------------------------------------------------------
@@ -269,6 +270,10 @@ class StorageView(Protocol):
         """Names below `prefix`, sorted; a folder ends in "/"."""
         ...
 
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, at any depth, sorted, behind `after`."""
+        ...
+
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` in one transaction and commit it; durable when this returns.
 
@@ -403,12 +408,24 @@ class CoreStorage(StorageView, RecordReader, Protocol):
     async def events_after(self, number: int, *, limit: int) -> list[StoredEvent]:
         """Committed events behind that number, in their order; one that is still being committed holds up later ones.
 
-        So whoever has read up to a number never misses an event below it.
+        So whoever has read up to a number never misses an event below it. The body of one that does not open is empty.
         """
         ...
 
     async def event_bounds(self) -> tuple[int, int]:
-        """The numbers of the oldest and of the newest event that can be read; (0, 0) when there never was one."""
+        """From which number on nothing was removed, and the newest that can be read; (0, 0) when there never was one.
+
+        Who has seen all up to a number below the first one minus 1 may have missed some.
+        """
+        ...
+
+    async def nth_newest_event(self, count: int) -> int:
+        """The number of the event that `count` others are newer than; 0 when there are not so many."""
+        ...
+
+    @property
+    def events_heard(self) -> int:
+        """Changes when this process has learned that there are new events; other nodes' commits do not change it."""
         ...
 
     def record_cache(self, kind: str, decode: Callable[[Record], T], *, capacity: int = 10_000) -> DecodedCache[T]:

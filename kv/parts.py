@@ -6,6 +6,7 @@ from core.clock import Clock
 from core.engine import EngineContext, MountInfo
 from core.protocols import StorageView
 from kv.engine import KvEngine
+from kv.listing import Listing
 from kv.reads import ReadLog
 from kv.store import KvStore
 
@@ -20,6 +21,7 @@ class Parts:
     store: KvStore
     engine: KvEngine
     reads: ReadLog
+    listing: Listing
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -31,5 +33,6 @@ def assemble(context: EngineContext) -> Parts:
         clock=context.clock,
         store=store,
         engine=KvEngine(store, context.clock, prefix=context.mount.path),
-        reads=ReadLog(),
+        reads=ReadLog(context.storage, context.clock),
+        listing=Listing(store, context.storage, context.clock),
     )
