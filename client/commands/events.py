@@ -39,8 +39,8 @@ events = group(
 def subscribe(session: Session, type_: str, path_prefix: str | None, after: str | None, count: int | None) -> None:
     """Print each event as a line of JSON, when it happens. TYPE may hold *: kv-v2/data-*.
 
-    `sequence` is what --after takes: where to go on another time. What may not be read, listed or subscribed to is not shown. A broken connection is made anew, and goes on where it
-    broke. Ctrl-C ends it.
+    What may not be read, listed or subscribed to is not shown. A broken connection is made anew, and goes on where it
+    broke; `sequence` is what --after takes, to go on another time. Ctrl-C ends it.
     """
     from client.subscription import event_of, follow
 
