@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
 from kv.config_routes import ConfigRoutes
 from kv.data_routes import DataRoutes
+from kv.import_routes import ImportRoutes
 from kv.invalid_routes import InvalidRoutes
 from kv.metadata_routes import MetadataRoutes
 from kv.parts import Parts, assemble
@@ -34,6 +35,7 @@ class VersionedRoutes:
             *ConfigRoutes(parts).routes(),
             *SubkeysRoutes(parts).routes(),
             *StageRoutes(parts).routes(),
+            *ImportRoutes(parts).routes(),
             *InvalidRoutes().routes(),
         ]
 
