@@ -13,6 +13,7 @@ import structlog
 
 from appliance.config import Config
 from appliance.dev_init import initialize_for_development
+from appliance.events.retention import Retention
 from appliance.housekeeping import Housekeeping
 from appliance.kept_engines import KeptEngines
 from appliance.logging import log_internal_error
@@ -23,6 +24,7 @@ from appliance.pipeline.catalog import AUTH_METHODS, EngineCatalog
 from appliance.system.config_state import sanitized
 from appliance.system.node import NodeInfo
 from appliance.system.rotation import rotate_if_due
+from appliance.tended_engines import TendedEngines
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from barrier.changes import ChangeRing
@@ -104,6 +106,8 @@ class Node:
             await self.close()
             raise
         self._run_beside(self._follow_others(self._opened))
+        if self._role == "worker":
+            self._run_beside(TendedEngines(assembled.mounts).run())
         if self._role == "housekeeper":
             keeping = Housekeeping(
                 assembled.lifecycle,
@@ -123,6 +127,7 @@ class Node:
             return
         assembled = self._opened.assembled
         await assembled.links.tidy_lockouts()
+        await Retention(self._opened.barrier.storage, SystemClock()).tidy()
         await rotate_if_due(self._opened.barrier, assembled.settings, SystemClock())
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -176,6 +181,7 @@ class Node:
     async def drain(self) -> None:
         """Wait for the requests under way."""
         if self._opened is not None:
+            self._opened.assembled.hub.end_all("the server is stopping; connect again")
             await self._opened.assembled.pipeline.drain()
 
     async def close(self) -> None:

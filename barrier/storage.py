@@ -1,7 +1,7 @@
 """The encrypted transactional store, once the seal is open: core.protocols.CoreStorage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -66,6 +66,7 @@ class BarrierStorage:
         self._caches: WeakSet[Evictable] = WeakSet()
         self._bell = _EventBell()
         self._caches.add(self._bell)
+        self._unpublished: list[str] = []  # what was committed a moment ago
 
     # --- the seal's side ------------------------------------------------------------------------------------------
 
@@ -305,10 +306,14 @@ class BarrierStorage:
             finally:
                 touched[:] = transaction.end()
 
-        return await self._database.write(work, committed=lambda: self._publish(touched), may_share=True)
+        def committed() -> None:
+            self._unpublished.extend(touched)
 
-    def _publish(self, touched: Sequence[str]) -> None:
+        return await self._database.write(work, committed=committed, settled=self._publish, may_share=True)
+
+    def _publish(self) -> None:
         """Tell all processes, and this one at once: what is read back must be what was written."""
+        touched, self._unpublished = self._unpublished, []
         self._ring.publish(touched)
         self.sync()
 

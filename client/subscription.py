@@ -31,7 +31,7 @@ def follow(
     last_id, waiting, connected = "", _FIRST_PAUSE, False
     while True:
         try:
-            with client.stream(path, query, _headers(last_id)) as response:
+            with client.stream(path, _query(query, last_id), _headers(last_id)) as response:
                 connected = True
                 for message in messages(lines_of(response)):
                     if message.kind == _END:
@@ -49,6 +49,11 @@ def follow(
         tell(f"{why}; trying again in {waiting:g} s")
         pause(waiting)
         waiting = min(2 * waiting, _LONGEST_PAUSE)
+
+
+def _query(query: dict[str, str], last_id: str) -> dict[str, str]:
+    """Where to begin is said once; from then on the last event says it."""
+    return {name: value for name, value in query.items() if name != "after" or not last_id}
 
 
 def _headers(last_id: str) -> dict[str, str]:

@@ -56,9 +56,7 @@ _OTHER_KINDS: dict[type, KeyKind] = {
     mldsa.MLDSA87PublicKey: KeyKind.ML_DSA_87,
 }
 _PREHASHED = {name: Prehashed(algorithm) for name, algorithm in HASHES.items()}
-DIGESTS: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
-    name: getattr(hashlib, name.replace("-", "_")) for name in HASHES
-}
+DIGESTS: dict[str, Callable[..., "hashlib._Hash"]] = {name: getattr(hashlib, name.replace("-", "_")) for name in HASHES}
 _PEM_BEGIN, _PEM_END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 _LOADED_KEYS = 1024  # loading costs 10 us (P-256); a loaded key takes 1 to 2 KB
 

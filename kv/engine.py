@@ -158,17 +158,23 @@ class KvEngine:
             raise NotFoundError("")
         return found
 
-    async def set_label(self, name: str, label: str, number: int) -> Secret:
-        """Move a label to a version. Raises NotFoundError, and InvalidRequestError for an unknown version."""
+    async def set_label(self, name: str, label: str, number: int, *, cas: int | None = None) -> Secret:
+        """Move a label to a version; `cas` as in `put`.
+
+        Raises NotFoundError, and InvalidRequestError for a version that is unknown or cannot have the label.
+        """
+        settings, now = await self._store.settings(), self.now()
 
         def change(secret: Secret) -> Secret:
             _check_known(secret, [number])
+            rules.check_cas(secret, cas, label=label, settings=settings)
+            rules.check_labelable(secret, label, number, now)
             return rules.with_label(secret, label, number)
 
         return await self._change_labels(name, change, number)
 
     async def remove_label(self, name: str, label: str) -> Secret:
-        """The label names nothing any more."""
+        """The label names nothing any more. Raises NotFoundError for a label that there is none of."""
         return await self._change_labels(name, lambda secret: rules.without_label(secret, label), 0)
 
     async def _change_labels(self, name: str, work: Callable[[Secret], Secret], number: int) -> Secret:

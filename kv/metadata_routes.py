@@ -11,12 +11,11 @@ from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Operation, Request, Response
 from kv.answers import metadata_block
 from kv.bodies import MetadataBody
+from kv.invalid_routes import refusals
 from kv.metadata import MetadataChange, check_classification, check_max_versions, check_owner
 from kv.names import secret_name
 from kv.parts import Parts
 from kv.times import parse_time
-
-_DETAILS = ("detailed-metadata", "detailed-metadata/{path...}")
 
 
 class MetadataRoutes:
@@ -61,8 +60,9 @@ class MetadataRoutes:
                 },
                 help="What holds for all versions of a secret. LIST and SCAN give names; `after`, `limit` make pages.",
             ),
-            Route(pattern="metadata", methods=listing, help="The names of all secrets."),
-            *(Route(pattern=pattern, methods=details, help=text) for pattern in _DETAILS),
+            Route(pattern="metadata", methods={**refusals(), **listing}, help="The names of all secrets."),
+            Route(pattern="detailed-metadata/{path...}", methods=details, help=text),
+            Route(pattern="detailed-metadata", methods={**refusals(), **details}, help=text),
         ]
 
     async def _exists(self, request: Request) -> bool:

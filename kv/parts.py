@@ -33,6 +33,6 @@ def assemble(context: EngineContext) -> Parts:
         clock=context.clock,
         store=store,
         engine=KvEngine(store, context.clock, prefix=context.mount.path),
-        reads=ReadLog(),
+        reads=ReadLog(context.storage, context.clock),
         listing=Listing(store, context.storage, context.clock),
     )

@@ -2,10 +2,10 @@
 
 from pkcs11.mechanisms import MGF, Mechanism
 
-from core.public_keys import DIGESTS as HASHES
-from core.public_keys import HASHES as _ALGORITHMS
+from core import public_keys
 
-DIGEST_BYTES = {name: algorithm.digest_size for name, algorithm in _ALGORITHMS.items()}
+HASHES = public_keys.DIGESTS
+DIGEST_BYTES = {name: algorithm.digest_size for name, algorithm in public_keys.HASHES.items()}
 MECHANISMS = {  # what PKCS#11 calls a hash in the parameters of PSS and OAEP; it has no such names for SHA-3 before 3.0
     "sha1": (Mechanism.SHA_1, MGF.SHA1),
     "sha224": (Mechanism.SHA224, MGF.SHA224),

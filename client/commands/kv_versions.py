@@ -55,8 +55,14 @@ def _change(
     if state:
         body["state"] = state
     answer = client.request("POST", found.api("states" if state else verb), body=body)
-    listed = ", ".join(map(str, versions))
-    show(session, answer, lambda _: f"Success! {verb.capitalize()}: version {listed} of {found.shown}")
+    show(session, answer, lambda _: f"Success! {_named(versions)} of {found.shown} {_DONE[verb]} (if it existed).")
+
+
+_DONE = {"undelete": "is back", "destroy": "is destroyed", "enable": "is enabled", "disable": "is disabled"}
+
+
+def _named(versions: list[int]) -> str:
+    return ("Version " if len(versions) == 1 else "Each of the versions ") + ", ".join(map(str, versions))
 
 
 @kv_command(
