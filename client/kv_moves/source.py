@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from client.errors import AbsentError, LocalError, RefusedError
 from client.kv_moves.moved import MovedSecret, kept_metadata, version_row
 from client.kv_path import KvPath, find_mount
-from client.pages import list_pages, names_in
+from client.pages import PAGE
 
 if TYPE_CHECKING:
     from client.api import Client, JsonObject
@@ -57,15 +57,21 @@ class KvSource:
                     yield here + name
 
     def _listed(self, folder: str) -> Iterator[str]:
-        """In pages where the source knows them. One that does not may give all of them twice."""
+        """In pages where the source knows them; one that does not gives all at once, and a second time all the same."""
         seen: set[str] = set()
-        try:
-            for page in list_pages(self._client, self._path(folder, "metadata"), {"list": "true"}):
-                fresh = [name for name in names_in(page) if name not in seen]
-                seen.update(fresh)
-                yield from fresh
-        except AbsentError:
-            return
+        after = ""
+        while True:
+            query = {"list": "true", "limit": str(PAGE)} | ({"after": after} if after else {})
+            try:
+                names = self._client.read(self._path(folder, "metadata"), query).data.get("keys") or []
+            except AbsentError:
+                return
+            fresh = [str(name) for name in names if name not in seen]
+            seen.update(fresh)
+            yield from fresh
+            if len(names) != PAGE or not fresh:
+                return
+            after = fresh[-1]
 
     @property
     def limit(self) -> int:

@@ -11,6 +11,8 @@ from core.errors import InvalidRequestError
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)")  # RFC 3339, 5.6
 
+_MINUS_ZERO = exact_json.Number("-0")
+
 
 def instant(text: object) -> int:
     """Nanoseconds since the epoch; 0 for "" and for Go's zero time. LocalError for what is no time."""
@@ -36,11 +38,16 @@ def seconds(value: object) -> int:
 
 
 def canonical(value: Any) -> bytes:
-    """One text for each JSON value: the order of names does not count, digits do, and true is not 1."""
+    """One text for each JSON value: the order of names does not count, digits do, and true is not 1.
+
+    A whole -0, which OpenBao writes for -0.0, is 0: whole numbers have no sign there.
+    """
     return exact_json.compact(_ordered(value))
 
 
 def _ordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _ordered(value[name]) for name in sorted(value)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    return 0 if value == _MINUS_ZERO else value
