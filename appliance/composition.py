@@ -23,6 +23,7 @@ from appliance.pipeline.catalog import AUTH_METHODS, EngineCatalog
 from appliance.system.config_state import sanitized
 from appliance.system.node import NodeInfo
 from appliance.system.rotation import rotate_if_due
+from appliance.webhooks.delivery import WebhookDelivery
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from barrier.changes import ChangeRing
@@ -116,6 +117,10 @@ class Node:
                 metrics=shared.metrics,
             )
             self._run_beside(keeping.run())
+            hooks = WebhookDelivery(
+                assembled.lifecycle, barrier.storage, clock, sync=barrier.storage.sync, version=own_version()
+            )
+            self._run_beside(hooks.run())
 
     async def _tidy(self) -> None:
         """What the housekeeper does every minute."""
