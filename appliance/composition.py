@@ -13,6 +13,7 @@ import structlog
 
 from appliance.config import Config
 from appliance.dev_init import initialize_for_development
+from appliance.events.retention import Retention
 from appliance.housekeeping import Housekeeping
 from appliance.kept_engines import KeptEngines
 from appliance.logging import log_internal_error
@@ -24,6 +25,7 @@ from appliance.system.config_state import sanitized
 from appliance.system.node import NodeInfo
 from appliance.system.rotation import rotate_if_due
 from appliance.webhooks.delivery import WebhookDelivery
+from appliance.webhooks.store import WebhookStore
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from barrier.changes import ChangeRing
@@ -128,6 +130,8 @@ class Node:
             return
         assembled = self._opened.assembled
         await assembled.links.tidy_lockouts()
+        storage = self._opened.barrier.storage
+        await Retention(storage, SystemClock(), WebhookStore(storage, SystemClock())).tidy()
         await rotate_if_due(self._opened.barrier, assembled.settings, SystemClock())
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -181,6 +185,7 @@ class Node:
     async def drain(self) -> None:
         """Wait for the requests under way."""
         if self._opened is not None:
+            self._opened.assembled.hub.end_all("the server is stopping; connect again")
             await self._opened.assembled.pipeline.drain()
 
     async def close(self) -> None:

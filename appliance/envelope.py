@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.pipeline.exchange import StreamResponse
 from appliance.wire import WireReply
 from core.requests import NO_CONTENT, AuthGrant, PreparedData, Response, WrapInfo
 
@@ -21,7 +22,8 @@ def reply(response: Response, *, request_id: str, mount_type: str) -> WireReply:
         return WireReply(200, _full(response, request_id=request_id, mount_type=mount_type))
     if response.auth is None and response.lease is None and not response.warnings and not response.repeat_data:
         if response.data is None:
-            return WireReply(response.status or 204)
+            stream = response.stream if isinstance(response, StreamResponse) else None
+            return WireReply(200 if stream else response.status or 204, stream=stream)
         return WireReply(response.status or 200, _plain(response, request_id=request_id, mount_type=mount_type))
     return WireReply(response.status or 200, _full(response, request_id=request_id, mount_type=mount_type))
 

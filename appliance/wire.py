@@ -45,7 +45,7 @@ class MessageStream(Protocol):
     """What goes on after the head of a reply; the connection reads it as fast as its client does."""
 
     async def receive(self) -> StreamMessage | None:
-        """The next message; None at the end. `end_reason` then says why it ended."""
+        """The next message; None at the end. `end_reason` then says why it ended. May be cancelled: `close` follows."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class MessageStream(Protocol):
         ...
 
     def close(self) -> None:
-        """The client is gone, or too slow; `receive` is not called again."""
+        """Called once, whoever ended it: `receive` is not called again, and may never have been."""
         ...
 
 
@@ -65,9 +65,7 @@ class WireReply(msgspec.Struct):
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
-    stream: MessageStream | None = (
-        None  # then there is no body: server-sent events, or a WebSocket if one was asked for
-    )
+    stream: MessageStream | None = None  # instead of a body: server-sent events, or a WebSocket if asked for
 
     def __repr__(self) -> str:
         return f"WireReply({self.status}, {len(self.body)} bytes)"

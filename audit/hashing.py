@@ -52,14 +52,14 @@ class Hasher:
         if kind is str:
             return self.text(value)
         if kind is dict:
-            return self._members(value)
+            return self.members(value)
         if kind is list or kind is tuple:
-            return [self._members(member) if type(member) is dict else self.data(member) for member in value]
+            return [self.members(member) if type(member) is dict else self.data(member) for member in value]
         if value is None or kind is bool or kind is int or kind is float:
             return value
         return self._unusual(value)
 
-    def _members(self, value: dict[Any, Any]) -> dict[str, Any]:
+    def members(self, value: dict[Any, Any]) -> dict[str, Any]:
         """`data` of an object; what nearly all members are (strings and numbers) is seen to without a call more."""
         text, hashed = self.text, {}
         for name, member in value.items():
@@ -78,7 +78,7 @@ class Hasher:
         if isinstance(value, msgspec.Raw):  # a number, of which every digit is kept
             return value
         if isinstance(value, dict):
-            return self._members(value)
+            return self.members(value)
         try:
             return self.data(msgspec.to_builtins(value, str_keys=True))
         except (TypeError, ValueError, RecursionError):

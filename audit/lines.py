@@ -192,7 +192,7 @@ class LineFormat:
     def _data(self, data: dict[str, Any], clear: Sequence[str]) -> Any:
         """Hashed, but for the members that the mount wants in clear."""
         if not clear:
-            return self._hash.data(data)
+            return self._hash.members(data)
         return {name: value if name in clear else self._hash.data(value) for name, value in data.items()}
 
     def _around_data(self, request: AuditRequest) -> tuple[bytes, bytes]:

@@ -71,9 +71,10 @@ class LoadingCache(Generic[T]):
 
     def _keep(self, path: str, value: T, before: int) -> None:
         name = path_hash(self._ring_name(path))
-        changed = self._ring.since(before)
-        if changed is None or name in changed:
-            return
+        if self._ring.sequence != before:
+            changed = self._ring.since(before)
+            if changed is None or name in changed:
+                return
         self._drop(name)  # two paths may have one hash: the ring could name only one of them
         self._values[path] = (value, name)
         self._paths[name] = path

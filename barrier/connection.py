@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -10,6 +10,9 @@ from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Row
 from sqlalchemy.sql.compiler import SQLCompiler
 
 T = TypeVar("T")
+Rows = Sequence[Sequence[Any]]
+# statements of which each follows from what the one before found; gives them, takes their rows, and returns the result
+Steps = Generator[tuple[Executable, Mapping[str, Any]], Rows, T]
 
 _SLICE = 64  # decrypting one row takes some 20 us
 
@@ -69,6 +72,18 @@ async def scan(connection: Statements, statement: Executable, parameters: Mappin
     if isinstance(connection, InlineStatements):
         return await connection.scan(statement, parameters)
     return (await connection.execute(statement, parameters)).all()
+
+
+async def scan_steps(connection: Statements, steps: Steps[T]) -> T:
+    """Run the statements as `scan` does, for SQLite in one stay in the thread."""
+    if isinstance(connection, InlineStatements):
+        return await connection.scan_steps(steps)
+    try:
+        statement, parameters = next(steps)
+        while True:
+            statement, parameters = steps.send((await connection.execute(statement, parameters)).all())
+    except StopIteration as end:
+        return cast("T", end.value)
 
 
 async def in_slices(rows: Sequence[Row[Any]], convert: Callable[[Row[Any]], T]) -> list[T]:
@@ -142,7 +157,9 @@ class InlineStatements:
 
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Result:
         """Run it, past SQLAlchemy, which takes a tenth of a millisecond for what SQLite does in ten microseconds."""
-        given = parameters or {}
+        return self._execute(statement, parameters or {})
+
+    def _execute(self, statement: Executable, given: Mapping[str, Any]) -> FetchedResult:
         prepared = _prepared(statement, tuple(given), self._connection.dialect)
         values = [given[name] if name in given else prepared.constants[name] for name in prepared.names]
         cursor = self._driver.execute(prepared.text, values)
@@ -153,8 +170,24 @@ class InlineStatements:
 
         Raises OwnTransactionNeededError in company, before anything is fetched.
         """
+        self._begin_scan()
+        return await asyncio.to_thread(lambda: self._connection.execute(statement, parameters).all())
+
+    async def scan_steps(self, steps: Steps[T]) -> T:
+        """As `scan`, of one statement after the other."""
+        self._begin_scan()
+        return await asyncio.to_thread(self._run_steps, steps)
+
+    def _begin_scan(self) -> None:
         if self.in_company:
             self.needs_own_transaction = True
             raise OwnTransactionNeededError
         self.has_scanned = True
-        return await asyncio.to_thread(lambda: self._connection.execute(statement, parameters).all())
+
+    def _run_steps(self, steps: Steps[T]) -> T:
+        try:
+            statement, parameters = next(steps)
+            while True:
+                statement, parameters = steps.send(self._execute(statement, parameters).rows)
+        except StopIteration as end:  # raising it through a future is not allowed
+            return cast("T", end.value)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine, QueuePool, create_engine, event, select
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -44,6 +44,10 @@ LONGEST_PAUSE = 0.016
 _ASYNCIO = "sqlalchemy.ext.asyncio"  # brings the whole ORM along, so it is imported by whom it serves
 
 
+def _nothing() -> None:
+    """Nobody needs to be told."""
+
+
 class WriteConflictError(MimirError):
     """Another transaction changed what this one had read; it runs again and nobody outside sees this."""
 
@@ -62,6 +66,7 @@ class Database:
         self._url = parsed
         self._engine = None if self.is_sqlite else make_engine(parsed, patience=patience)
         self._reader = make_inline_engine(parsed, patience=0) if self.is_sqlite else None
+        self._kept: tuple[Connection, InlineStatements] | None = None  # SQLite's for look-ups, one after the other
         self._writer = make_group_commit(parsed, patience=patience) if self.is_sqlite else None
         self._places = asyncio.Semaphore(POOL_SIZE)  # who waits here is served in turn
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -74,14 +79,19 @@ class Database:
             await self._writer.close()
         if self._engine is not None:
             await self._engine.dispose()
+        self._drop_kept()
         if self._reader is not None:
             self._reader.dispose()
 
     async def read(self, work: Work[T]) -> T:
-        """Run `work`, whose statements each see one consistent state. Raises StoreUnavailableError."""
+        """Run `work`, look-ups of which each sees one consistent state. Raises StoreUnavailableError."""
+        return await self._try_twice(work, self._look_up if self.is_sqlite else self._read)
+
+    async def _try_twice(self, work: Work[T], run: Callable[[Work[T]], Awaitable[T]]) -> T:
         try:
-            return await (self._read_inline if self.is_sqlite else self._read)(work)
+            return await run(work)
         except DRIVER_ERRORS as exc:
+            self._drop_kept()
             if not (is_disconnect(exc) or is_locked(exc)):
                 raise store_error(exc) from exc
         try:
@@ -95,7 +105,7 @@ class Database:
 
         A caller that is cancelled does not stop it: its connection would go back to the pool while the thread uses it.
         """
-        return await self._finish(self.read(work))
+        return await self._finish(self._try_twice(work, self._read_inline if self.is_sqlite else self._read))
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end, whatever becomes of the caller; `close` waits for it."""
@@ -116,25 +126,59 @@ class Database:
             self._engine = make_engine(self._url, patience=self._patience)
         return self._engine
 
-    async def _read_inline(self, work: Work[T]) -> T:
+    async def _look_up(self, work: Work[T]) -> T:
+        """On a connection that is kept: to take one out of the pool costs more than what is done with it.
+
+        Nothing in it waits, so no two have it at once; in autocommit mode nothing is left open between them.
+        """
+        if self._kept is None:
+            connection = self._inline().connect()
+            self._kept = connection, InlineStatements(connection)
+        return await work(self._kept[1])
+
+    def _drop_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            with contextlib.suppress(*DRIVER_ERRORS):
+                kept[0].close()
+
+    def _inline(self) -> Engine:
         if self._reader is None:
             raise RuntimeError("only SQLite is read inline")
-        with self._reader.connect() as connection:
+        return self._reader
+
+    async def _read_inline(self, work: Work[T]) -> T:
+        with self._inline().connect() as connection:
             return await work(InlineStatements(connection))
 
-    async def write(self, work: Work[T], *, committed: Callable[[], None] = lambda: None, may_share: bool = False) -> T:
+    async def write(
+        self,
+        work: Work[T],
+        *,
+        committed: Callable[[], None] = _nothing,
+        settled: Callable[[], None] = _nothing,
+        may_share: bool = False,
+    ) -> T:
         """Run `work` in one transaction; durable when this returns.
 
         `work` runs again after a serialisation failure. `committed` is called as soon as others may see the changes,
         also when a COMMIT failed and nobody knows. A caller that is cancelled does not stop it: a commit could happen
         that no cache hears of, and a connection could go back to the pool in the middle. `may_share` says that `work`
-        waits for nothing but its own statements, so that it may be committed together with others.
+        waits for nothing but its own statements, so that it may be committed together with others; then `settled` is
+        called once for all of them that give the same, when each `committed` has been.
         Raises StoreUnavailableError.
         """
         writer = self._writer
         if writer is not None:
-            return await self._write(lambda: writer.run(work, committed=committed, may_share=may_share))
-        return await self._finish(self._write(lambda: self._transact_alone(work, committed)))
+            return await self._write(
+                lambda: writer.run(work, committed=committed, settled=settled, may_share=may_share)
+            )
+
+        def told() -> None:
+            committed()
+            settled()
+
+        return await self._finish(self._write(lambda: self._transact_alone(work, told)))
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._under_way.discard(task)

@@ -2,13 +2,13 @@
 
 from typing import Any, cast
 
-from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
+from sqlalchemy import LargeBinary, bindparam, delete, select, text, update
 from sqlalchemy import cast as sql_cast
 
 from barrier.connection import Statements, in_slices, scan
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
-from barrier.paths import prefix_end
+from barrier.paths import path_after, prefix_end
 from barrier.tables import entries
 from core.errors import CasMismatchError
 from core.protocols import Entry
@@ -18,7 +18,11 @@ _DOMAIN = b"mimir entry 1\0"
 # the cast: SQLite gives what was put there, which a stranger may have made text
 _LOAD = select(entries.c.revision, sql_cast(entries.c.sealed, LargeBinary)).where(entries.c.path == bindparam("path_"))
 _REVISION = select(entries.c.revision).where(entries.c.path == bindparam("path_"))
-_INSERT = insert(entries)
+# as text: the clause ON CONFLICT would load the dialects of both engines
+_INSERT = text(
+    "INSERT INTO entries (path, revision, term, sealed) VALUES (:path, :revision, :term, :sealed)"
+    " ON CONFLICT (path) DO NOTHING"
+)
 _UPDATE = (
     update(entries)
     .where(entries.c.path == bindparam("path_"), entries.c.revision == bindparam("revision_"))
@@ -40,22 +44,33 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
     return Entry(keyring.decrypt(bytes(sealed), _context(path, revision), f"entry {path!r}"), revision)
 
 
+async def load_paths(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
+    """What follows `prefix` in every path that starts with it, in order, behind `after`."""
+    # without `after` the prefix itself is left out, too: no name below it is empty
+    statement = select(entries.c.path).where(entries.c.path >= path_after(prefix + after)).order_by(entries.c.path)
+    end = prefix_end(prefix)
+    if end is not None:
+        statement = statement.where(entries.c.path < end)
+    if limit:
+        statement = statement.limit(limit)
+    return await in_slices(await scan(connection, statement, {}), lambda row: str(row[0])[len(prefix) :])
+
+
 async def store_entry(connection: Statements, keyring: Keyring, path: str, value: bytes, *, cas: int | None) -> int:
     """Write one entry; its new revision. Raises CasMismatchError.
 
-    Over a revision that the caller has read, nothing is looked up first: a statement less.
+    What the caller has read, or has seen to be absent, is not looked up first: a statement less.
     """
-    present = cas or await _revision(connection, path)
-    if cas == 0 and present:
-        raise _mismatch(present, cas)
+    present = await _revision(connection, path) if cas is None else cas
     revision = present + 1
     sealed = keyring.encrypt(value, _context(path, revision))
     if present == 0:
         row = {"path": path, "revision": revision, "term": keyring.term, "sealed": sealed}
-        await connection.execute(_INSERT, row)
-        return revision
-    new = {"new_revision": revision, "new_term": keyring.term, "new_sealed": sealed}
-    if (await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})).rowcount == 1:
+        written = await connection.execute(_INSERT, row)
+    else:
+        new = {"new_revision": revision, "new_term": keyring.term, "new_sealed": sealed}
+        written = await connection.execute(_UPDATE, {"path_": path, "revision_": present, **new})
+    if written.rowcount == 1:
         return revision
     found = await _revision(connection, path)
     if cas is None or found == cas:

@@ -46,7 +46,7 @@ _DOMAIN = b"mimir event 1\0"
 _ID = 16
 
 _C = events.c
-_BASE = f"(SELECT last_value FROM {EVENT_BASE})"
+_BASE = f"(SELECT last_value FROM {EVENT_BASE})"  # noqa: S608 - a constant of ours
 _OWN: ColumnElement[int] = literal_column(
     f"(({_BASE} + CAST(CAST(pg_current_xact_id() AS text) AS bigint)) * {MAX_IN_TRANSACTION})"
 )
@@ -55,12 +55,23 @@ _UNSETTLED: ColumnElement[int] = literal_column(
 )
 _ROW = (_C.number, sql_cast(_C.event_id, LargeBinary), sql_cast(_C.sealed, LargeBinary))
 _INSERT = insert(events)
-_VALUES = {"event_id": bindparam("event_id"), "term": bindparam("term"), "sealed": bindparam("sealed")}
+_VALUES: dict[str, ColumnElement[Any]] = {
+    "event_id": bindparam("event_id"),
+    "term": bindparam("term"),
+    "sealed": bindparam("sealed"),
+}
 _INSERT_POSTGRES = insert(events).values(number=_OWN + bindparam("place_", type_=_C.number.type), **_VALUES)
 _AFTER = select(*_ROW).where(_C.number > bindparam("after_")).order_by(_C.number).limit(bindparam("limit_"))
 _NEWEST = select(_C.number).order_by(_C.number.desc()).limit(1)
 _NTH_NEWEST = select(_C.number).order_by(_C.number.desc()).limit(1).offset(bindparam("count_"))
 _FLOOR = select(event_floor.c.dropped)
+_COUNTED = select(
+    func.greatest(
+        select(func.max(_C.number)).scalar_subquery(), select(func.max(event_floor.c.dropped)).scalar_subquery()
+    ),
+    literal_column(_BASE),
+    literal_column("CAST(CAST(pg_current_xact_id() AS text) AS bigint)"),
+)
 _LAST_BEFORE = select(func.max(_C.number)).where(_C.number < bindparam("before_"))
 _DELETE = delete(events).where(_C.number < bindparam("before_"))
 _RAISE_FLOOR = (
@@ -101,7 +112,7 @@ def _open(keyring: Keyring, row: Any) -> StoredEvent:  # SQLAlchemy rows are unt
     except UnknownTermError:
         raise  # the keyring of another process is newer
     except IntegrityError as exc:
-        log.error("an event is skipped", reason=exc.sentence)
+        log.warning("an event is skipped", reason=exc.sentence)
         return StoredEvent(number, b"")
 
 
@@ -134,13 +145,8 @@ def settle_base(connection: Connection) -> None:
     The transactions of a server into which the database was restored are counted from the beginning. Nobody writes
     meanwhile but nodes that have gone on all the time, and for those nothing changes.
     """
-    found: Sequence[Any] = connection.execute(
-        text(
-            "SELECT GREATEST((SELECT max(number) FROM events), (SELECT max(dropped) FROM event_floor), 0),"
-            f" {_BASE}, CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
-        )
-    ).one()
-    highest, base, transaction = (int(value) for value in found)
+    found: Sequence[Any] = connection.execute(_COUNTED).one()
+    highest, base, transaction = (int(value or 0) for value in found)
     taken = highest // MAX_IN_TRANSACTION
     if base + transaction <= taken:
         connection.execute(text(f"SELECT setval('{EVENT_BASE}', {taken - transaction + 1})"))

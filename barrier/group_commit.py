@@ -27,6 +27,7 @@ from barrier.store_errors import DRIVER_ERRORS, is_locked, store_error
 from barrier.turn import Turn
 
 T = TypeVar("T")
+P = TypeVar("P")
 Work = Callable[[Statements], Awaitable[T]]
 
 MAX_MEMBERS = 64
@@ -39,6 +40,7 @@ class _Member:
 
     work: Work[Any]
     committed: Callable[[], None]
+    settled: Callable[[], None]
     may_share: bool
     answer: asyncio.Future[Any]
     result: Any = None
@@ -53,11 +55,7 @@ class _Member:
             self.answer.set_exception(failure)
 
     def succeed(self) -> None:
-        """Announce the changes, then tell the caller."""
-        try:
-            self.committed()
-        except Exception as exc:  # noqa: BLE001 - the caller's own, as if it had called it
-            self.fail(exc)
+        """Tell the caller."""
         if not self.answer.done():
             self.answer.set_result(self.result)
 
@@ -75,14 +73,18 @@ class GroupCommit:
         # its own: the disk must not wait behind what else runs in threads
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
 
-    async def run(self, work: Work[T], *, committed: Callable[[], None], may_share: bool) -> T:
+    async def run(
+        self, work: Work[T], *, committed: Callable[[], None], settled: Callable[[], None], may_share: bool
+    ) -> T:
         """Run `work` in a transaction; durable when this returns. It may run again from the start.
+
+        `committed` is called for each, `settled` once for all of a group that have the same, before any is answered.
 
         A caller that is cancelled does not stop it. Raises what `work` does, or an error of the driver, or
         StoreUnavailableError when the whole group failed.
         """
         loop = asyncio.get_running_loop()
-        member = _Member(work, committed, may_share, loop.create_future())
+        member = _Member(work, committed, settled, may_share, loop.create_future())
         self._waiting.append(member)
         if self._leader is None or self._leader.done():
             self._leader = loop.create_task(self._lead())
@@ -119,6 +121,7 @@ class GroupCommit:
             self._waiting.clear()
             raise
         else:
+            _announce(members)
             for member in members:
                 member.succeed()
 
@@ -151,20 +154,24 @@ class GroupCommit:
         milliseconds = max(0, int((deadline - time.monotonic()) * 1000))
         driver.execute(f"PRAGMA busy_timeout={milliseconds}")
         try:
-            await self._in_thread(driver, "BEGIN IMMEDIATE")
+            await self._in_thread(driver.execute, "BEGIN IMMEDIATE")
         finally:
             driver.execute("PRAGMA busy_timeout=0")
 
     async def _commit(self, driver: sqlite3.Connection, members: list[_Member]) -> None:
         try:
-            await self._in_thread(driver, "COMMIT")
+            await self._in_thread(self._commit_and_leave, driver)
         except DRIVER_ERRORS:
-            for member in members:
-                member.committed()  # it may have happened, and costs a few needless reloads if not
+            _announce(members)  # it may have happened, and costs a few needless reloads if not
             raise
 
-    async def _in_thread(self, driver: sqlite3.Connection, statement: str) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, driver.execute, statement)
+    def _commit_and_leave(self, driver: sqlite3.Connection) -> None:
+        """In the thread: the next process need not wait until our event loop comes round to it."""
+        driver.execute("COMMIT")
+        self._turn.leave()
+
+    async def _in_thread(self, call: Callable[[P], object], argument: P) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, call, argument)
 
     # --- members --------------------------------------------------------------------------------------------------
 
@@ -195,6 +202,23 @@ class GroupCommit:
                 member.fail(failure)
             if not others_stand and self._waiting:
                 await self._begin(driver, deadline)
+
+
+def _announce(members: list[_Member]) -> None:
+    """Announce what they changed. Who cannot hears of it, as if it had called it itself."""
+    settled: dict[Callable[[], None], list[_Member]] = {}
+    for member in members:
+        try:
+            member.committed()
+        except Exception as exc:  # noqa: BLE001 - the caller's own
+            member.fail(exc)
+        settled.setdefault(member.settled, []).append(member)
+    for settle, whose in settled.items():
+        try:
+            settle()
+        except Exception as exc:  # noqa: BLE001 - as above
+            for member in whose:
+                member.fail(exc)
 
 
 async def _run_member(

@@ -1,7 +1,7 @@
 """The encrypted transactional store, once the seal is open: core.protocols.CoreStorage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -66,6 +66,7 @@ class BarrierStorage:
         self._caches: WeakSet[Evictable] = WeakSet()
         self._bell = _EventBell()
         self._caches.add(self._bell)
+        self._unpublished: list[str] = []  # what was committed a moment ago
 
     # --- the seal's side ------------------------------------------------------------------------------------------
 
@@ -176,6 +177,12 @@ class BarrierStorage:
         """Names below `prefix`, sorted; a folder ends in "/"."""
         return await self._scan(
             lambda connection, _keyring: names.load_names(connection, names.ENTRIES, prefix, after=after, limit=limit)
+        )
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, at any depth, sorted, behind `after`."""
+        return await self._scan(
+            lambda connection, _keyring: entries.load_paths(connection, prefix, after=after, limit=limit)
         )
 
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
@@ -299,10 +306,14 @@ class BarrierStorage:
             finally:
                 touched[:] = transaction.end()
 
-        return await self._database.write(work, committed=lambda: self._publish(touched), may_share=True)
+        def committed() -> None:
+            self._unpublished.extend(touched)
 
-    def _publish(self, touched: Sequence[str]) -> None:
+        return await self._database.write(work, committed=committed, settled=self._publish, may_share=True)
+
+    def _publish(self) -> None:
         """Tell all processes, and this one at once: what is read back must be what was written."""
+        touched, self._unpublished = self._unpublished, []
         self._ring.publish(touched)
         self.sync()
 

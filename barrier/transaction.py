@@ -117,8 +117,8 @@ class BarrierTransaction:
         return len(removed)
 
     async def announce(self, event: Event) -> None:
-        """Only a mount's view knows where the event happened."""
-        raise RuntimeError("an event is announced at a mount")
+        """Only a mount's view knows where it happened."""
+        raise RuntimeError(f"{event.type} is announced at no mount")
 
     async def append_event(self, body: bytes) -> None:
         """Add to the log of events."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from barrier.transaction import PrefixTransaction
-from core.protocols import CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+from core.protocols import CoreTransaction, DecodedCache, Entry, Names, StorageView, Transaction
 
 T = TypeVar("T")
 
@@ -23,6 +23,10 @@ class WholeStorage(Protocol):
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """As StorageView.list."""
+        ...
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """As StorageView.paths."""
         ...
 
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
@@ -62,6 +66,10 @@ class PrefixView:
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted."""
         return await self._storage.list(self._prefix + prefix, after=after, limit=limit)
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it."""
+        return await self._storage.paths(self._prefix + prefix, after=after, limit=limit)
 
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` in one transaction that sees only this view."""

@@ -1,14 +1,18 @@
 """Vault's API as four verbs on paths, with the envelope taken off and errors turned into sentences."""
 
-import json
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from client import exact_json
 from client.endpoint import Endpoint
 from client.errors import LocalError, NoAnswerError
 from client.refusals import refusal
-from client.transport import RawAnswer, TlsOptions, exchange
+from client.transport import MAX_ANSWER, RawAnswer, TlsOptions, exchange, opened
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 JsonObject = dict[str, Any]  # the API's own shapes differ by path; commands pick the members they print
 
@@ -89,9 +93,21 @@ class Client:
             method=method,
             target=self.endpoint.target(path, query or {}),
             headers=self._headers(token, has_body=body is not None, is_patch=method == "PATCH"),
-            body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
+            body=None if body is None else _encoded(body),
         )
         return self._answer(raw, path=path, token_sent=bool(token), partial=partial, denied=denied)
+
+    @contextlib.contextmanager
+    def stream(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> "Iterator[HTTPResponse]":
+        """GET an answer that goes on; a refusal is raised as of every request."""
+        path, token = clean_path(path), self.load_token()
+        target = self.endpoint.target(path, query)
+        sent = self._headers(token, has_body=False, is_patch=False) | dict(headers)
+        with opened(self.endpoint, self.tls, timeout=self.timeout, target=target, headers=sent) as response:
+            if response.status >= 300:
+                raw = RawAnswer(status=response.status, headers=response.headers, body=response.read(MAX_ANSWER))
+                self._answer(raw, path=path, token_sent=bool(token), partial=False, denied=None)
+            yield response
 
     def _headers(self, token: str, *, has_body: bool, is_patch: bool) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "mimir-cli", "X-Vault-Request": "true"}
@@ -129,13 +145,20 @@ class Client:
         )
 
 
+def _encoded(body: JsonObject) -> bytes:
+    try:
+        return exact_json.compact(body)
+    except exact_json.NestingError as exc:
+        raise LocalError("the values are nested too deeply to be sent") from exc
+
+
 def parse_body(raw: RawAnswer, endpoint: Endpoint) -> JsonObject:
     """The JSON object of an answer; {} for an empty one."""
     if not raw.body.strip():
         return {}
     try:
-        body = json.loads(raw.body)
-    except (ValueError, RecursionError) as exc:
+        body = exact_json.loads(raw.body)
+    except ValueError as exc:
         raise NoAnswerError(
             f"{endpoint.address} answered with status {raw.status}, but not in JSON: is it Mimir? Check MIMIR_ADDR"
         ) from exc

@@ -35,6 +35,10 @@ class DeniedError(RefusedError):
     """The appliance answered 403."""
 
 
+class AbsentError(RefusedError):
+    """The appliance answered 404."""
+
+
 class NoAnswerError(CliError):
     """No connection, no HTTP, no JSON, or a broken answer: whether the request was carried out is not known."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from client import exact_json
 from client.errors import LocalError
 
 MAX_INPUT = 64 * 1024 * 1024  # twice what the appliance takes, so that it is the one to refuse
@@ -196,10 +197,10 @@ def json_object(content: bytes, *, name: str) -> dict[str, Any]:
 
 
 def parse_json(content: bytes, *, name: str) -> Any:
-    """Any JSON value. The sentence tells where it is wrong, not what stands there."""
+    """Any JSON value, its numbers as they are written. The sentence tells where it is wrong, not what stands there."""
     try:
-        return json.loads(content)
+        return exact_json.loads(content)
     except json.JSONDecodeError as exc:
         raise LocalError(f"{name} is not JSON: {exc.msg} in line {exc.lineno}, column {exc.colno}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise LocalError(f"{name} is not JSON: not UTF-8, or nested too deeply") from exc
+    except ValueError as exc:
+        raise LocalError(f"{name} is not JSON: not UTF-8, NaN or Infinity, or nested too deeply") from exc

@@ -1,13 +1,13 @@
 """Prints an answer in the format that was asked for."""
 
 import errno
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from client import exact_json
 from client.errors import LocalError
 from client.table import duration, key_values
 from client.text import printable
@@ -46,10 +46,10 @@ def _show_warnings(body: "JsonObject") -> None:
 def serialised(value: Any, form: str) -> str:
     """JSON as `jq` likes it, or YAML; members keep the order in which they came."""
     if form == "json":
-        return json.dumps(value, indent=2, ensure_ascii=False)
-    import yaml
+        return exact_json.dumps(value)
+    from client.exact_yaml import dumps
 
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)).rstrip("\n")
+    return dumps(value)
 
 
 def wrap_table(wrapped: "JsonObject") -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from client.errors import CliError, DeniedError, RefusedError, UnavailableError
+from client.errors import AbsentError, CliError, DeniedError, RefusedError, UnavailableError
 from client.text import printable
 
 _NEXT_STEPS = {
@@ -39,7 +39,8 @@ def refusal(
     said = "; ".join(sentences) or _NEXT_STEPS.get(status, f"status {status}")
     if status in {412, 429} or status >= 500:
         return UnavailableError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
-    return RefusedError(f"{path}: {said}{_remedy(status, sentences)}{tail}")
+    kind = AbsentError if status == 404 else RefusedError
+    return kind(f"{path}: {said}{_remedy(status, sentences)}{tail}")
 
 
 def error_sentences(body: object) -> list[str]:

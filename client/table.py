@@ -1,8 +1,8 @@
 """Aligned text: what people read. Rows are plain values; nothing of the terminal is known here."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
+from client import exact_json
 from client.text import printable
 
 GAP = "    "
@@ -30,7 +30,7 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return printable(json.dumps(value, ensure_ascii=False)) if value else "-"
+        return printable(exact_json.dumps(value, indent=None)) if value else "-"
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value) or "-"
     return printable(str(value))

@@ -4,8 +4,10 @@
 a write whose answer was lost may have been carried out.
 """
 
+import contextlib
 import http.client
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,6 +108,24 @@ def exchange(
     if len(content) > MAX_ANSWER:
         raise NoAnswerError(f"the answer of {endpoint.address} is larger than {MAX_ANSWER >> 20} MiB")
     return RawAnswer(status=response.status, headers=response.headers, body=content)
+
+
+@contextlib.contextmanager
+def opened(
+    endpoint: Endpoint, tls: TlsOptions, *, timeout: float, target: str, headers: dict[str, str]
+) -> "Iterator[http.client.HTTPResponse]":
+    """GET an answer that goes on, to be read while it comes; NoAnswerError when it does not come, or breaks off.
+
+    `timeout` is the longest silence.
+    """
+    connection = _Connection(endpoint, tls, timeout=timeout)
+    try:
+        connection.request("GET", target, headers=headers)
+        yield connection.getresponse()
+    except (OSError, http.client.HTTPException) as exc:
+        raise no_answer(endpoint, exc, timeout=timeout) from exc
+    finally:
+        connection.close()
 
 
 def no_answer(endpoint: Endpoint, exc: Exception, *, timeout: float) -> CliError:

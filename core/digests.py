@@ -1,10 +1,10 @@
 """Hashes by the names that Vault's API gives them: digests, and how they are written in an answer."""
 
 import asyncio
-import base64
 from collections.abc import Sequence
 
 from core import public_keys
+from core.encoding import base64_text
 from core.errors import InvalidRequestError
 
 SMALL = 64 * 1024  # bytes that are hashed in no time; more than that would hold up others
@@ -40,5 +40,5 @@ def written(value: bytes, form: str) -> str:
     if form == "hex":
         return value.hex()
     if form == "base64":
-        return base64.b64encode(value).decode()
+        return base64_text(value)
     raise InvalidRequestError('format must be "hex" or "base64"')

@@ -11,6 +11,7 @@ from core.errors import CiphertextError
 from core.secret import Secret
 
 T = TypeVar("T")
+Names = list[str]  # in a class that has a method `list`, the annotation would name that
 T_co = TypeVar("T_co", covariant=True)
 
 # --- keys ---------------------------------------------------------------------------------------------------------
@@ -267,6 +268,10 @@ class StorageView(Protocol):
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0) -> list[str]:
         """Names below `prefix`, sorted; a folder ends in "/"."""
+        ...
+
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, at any depth, sorted, behind `after`."""
         ...
 
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:

@@ -56,9 +56,7 @@ _OTHER_KINDS: dict[type, KeyKind] = {
     mldsa.MLDSA87PublicKey: KeyKind.ML_DSA_87,
 }
 _PREHASHED = {name: Prehashed(algorithm) for name, algorithm in HASHES.items()}
-_DIGESTS: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
-    name: getattr(hashlib, name.replace("-", "_")) for name in HASHES
-}
+DIGESTS: dict[str, Callable[..., "hashlib._Hash"]] = {name: getattr(hashlib, name.replace("-", "_")) for name in HASHES}
 _PEM_BEGIN, _PEM_END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 _LOADED_KEYS = 1024  # loading costs 10 us (P-256); a loaded key takes 1 to 2 KB
 
@@ -76,7 +74,7 @@ def find_hash(hash_name: str) -> hashes.HashAlgorithm:
 def digest(hash_name: str, data: bytes) -> bytes:
     """The hash of some data. Raises InvalidRequestError for an unknown hash."""
     find_hash(hash_name)
-    return _DIGESTS[hash_name](data).digest()
+    return DIGESTS[hash_name](data).digest()
 
 
 def check_digests(digests: Sequence[bytes], hash_name: str) -> None:
@@ -86,10 +84,15 @@ def check_digests(digests: Sequence[bytes], hash_name: str) -> None:
         raise InvalidRequestError(f"a {hash_name} digest has {expected} bytes")
 
 
+def longest_pss_salt(key_bits: int, hash_name: str) -> int:
+    """In bytes (RFC 8017, 9.1.1: emLen - hLen - 2)."""
+    return (key_bits + 6) // 8 - 2 - HASHES[hash_name].digest_size
+
+
 def pss_salt(key_bits: int, hash_name: str, salt_length: int | None) -> int:
     """The salt's length in bytes; None: the digest's. Raises InvalidRequestError for one that does not fit the key."""
     size = find_hash(hash_name).digest_size
-    most = (key_bits + 6) // 8 - 2 - size  # RFC 8017, 9.1.1: emLen - hLen - 2
+    most = longest_pss_salt(key_bits, hash_name)
     chosen = size if salt_length is None else salt_length
     if not 0 <= chosen <= most:
         raise InvalidRequestError(f"with this key and {hash_name} the salt has 0 to {most} bytes")

@@ -44,3 +44,10 @@ def announcement(
     if numbers:
         metadata["versions"] = ",".join(map(str, numbers))
     return Event(type=f"kv-v2/{operation}", path=path, metadata=metadata)
+
+
+def plain_announcement(operation: str, mount: str, name: str) -> Event:
+    """A write or delete of a secret without versions."""
+    path = mount + name
+    metadata = {"operation": operation, "path": path, "data_path": path, "modified": "true"}
+    return Event(type=f"kv-v1/{operation}", path=name, metadata=metadata)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from core.durations import format_duration
 from core.requests import PreparedData, Response
 from kv import exact_json
 from kv.engine import Written
-from kv.secret import Author, Secret, State
+from kv.secret import Author, Secret, Settings, State
 from kv.times import show_time
 
 
@@ -64,4 +65,36 @@ def versions_block(secret: Secret, now: int) -> dict[str, Any]:
             **author_block(version.author),
         }
         for number, version in sorted(secret.versions.items())
+    }
+
+
+def metadata_block(secret: Secret, now: int) -> dict[str, Any]:
+    """`data` of metadata/: Vault's members, OpenBao's of its compare-and-set, and ours."""
+    return {
+        "cas_required": secret.cas_required,
+        "created_time": show_time(secret.created_at),
+        "current_metadata_version": secret.metadata_version,
+        "current_version": secret.current,
+        "custom_metadata": secret.custom_metadata,
+        "delete_version_after": format_duration(secret.delete_version_after),
+        "max_versions": secret.max_versions,
+        "metadata_cas_required": secret.metadata_cas_required,
+        "oldest_version": secret.oldest,
+        "updated_time": show_time(secret.updated_at),
+        "versions": versions_block(secret, now),
+        "owner": secret.owner,
+        "classification": secret.classification,
+        "rotate_every": format_duration(secret.rotate_every),
+        "expires_at": show_time(secret.expires_at),
+        "stages": dict(sorted(secret.labels.items())),
+    }
+
+
+def settings_block(settings: Settings) -> dict[str, Any]:
+    """`data` of config."""
+    return {
+        "cas_required": settings.cas_required,
+        "delete_version_after": format_duration(settings.delete_version_after),
+        "max_versions": settings.max_versions,
+        "metadata_cas_required": settings.metadata_cas_required,
     }

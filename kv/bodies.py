@@ -23,3 +23,27 @@ class VersionsBody(msgspec.Struct):
     """Which versions."""
 
     versions: Any = None
+
+
+class MetadataBody(msgspec.Struct):
+    """What is to change of a secret's metadata; what is absent stays."""
+
+    max_versions: int | None = None
+    cas_required: bool | None = None
+    delete_version_after: str | int | float | None = None
+    custom_metadata: dict[str, Any] | None = None
+    metadata_cas: int | None = None  # how often the metadata was written until now; 0: there must be none
+    metadata_cas_required: bool | None = None
+    owner: str | None = None
+    classification: str | None = None
+    rotate_every: str | int | float | None = None
+    expires_at: str | None = None
+
+
+class ConfigBody(msgspec.Struct):
+    """What is to change for all secrets of the mount."""
+
+    max_versions: int | None = None
+    cas_required: bool | None = None
+    delete_version_after: str | int | float | None = None
+    metadata_cas_required: bool | None = None

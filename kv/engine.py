@@ -8,6 +8,7 @@ from core.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
 from kv import exact_json
 from kv import secret as rules
 from kv.announcements import announcement
+from kv.metadata import MetadataChange, changed, check_metadata_cas
 from kv.secret import CURRENT, Author, Secret, State, Version
 from kv.store import KvStore, OpenSecret, SecretChange, new_id
 from kv.times import from_seconds
@@ -157,17 +158,23 @@ class KvEngine:
             raise NotFoundError("")
         return found
 
-    async def set_label(self, name: str, label: str, number: int) -> Secret:
-        """Move a label to a version. Raises NotFoundError, and InvalidRequestError for an unknown version."""
+    async def set_label(self, name: str, label: str, number: int, *, cas: int | None = None) -> Secret:
+        """Move a label to a version; `cas` as in `put`.
+
+        Raises NotFoundError, and InvalidRequestError for a version that is unknown or cannot have the label.
+        """
+        settings, now = await self._store.settings(), self.now()
 
         def change(secret: Secret) -> Secret:
             _check_known(secret, [number])
+            rules.check_cas(secret, cas, label=label, settings=settings)
+            rules.check_labelable(secret, label, number, now)
             return rules.with_label(secret, label, number)
 
         return await self._change_labels(name, change, number)
 
     async def remove_label(self, name: str, label: str) -> Secret:
-        """The label names nothing any more."""
+        """The label names nothing any more. Raises NotFoundError for a label that there is none of."""
         return await self._change_labels(name, lambda secret: rules.without_label(secret, label), 0)
 
     async def _change_labels(self, name: str, work: Callable[[Secret], Secret], number: int) -> Secret:
@@ -198,6 +205,39 @@ class KvEngine:
             return after
 
         return await self._store.change(name, apply)
+
+    # --- metadata ---------------------------------------------------------------------------------------------------
+
+    async def write_metadata(
+        self, name: str, change: MetadataChange, *, cas: int | None = None, is_patch: bool = False
+    ) -> Secret:
+        """Change a secret's metadata, and make a secret without versions if there is none (a patch: NotFoundError).
+
+        Raises InvalidRequestError when `cas` does not hold.
+        """
+        settings, now = await self._store.settings(), self.now()
+
+        async def apply(row: SecretChange) -> Secret:
+            secret = row.before
+            if secret is None and is_patch:
+                raise NotFoundError("")
+            check_metadata_cas(secret, cas, settings)
+            after = changed(secret or rules.new_secret(new_id(), now), change, is_patch=is_patch)
+            after = await row.write(after)
+            await self._announce(row, "metadata-patch" if is_patch else "metadata-write", after)
+            return after
+
+        return await self._store.change(name, apply)
+
+    async def delete_metadata(self, name: str) -> None:
+        """Remove the secret with all its versions; that there was none is as good."""
+
+        async def remove(row: SecretChange) -> None:
+            if row.before is not None:
+                await row.erase()
+                await self._announce(row, "metadata-delete", row.before)
+
+        await self._store.change(name, remove)
 
     # --- events -----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,12 @@ def secret_name(request: Request) -> str:
     name = clean_name(request.params.get("path", ""))
     if not name:
         raise InvalidRequestError("the path names no secret")
+    check_length(name)
+    return name
+
+
+def check_length(name: str) -> None:
+    """Raise InvalidRequestError for a name that cannot be stored."""
     size = len(name.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         raise InvalidRequestError(f"the name of a secret has at most {MAX_BYTES} bytes, and this one has {size}")
-    return name

@@ -6,6 +6,7 @@ from core.clock import Clock
 from core.engine import EngineContext, MountInfo
 from core.protocols import StorageView
 from kv.engine import KvEngine
+from kv.listing import Listing
 from kv.reads import ReadLog
 from kv.store import KvStore
 
@@ -20,6 +21,7 @@ class Parts:
     store: KvStore
     engine: KvEngine
     reads: ReadLog
+    listing: Listing
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -32,4 +34,5 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         engine=KvEngine(store, context.clock, prefix=context.mount.path),
         reads=ReadLog(),
+        listing=Listing(store, context.storage, context.clock),
     )

@@ -4,8 +4,14 @@ from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
+from kv.config_routes import ConfigRoutes
 from kv.data_routes import DataRoutes
+from kv.invalid_routes import InvalidRoutes
+from kv.metadata_routes import MetadataRoutes
 from kv.parts import Parts, assemble
+from kv.stage_routes import StageRoutes
+from kv.subkeys_routes import SubkeysRoutes
+from kv.unversioned_routes import UnversionedRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -13,7 +19,8 @@ def create(context: EngineContext) -> Engine:
     version = context.mount.options.get("version", "") or "1"
     if version not in {"1", "2"}:
         raise ConfigError(f"kv has the versions 1 and 2, not {version!r}")
-    return VersionedRoutes(assemble(context))
+    parts = assemble(context)
+    return VersionedRoutes(parts) if version == "2" else PlainRoutes(parts)
 
 
 class VersionedRoutes:
@@ -21,7 +28,25 @@ class VersionedRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.routes: Sequence[Route] = [*DataRoutes(parts).routes()]
+        self.routes: Sequence[Route] = [
+            *DataRoutes(parts).routes(),
+            *MetadataRoutes(parts).routes(),
+            *ConfigRoutes(parts).routes(),
+            *SubkeysRoutes(parts).routes(),
+            *StageRoutes(parts).routes(),
+            *InvalidRoutes().routes(),
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held back."""
+
+
+class PlainRoutes:
+    """Version 1."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.routes: Sequence[Route] = UnversionedRoutes(parts).routes()
 
     async def close(self) -> None:
         """Nothing is held back."""

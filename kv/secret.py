@@ -12,7 +12,7 @@ from enum import Enum
 import msgspec
 from msgspec.structs import replace
 
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, NotFoundError
 
 CURRENT, PREVIOUS, PENDING = "current", "previous", "pending"
 DEFAULT_MAX_VERSIONS = 10  # Vault's
@@ -172,10 +172,26 @@ def with_label(secret: Secret, label: str, number: int) -> Secret:
     return replace(secret, labels=labels)
 
 
+def check_labelable(secret: Secret, label: str, number: int, now: int) -> None:
+    """Raise InvalidRequestError for a label on what cannot be read: current on it would take the secret from readers.
+
+    Other labels may stand on a disabled version, which can be enabled again.
+    """
+    state = secret.versions[number].state(now)
+    if state is State.DESTROYED:
+        raise InvalidRequestError(f"version {number} is destroyed, and a label on it would name nothing")
+    if state is State.DISABLED and label == CURRENT:
+        raise InvalidRequestError(
+            f"version {number} is deleted or disabled; undelete or enable it before it is current"
+        )
+
+
 def without_label(secret: Secret, label: str) -> Secret:
-    """The label names nothing any more. Raises InvalidRequestError for `current`, which can only move."""
+    """The label names nothing any more. Raises InvalidRequestError for `current`, which only moves; NotFoundError."""
     if label == CURRENT:
         raise InvalidRequestError("the label current cannot be removed; move it to another version")
+    if label not in secret.labels:
+        raise NotFoundError(f"the secret has no label {label}")
     return replace(secret, labels={name: number for name, number in secret.labels.items() if name != label})
 
 

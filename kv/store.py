@@ -85,6 +85,10 @@ class KvStore:
         """Names below a folder ("" or "apps/"), sorted; a folder ends in "/"."""
         return await self._storage.list(SECRETS + folder, after=after, limit=limit)
 
+    async def names_below(self, folder: str, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names of all secrets below a folder, at any depth, sorted; without the folder itself."""
+        return await self._storage.paths(SECRETS + folder, after=after, limit=limit)
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     async def change(self, name: str, body: "Callable[[SecretChange], Awaitable[T]]") -> T:

@@ -15,6 +15,12 @@ def version_of(request: Request) -> int:
     return _number(text, "version") if text else 0
 
 
+def depth_of(request: Request) -> int:
+    """`?depth=`; 0 for none, which means no limit. Raises InvalidRequestError."""
+    text = request.query.get("depth", "")
+    return _number(text, "depth") if text else 0
+
+
 def parse_versions(given: Any) -> list[int]:
     """`versions` of a body: numbers in a list, or in a string with commas. Raises InvalidRequestError for none."""
     items = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from core.errors import HsmConfigError, HsmError, HsmGoneError, HsmRetryError
+from core.errors import CiphertextError, HsmConfigError, HsmError, HsmGoneError, HsmRetryError
 from pkcs11_glue.cryptoki import CryptokiError
 
 # PKCS#11 2.40, section 11.1
@@ -195,3 +195,8 @@ def closed() -> HsmGoneError:
 def gone(code: str) -> HsmGoneError:
     """The answer while the token cannot be used."""
     return HsmGoneError(f"the HSM is not reachable ({code}); it is being re-opened, try again shortly", code=code)
+
+
+def bad_ciphertext() -> CiphertextError:
+    """The one error for malformed, forged and foreign ciphertexts, whoever executes the key."""
+    return CiphertextError("the ciphertext is malformed, was altered, or belongs to another key or context")

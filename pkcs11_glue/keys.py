@@ -21,11 +21,6 @@ from pkcs11_glue.operations import Operations
 from pkcs11_glue.session import HsmSession, destroy_all
 from pkcs11_glue.signing import signing_method
 
-_CURVES: dict[KeyKind, ec.EllipticCurve] = {
-    KeyKind.EC_P256: ec.SECP256R1(),
-    KeyKind.EC_P384: ec.SECP384R1(),
-    KeyKind.EC_P521: ec.SECP521R1(),
-}
 _KEY_GENERATION = {
     KeyKind.AES_128: Mechanism.AES_KEY_GEN,
     KeyKind.AES_256: Mechanism.AES_KEY_GEN,
@@ -152,9 +147,9 @@ def _wrapping_mechanism(key: WrappedKey) -> Mechanism:
 def _public_key(session: HsmSession, kind: KeyKind, handle: int) -> bytes:
     """SubjectPublicKeyInfo, DER."""
     public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-    if kind in _CURVES:
-        point = _ec_point(session.attribute(handle, Attribute.EC_POINT), _CURVES[kind])
-        public = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[kind], point)
+    if kind in public_keys.CURVES:
+        point = _ec_point(session.attribute(handle, Attribute.EC_POINT), public_keys.CURVES[kind])
+        public = ec.EllipticCurvePublicKey.from_encoded_point(public_keys.CURVES[kind], point)
     else:
         modulus = int.from_bytes(session.attribute(handle, Attribute.MODULUS), "big")
         exponent = int.from_bytes(session.attribute(handle, Attribute.PUBLIC_EXPONENT), "big")
@@ -173,7 +168,7 @@ def _ec_point(attribute: bytes, curve: ec.EllipticCurve) -> bytes:
 
 def _check_pair(operations: Operations, kind: KeyKind, private: int, public_key: bytes) -> None:
     """The pairwise consistency test of FIPS 140-3 (SP 800-140, 10.3.A)."""
-    scheme = SignatureScheme.ECDSA if kind in _CURVES else SignatureScheme.RSA_PSS
+    scheme = SignatureScheme.ECDSA if kind in public_keys.CURVES else SignatureScheme.RSA_PSS
     digest = bytes(range(32))
     (signature,) = operations.sign(private, [digest], signing_method(kind, scheme, "sha256", None))
     public_keys.verify_signature(public_key, signature, digest, scheme=scheme, hash_name="sha256")

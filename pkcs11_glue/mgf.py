@@ -1,19 +1,18 @@
 """MGF1 (RFC 8017, B.2.1) and the hashes of PSS and OAEP, where the encoding is done here and the HSM does raw RSA."""
 
-import hashlib
+from pkcs11.mechanisms import MGF, Mechanism
 
-HASHES = {
-    "sha1": hashlib.sha1,
-    "sha224": hashlib.sha224,
-    "sha256": hashlib.sha256,
-    "sha384": hashlib.sha384,
-    "sha512": hashlib.sha512,
-    "sha3-224": hashlib.sha3_224,
-    "sha3-256": hashlib.sha3_256,
-    "sha3-384": hashlib.sha3_384,
-    "sha3-512": hashlib.sha3_512,
+from core import public_keys
+
+HASHES = public_keys.DIGESTS
+DIGEST_BYTES = {name: algorithm.digest_size for name, algorithm in public_keys.HASHES.items()}
+MECHANISMS = {  # what PKCS#11 calls a hash in the parameters of PSS and OAEP; it has no such names for SHA-3 before 3.0
+    "sha1": (Mechanism.SHA_1, MGF.SHA1),
+    "sha224": (Mechanism.SHA224, MGF.SHA224),
+    "sha256": (Mechanism.SHA256, MGF.SHA256),
+    "sha384": (Mechanism.SHA384, MGF.SHA384),
+    "sha512": (Mechanism.SHA512, MGF.SHA512),
 }
-DIGEST_BYTES = {name: make().digest_size for name, make in HASHES.items()}
 
 
 def mgf1(seed: bytes, length: int, hash_name: str) -> bytes:

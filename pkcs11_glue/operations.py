@@ -14,7 +14,7 @@ from core.errors import CiphertextError, KeyPolicyError
 from core.protocols import AeadInput, KeyKind
 from pkcs11_glue import derivation, oaep
 from pkcs11_glue.cryptoki import CkGcmParams, CryptokiError, Functions, mechanism
-from pkcs11_glue.errors import BAD_CIPHERTEXT_CODES, Verdict, verdict
+from pkcs11_glue.errors import BAD_CIPHERTEXT_CODES, Verdict, bad_ciphertext, verdict
 from pkcs11_glue.macs import MacMethod, mac_method
 from pkcs11_glue.rsa_decryption import OaepMethod
 from pkcs11_glue.session import HsmSession
@@ -28,8 +28,6 @@ _BUFFER_BYTES = 1 << 16
 _NONCES_AT_ONCE = 256
 _LONGEST_SIGNATURE = 1024
 _NONCE_MAC = mac_method(KeyKind.HMAC, "sha256")
-
-_BAD_CIPHERTEXT = "the ciphertext is malformed, was altered, or belongs to another key or context"
 
 
 class Operations:
@@ -132,7 +130,7 @@ class Operations:
 
     def _decrypt_or_refuse(self, key: int, sealed: bytes, associated_data: bytes) -> bytes | CiphertextError:
         if len(sealed) < NONCE_BYTES + TAG_BYTES:
-            return CiphertextError(_BAD_CIPHERTEXT)
+            return bad_ciphertext()
         try:
             return self._decrypt_once(key, sealed, associated_data)
         except CryptokiError as exc:
@@ -147,7 +145,7 @@ class Operations:
         except CryptokiError as exc:
             if not _may_be_ciphertext(exc):
                 raise
-            return CiphertextError(_BAD_CIPHERTEXT)
+            return bad_ciphertext()
 
     def _decrypt_once(self, key: int, sealed: bytes, associated_data: bytes) -> bytes:
         self._set_gcm(sealed[:NONCE_BYTES], associated_data)
@@ -212,11 +210,11 @@ class Operations:
     ) -> bytes | CiphertextError:
         size = (modulus.bit_length() + 7) // 8
         if len(ciphertext) != size or int.from_bytes(ciphertext, "big") >= modulus:
-            return CiphertextError(_BAD_CIPHERTEXT)
+            return bad_ciphertext()
         if how.is_raw:  # every number below the modulus has a result, so an error is the HSM's
             encoded = self._decrypt_rsa(key, how.address, ciphertext).rjust(size, b"\0")
             message = oaep.unpad(encoded, how.hash_name)
-            return CiphertextError(_BAD_CIPHERTEXT) if message is None else message
+            return bad_ciphertext() if message is None else message
         try:
             return self._decrypt_rsa(key, how.address, ciphertext)
         except CryptokiError as exc:

@@ -4,14 +4,15 @@ What comes out is signed by raw RSA inside the HSM. Nothing here is secret: salt
 signature with the public key.
 """
 
-from pkcs11_glue.mgf import DIGEST_BYTES, HASHES, mask, mgf1
+from core.public_keys import longest_pss_salt
+from pkcs11_glue.mgf import HASHES, mask, mgf1
 
 _TRAILER = b"\xbc"
 
 
 def longest_salt(modulus_bytes: int, hash_name: str) -> int:
     """In bytes, for a modulus whose bits fill its bytes."""
-    return modulus_bytes - DIGEST_BYTES[hash_name] - 2
+    return longest_pss_salt(8 * modulus_bytes, hash_name)
 
 
 def encode(digest: bytes, salt: bytes, *, modulus_bytes: int, hash_name: str) -> bytes:

@@ -2,18 +2,12 @@
 
 from ctypes import addressof
 
-from pkcs11.mechanisms import MGF, Mechanism
+from pkcs11.mechanisms import Mechanism
 
 from core.errors import InvalidRequestError, KeyPolicyError
 from pkcs11_glue.cryptoki import CkRsaOaepParams, mechanism
+from pkcs11_glue.mgf import MECHANISMS
 
-_HASHES = {
-    "sha1": (Mechanism.SHA_1, MGF.SHA1),
-    "sha224": (Mechanism.SHA224, MGF.SHA224),
-    "sha256": (Mechanism.SHA256, MGF.SHA256),
-    "sha384": (Mechanism.SHA384, MGF.SHA384),
-    "sha512": (Mechanism.SHA512, MGF.SHA512),
-}
 _LABEL_IS_DATA = 1  # CKZ_DATA_SPECIFIED
 
 
@@ -25,7 +19,7 @@ class OaepMethod:
     def __init__(self, hash_name: str, *, is_raw: bool) -> None:
         parameters = None
         if not is_raw:
-            digest, mgf = _HASHES[hash_name]
+            digest, mgf = MECHANISMS[hash_name]
             parameters = CkRsaOaepParams(int(digest), int(mgf), _LABEL_IS_DATA, None, 0)
         structure = mechanism(Mechanism.RSA_X_509 if is_raw else Mechanism.RSA_PKCS_OAEP, parameters)
         self._keep = (structure, parameters)
@@ -34,8 +28,8 @@ class OaepMethod:
         self.is_raw = is_raw
 
 
-RAW = {name: OaepMethod(name, is_raw=True) for name in _HASHES}
-NATIVE = {name: OaepMethod(name, is_raw=False) for name in _HASHES}
+RAW = {name: OaepMethod(name, is_raw=True) for name in MECHANISMS}
+NATIVE = {name: OaepMethod(name, is_raw=False) for name in MECHANISMS}
 
 
 def oaep_method(proven: dict[str, OaepMethod], hash_name: str) -> OaepMethod:
@@ -43,6 +37,6 @@ def oaep_method(proven: dict[str, OaepMethod], hash_name: str) -> OaepMethod:
     found = proven.get(hash_name)
     if found is not None:
         return found
-    if hash_name in _HASHES:
+    if hash_name in MECHANISMS:
         raise KeyPolicyError(f"the HSM does not decrypt by OAEP with {hash_name}; that needs a key with sealed custody")
-    raise InvalidRequestError(f"the hash must be one of {', '.join(_HASHES)}")
+    raise InvalidRequestError(f"the hash must be one of {', '.join(MECHANISMS)}")

@@ -9,22 +9,16 @@ from ctypes import Structure, addressof
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from pkcs11.mechanisms import MGF, Mechanism
+from pkcs11.mechanisms import Mechanism
 
 from core import public_keys
 from core.errors import InvalidRequestError, KeyPolicyError
 from core.protocols import KeyKind, SignatureScheme
 from pkcs11_glue import pss, templates
 from pkcs11_glue.cryptoki import CkRsaPssParams, mechanism
+from pkcs11_glue.mgf import MECHANISMS
 
 _PKCS1_OVERHEAD = 11  # bytes of padding at the least (RFC 8017, 8.2.1 and 9.2)
-_PSS_HASHES = {
-    "sha1": (Mechanism.SHA_1, MGF.SHA1),
-    "sha224": (Mechanism.SHA224, MGF.SHA224),
-    "sha256": (Mechanism.SHA256, MGF.SHA256),
-    "sha384": (Mechanism.SHA384, MGF.SHA384),
-    "sha512": (Mechanism.SHA512, MGF.SHA512),
-}
 # what stands before the digest in a DigestInfo (RFC 8017, 9.2, note 1; the SHA-3 identifiers are of NIST's CSOR)
 _DIGEST_INFO = {
     "sha1": bytes.fromhex("3021300906052b0e03021a05000414"),
@@ -104,8 +98,8 @@ def _fits(kind: KeyKind, scheme: SignatureScheme) -> bool:
 def _pss(kind: KeyKind, hash_name: str, salt_length: int | None) -> SigningMethod:
     bits = templates.RSA_BITS[kind]
     salt = public_keys.pss_salt(bits, hash_name, salt_length)
-    if hash_name in _PSS_HASHES:
-        digest, mgf = _PSS_HASHES[hash_name]
+    if hash_name in MECHANISMS:
+        digest, mgf = MECHANISMS[hash_name]
         return SigningMethod(Mechanism.RSA_PKCS_PSS, CkRsaPssParams(int(digest), int(mgf), salt), hash_name=hash_name)
 
     def encode(digest: bytes) -> bytes:

@@ -19,7 +19,8 @@ from core.errors import CiphertextError, InvalidRequestError, KeyPolicyError
 from core.protocols import AeadInput, KeyKind, KeyUsage
 from core.secret import Secret
 from pkcs11_glue import xchacha
-from pkcs11_glue.software_key import SoftwareKey, bad_ciphertext
+from pkcs11_glue.errors import bad_ciphertext
+from pkcs11_glue.software_key import SoftwareKey
 
 TAG_BYTES = 16
 CIPHER_KEY_BYTES = {

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from core.errors import CiphertextError, KeyPolicyError
 from core.protocols import AeadInput, KeyKind, KeyUsage, SignatureScheme
 
-BAD_CIPHERTEXT = "the ciphertext is malformed, was altered, or belongs to another key or context"
-
 
 class SoftwareKey:
     """Arguments and answers are those of core.protocols.KeyCustodian. Used from several threads at once."""
@@ -56,8 +54,3 @@ class SoftwareKey:
     def derived_public_key(self, context: bytes) -> bytes:
         """SubjectPublicKeyInfo of the key derived for a context."""
         raise self._cannot("derive key pairs")
-
-
-def bad_ciphertext() -> CiphertextError:
-    """The one error for malformed, forged and foreign ciphertexts."""
-    return CiphertextError(BAD_CIPHERTEXT)

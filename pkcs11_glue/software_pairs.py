@@ -14,8 +14,9 @@ from core.errors import CiphertextError, InvalidRequestError, KeyPolicyError
 from core.protocols import KeyKind, KeyUsage, SignatureScheme
 from core.public_keys import check_digests, find_hash, find_oaep_hash, pss_salt
 from core.secret import Secret
+from pkcs11_glue.errors import bad_ciphertext
 from pkcs11_glue.software_ciphers import derive
-from pkcs11_glue.software_key import SoftwareKey, bad_ciphertext
+from pkcs11_glue.software_key import SoftwareKey
 
 SEED_BYTES = 32
 MlDsaPrivateKey: TypeAlias = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey

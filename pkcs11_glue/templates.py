@@ -9,6 +9,7 @@ from typing import Any
 from pkcs11.constants import Attribute, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
+from core import public_keys
 from core.protocols import KeyKind, KeyUsage
 from pkcs11_glue.cryptoki import CkAttribute
 
@@ -20,7 +21,7 @@ EC_PARAMETERS = {  # the named curve as a DER object identifier (RFC 5480, 2.1.1
     KeyKind.EC_P384: bytes.fromhex("06052b81040022"),
     KeyKind.EC_P521: bytes.fromhex("06052b81040023"),
 }
-RSA_BITS = {KeyKind.RSA_2048: 2048, KeyKind.RSA_3072: 3072, KeyKind.RSA_4096: 4096}
+RSA_BITS = public_keys.RSA_BITS
 SECRET_BYTES = {KeyKind.AES_128: 16, KeyKind.AES_256: 32, KeyKind.HMAC: 64}
 KEY_TYPES = {
     KeyKind.AES_128: KeyType.AES,

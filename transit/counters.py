@@ -30,7 +30,7 @@ Rotate = Callable[[str, int], Awaitable[object]]  # by name, if that version is 
 _RETRY_PAUSE = 1.0  # seconds between attempts in the background while the store or the HSM is down
 _CAPACITY = 20_000  # blocks in memory, about 10 MB
 _AT_ONCE = 64  # blocks given back in one transaction
-_CLOSING_SECONDS = 1.0  # for giving back; a block takes a tenth of a millisecond, and there may be thousands
+_CLOSING_SECONDS = 1.0  # for giving back; a block takes a quarter of a millisecond, and there may be thousands
 
 
 class _Block:

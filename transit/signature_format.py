@@ -3,27 +3,26 @@
 As with ciphertexts, only what is written here is read back, so that one signature has one spelling.
 """
 
-import binascii
 import re
 
+from core.encoding import base64_text
 from core.errors import InvalidRequestError
 from transit.format import IMPORTED, IMPORTED_PREFIX, MAX_VERSION, PREFIX, decode_base64
 
 _TAGGED = re.compile(r"(mimir|vault):v([1-9][0-9]{0,9}):([A-Za-z0-9+/=_-]*)", re.ASCII)
 _URL_SAFE = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
-_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_TO_URL_SAFE = str.maketrans("+/", "-_")
 _TO_STANDARD = str.maketrans("-_", "+/")
 
 
 def format_tagged(version: int, octets: bytes) -> str:
     """`mimir:v<version>:` and standard base64."""
-    return f"{PREFIX}{version}:{binascii.b2a_base64(octets, newline=False).decode()}"
+    return f"{PREFIX}{version}:{base64_text(octets)}"
 
 
 def format_jws(version: int, octets: bytes) -> str:
     """`mimir:v<version>:` and base64url without padding (RFC 7515, 2)."""
-    encoded = binascii.b2a_base64(octets, newline=False).translate(_TO_URL_SAFE).rstrip(b"=")
-    return f"{PREFIX}{version}:{encoded.decode()}"
+    return f"{PREFIX}{version}:{base64_text(octets).translate(_TO_URL_SAFE).rstrip('=')}"
 
 
 def parse_tagged(text: str, *, what: str, imported: bool, jws: bool = False) -> tuple[int, bytes]:

@@ -76,6 +76,13 @@ class Acl:
             return verdict.granted
         return facts is not None and verdict.refusal(facts) is None
 
+    def subscribes(self, path: str, event_type: str, facts: Facts | None = None) -> bool:
+        """Whether `subscribe` is granted there, for events of that type."""
+        if not self.allows(path, "subscribe", facts=facts):
+            return False
+        grant = None if self.is_root else self._find(path, listing=False)
+        return grant is None or grant.subscribes(event_type, facts)
+
     def capabilities(self, path: str, facts: Facts | None = None) -> list[str]:
         """What `sys/capabilities` answers: sorted, ["root"] or ["deny"]. Parameter rules are left aside, as in Vault.
 

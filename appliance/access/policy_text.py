@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 MAX_TEXT = 256 * 1024  # bytes; room for the comments of as many rules as are parsed in seconds
 MAX_PATH = 1024  # characters
+MAX_EVENT_TYPE = 128  # characters
 
 _NAME = re.compile(r"[a-z0-9_.@:+=~-]{1,128}", re.ASCII)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -44,6 +45,7 @@ _CONSTRAINTS = (
     "required_parameters",
     "min_wrapping_ttl",
     "max_wrapping_ttl",
+    "subscribe_event_types",
 )
 _NOT_ENFORCED = {
     "mfa_methods": "logins here have no second factor that a policy could ask for",
@@ -129,6 +131,7 @@ def _rule(block: PathBlock) -> PathRule:
         required_parameters=read("required_parameters", _parameter_names, ()),
         min_wrapping_ttl=read("min_wrapping_ttl", _seconds, 0),
         max_wrapping_ttl=read("max_wrapping_ttl", _seconds, 0),
+        subscribe_event_types=read("subscribe_event_types", _event_types, ()),
         conditions=None if conditions == Conditions() else conditions,
         expires_at=read("expiration", _moment, None),
     )
@@ -151,6 +154,9 @@ def _check_known(setting: Setting, path: str) -> None:
 def _check_sense(rule: PathRule, settings: dict[str, Setting]) -> None:
     if 0 < rule.max_wrapping_ttl < rule.min_wrapping_ttl:
         raise _refusal(rule.line, rule.path, "max_wrapping_ttl cannot be less than min_wrapping_ttl")
+    if rule.subscribe_event_types and not {"subscribe", "deny"} & set(rule.capabilities):
+        problem = 'subscribe_event_types does nothing without the capability "subscribe"'
+        raise _refusal(settings["subscribe_event_types"].line, rule.path, problem)
     if "deny" not in rule.capabilities:
         return
     for name in (*CONDITIONS, *_CONSTRAINTS):
@@ -212,6 +218,13 @@ def _parameter_names(value: Any) -> tuple[str, ...]:
     if not all(name and name.isprintable() for name in names):
         raise ValueError("must be names of parameters")
     return names
+
+
+def _event_types(value: Any) -> tuple[str, ...]:
+    types = tuple(dict.fromkeys(_names(value)))
+    if not types or not all(name and len(name) <= MAX_EVENT_TYPE and name.isprintable() for name in types):
+        raise ValueError('must be a list of event types, which may have "*" in them: ["kv-v2/data-*"]')
+    return types
 
 
 def _parameters(value: Any) -> dict[str, list[Any]] | None:

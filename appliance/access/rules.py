@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-CAPABILITIES = frozenset({"create", "read", "update", "patch", "delete", "list", "scan", "sudo", "deny"})
+CAPABILITIES = frozenset({"create", "read", "update", "patch", "delete", "list", "scan", "sudo", "subscribe", "deny"})
 DAY_MINUTES = 24 * 60
 
 
@@ -43,6 +43,7 @@ class PathRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     required_parameters: tuple[str, ...] = ()  # lower-case
     min_wrapping_ttl: int = 0  # seconds
     max_wrapping_ttl: int = 0
+    subscribe_event_types: tuple[str, ...] = ()  # patterns ("kv-v2/data-*"); none: any, for who may subscribe
     conditions: Conditions | None = None
     expires_at: float | None = None  # epoch seconds; from then on the rule counts for nothing
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from appliance.access.conditions import depends_on_request, unmet_by_request
+from appliance.access.globs import matches_any
 from appliance.access.parameters import Constraints, has_constraints, merge_constraints
 from appliance.access.rules import PathRule
 from appliance.access.subject import Facts
@@ -136,6 +137,14 @@ class Grant:
             return ["deny"]
         found = {name for block in self.blocks if not block.unmet(facts) for name in block.rule.capabilities}
         return sorted(found) or ["deny"]
+
+    def subscribes(self, event_type: str, facts: Facts | None) -> bool:
+        """Whether one of the blocks that grant `subscribe` does so for that type of event."""
+        return any(
+            not block.rule.subscribe_event_types or matches_any(block.rule.subscribe_event_types, event_type)
+            for block in self._with("subscribe")
+            if not block.unmet(facts)
+        )
 
     def verdict(self, capability: str, *, sudo: bool) -> Verdict:
         """Made once for each capability."""

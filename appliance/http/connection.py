@@ -22,12 +22,15 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from appliance.http.bodies import MALFORMED, IncomingBody
 from appliance.http.faults import internal_error
-from appliance.http.framing import END_OF_HEAD, TOKEN_LENGTH, ChunkedBody, FramingError, parseable_start
+from appliance.http.framing import END_OF_HEAD, TOKEN_LENGTH, FramingError, parseable_start
 from appliance.http.limits import Limits
+from appliance.http.outlets import SHUTDOWN
 from appliance.http.replies import CONTINUE, ReplyWriter, error_reply
-from appliance.http.requests import Peer, RefusedError, RequestHead, check_head
-from appliance.wire import WireReply, WireRequest
+from appliance.http.requests import Peer, RefusedError, RequestHead, check_head, is_continuation_expected
+from appliance.http.streams import LiveStream, open_outlet
+from appliance.wire import MessageStream, WireReply, WireRequest
 
 if TYPE_CHECKING:
     from appliance.http.server import HttpServer
@@ -39,9 +42,8 @@ IDLE: Final = 0  # between messages
 HEAD: Final = 1  # the first bytes of a message are here
 BODY: Final = 2  # its head is complete
 SERVING: Final = 3  # it is complete, its reply is not written
-REFUSED: Final = 4  # an error was answered; what still comes is thrown away until the client hangs up
-
-_MALFORMED = "malformed HTTP request: check the request line and the headers; control characters are not allowed"
+STREAMING: Final = 4  # its reply goes on
+REFUSED: Final = 5  # the last reply was written; what still comes is thrown away until the client hangs up
 
 
 class Connection(RequestHandler):
@@ -50,9 +52,6 @@ class Connection(RequestHandler):
     __slots__ = (
         "_backlog",
         "_began",
-        "_body",
-        "_body_size",
-        "_chunks",
         "_closing",
         "_deadline",
         "_eof",
@@ -61,18 +60,17 @@ class Connection(RequestHandler):
         "_head_octets",
         "_head_size",
         "_head_tail",
-        "_left",
+        "_incoming",
         "_limits",
+        "_live",
         "_message",
         "_peer",
         "_phase",
         "_plain_text",
-        "_raw_size",
         "_reading_held",
         "_ready",
         "_replies",
         "_server",
-        "_stream",
         "_timed_out",
     )
 
@@ -104,12 +102,8 @@ class Connection(RequestHandler):
         self._head_size = 0
         self._plain_text = True
         self._message: RawRequestMessage | None = None
-        self._stream: StreamReader = EMPTY_PAYLOAD
-        self._chunks: ChunkedBody | None = None
-        self._left = 0
-        self._raw_size = 0
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._incoming: IncomingBody | None = None
+        self._live: LiveStream | None = None
         self._eof = False
         self._ready: bytes | None = None
         self._reading_held = False
@@ -129,9 +123,18 @@ class Connection(RequestHandler):
         super().connection_made(transport)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio wants to know; aiohttp says no
-        """Keep a half-closed connection for the reply that is being made."""
+        """Keep a half-closed connection for the reply that is being made, but not for a stream."""
         self._eof = True
+        if self._phase == STREAMING and self._live is not None:
+            self._live.stop(None)
         return self._phase == SERVING and not self._peer.secure
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """A stream ends with its client; a handler does not."""
+        if self._live is not None:
+            self._live.stop(None)
+            self._live = None
+        super().connection_lost(exc)
 
     def pause_reading(self) -> None:
         """Called by aiohttp's stream when it is full: bodies are limited and read whole, so nothing is paused."""
@@ -141,13 +144,15 @@ class Connection(RequestHandler):
 
     @property
     def serving(self) -> bool:
-        """Whether a request waits for its reply."""
-        return self._phase == SERVING
+        """Whether a request waits for its reply, or for the end of it."""
+        return self._phase in {SERVING, STREAMING}
 
     def finish(self) -> None:
-        """Draining: close now when idle, else after the reply in progress."""
+        """Draining: close now when idle, else after the reply in progress; a stream ends now."""
         self._closing = True
-        if self._phase != SERVING and self.transport is not None:
+        if self._phase == STREAMING and self._live is not None:
+            self._live.stop(SHUTDOWN)
+        elif self._phase != SERVING and self.transport is not None:
             self.force_close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
@@ -162,13 +167,15 @@ class Connection(RequestHandler):
         """Cut what takes too long; called about once a second."""
         if now < self._deadline or self.transport is None:
             return
-        if self._phase in {HEAD, BODY}:
+        if self._phase == STREAMING and self._live is not None:
+            self._live.check_time(now)
+        elif self._phase in {HEAD, BODY}:
             self._refuse(RefusedError(408, "the request did not arrive in time"))
         elif self._phase == SERVING and not self._timed_out and self._task_handler is not None:
             self._timed_out = True
             self._deadline = now + self._limits.linger  # for the reply that says so
             self._task_handler.cancel()
-        elif self._phase == SERVING:
+        elif self._phase == SERVING or self.transport.get_write_buffer_size():  # it does not read what it is sent
             self.transport.abort()
         else:
             self.force_close()
@@ -180,6 +187,8 @@ class Connection(RequestHandler):
         if self._phase >= SERVING:
             if self._phase == SERVING:
                 self._hold(data)
+            elif self._live is not None:
+                self._live.received(data)
             return
         try:
             if self._phase == IDLE:
@@ -233,7 +242,7 @@ class Connection(RequestHandler):
             raise RefusedError(400, f"the headers are longer than {self._limits.max_head} bytes")
         messages = self._parse(head)
         if len(messages) != 1:
-            raise RefusedError(400, _MALFORMED)
+            raise RefusedError(400, MALFORMED)
         message, stream = messages[0]
         self._message = message
         check_head(message, plain_text=self._plain_text and head.isascii())
@@ -252,7 +261,7 @@ class Connection(RequestHandler):
         elif size > head.length:
             self._complete(rest[: head.length], rest[head.length :])
         else:
-            self._begin_body(head.length)
+            self._begin_body(head.length, None)
             if rest:
                 self._take_body(rest)
 
@@ -267,7 +276,7 @@ class Connection(RequestHandler):
         self._head_tail = (self._head_tail + data)[1 - len(END_OF_HEAD) :]
         self._plain_text = self._plain_text and data.isascii()
         if self._parse(data):
-            raise RefusedError(400, _MALFORMED)
+            raise RefusedError(400, MALFORMED)
 
     def _parse(self, data: bytes) -> Any:  # a sequence of pairs (message, stream)
         parser = self._parser
@@ -276,90 +285,42 @@ class Connection(RequestHandler):
         except LineTooLong as exc:
             raise RefusedError(400, f"the request line or a header is longer than {self.max_line_size} bytes") from exc
         except HttpProcessingError as exc:
-            raise RefusedError(400, _MALFORMED) from exc
+            raise RefusedError(400, MALFORMED) from exc
         if upgraded:  # we upgrade to nothing: an Upgrade header may be ignored (RFC 9110, 7.8)
             parser.set_upgraded(False)  # type: ignore[union-attr]
         return messages
 
     def _expect_body(self, message: RawRequestMessage, stream: StreamReader, rest: bytes) -> None:
-        self._stream = stream
         # the parser has checked that the length is a number
-        self._begin_body(None if message.chunked else int(message.headers[hdrs.CONTENT_LENGTH]))
+        self._begin_body(None if message.chunked else int(message.headers[hdrs.CONTENT_LENGTH]), stream)
         if rest:
             self._take_body(rest)
-        elif hdrs.EXPECT in message.headers:
-            self._answer_expectation(message)
+        elif is_continuation_expected(message) and self.transport is not None:
+            self.transport.write(CONTINUE)
 
-    def _begin_body(self, length: int | None) -> None:
+    def _begin_body(self, length: int | None, parsed: StreamReader | None) -> None:
         self._phase = BODY
-        self._raw_size = self._body_size = 0
-        if length is None:
-            self._chunks = ChunkedBody()
-        else:
-            self._chunks = None
-            self._left = length
-            if length > self._limits.max_body:
-                raise self._too_large()
+        self._incoming = IncomingBody(length, self._limits, parsed)
         if not self._began:
             self._start_clock(self._limits.request_timeout)
         else:
             self._deadline = self._began + self._limits.request_timeout
 
-    def _answer_expectation(self, message: RawRequestMessage) -> None:
-        if message.headers[hdrs.EXPECT].lower() != "100-continue":
-            raise RefusedError(417, "the only expectation this server knows is 100-continue")
-        if self.transport is not None and message.version == HttpVersion11:
-            self.transport.write(CONTINUE)
-
     def _take_body(self, data: bytes) -> None:
-        """Feed the parser up to the end of the body, and not beyond."""
-        end = self._end_of_body(data)
+        """Feed the parser up to the end of the body, and not beyond; it has not seen the head of a known one."""
+        incoming = self._incoming
+        if incoming is None:
+            raise RuntimeError("no body is expected")
+        end = incoming.end(data)
         if end is None or end == len(data):
             piece, rest = data, b""
         else:
             piece, rest = data[:end], data[end:]
-        if self._head is not None:  # a known one, so the parser has not seen it and must not see this
-            self._body.append(piece)
-            if end is not None:
-                self._complete(b"".join(self._body), rest)
-            return
-        if self._parse(piece):
-            raise RefusedError(400, _MALFORMED)
-        if end is not None and not self._body and self._chunks is None:
-            body = piece  # it came in one piece: the usual case
-        else:
-            body = self._gather_body(complete=end is not None)
-        if self._stream.is_eof() is not (end is not None):
-            raise RefusedError(400, _MALFORMED)
+        if incoming.parsed is not None and self._parse(piece):
+            raise RefusedError(400, MALFORMED)
+        body = incoming.take(piece, complete=end is not None)
         if end is not None:
             self._complete(body, rest)
-
-    def _end_of_body(self, data: bytes) -> int | None:
-        if self._chunks is None:
-            length, self._left = self._left, self._left - len(data)
-            return length if length <= len(data) else None
-        try:
-            end = self._chunks.end(data)
-        except FramingError as exc:
-            raise RefusedError(400, str(exc)) from exc
-        self._raw_size += len(data) if end is None else end
-        if self._raw_size > 2 * self._limits.max_body + self._limits.max_head:  # chunks of a few bytes each
-            raise self._too_large()
-        return end
-
-    def _gather_body(self, *, complete: bool) -> bytes:
-        """Take what the parser decoded, so that no second copy and no list of chunk borders grows."""
-        if self._stream.exception() is not None:
-            raise RefusedError(400, "the chunked body is malformed")
-        piece = self._stream.read_nowait()
-        self._body_size += len(piece)
-        if self._body_size > self._limits.max_body:
-            raise self._too_large()
-        self._body.append(piece)
-        return b"".join(self._body) if complete else b""
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(413, f"the request body is larger than {self._limits.max_body} bytes")
 
     def _complete(self, body: bytes, rest: bytes) -> None:
         """Hand the message to the connection's task; what came after it waits."""
@@ -369,8 +330,7 @@ class Connection(RequestHandler):
             self._start_clock(self._limits.request_timeout)
         else:
             self._deadline = self._began + self._limits.request_timeout
-        if self._body:
-            self._body = []
+        self._incoming = None
         self._ready = body
         if rest:
             self._hold(rest)
@@ -417,6 +377,8 @@ class Connection(RequestHandler):
             reply = error_reply(503, f"the request was ended after {self._limits.request_timeout:g} seconds")
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
             reply = internal_error(message, exc)
+        if reply.stream is not None:
+            return await self._go_on(message, reply, reply.stream)
         goes_on = self._reply(message, reply)
         if self._paused:
             await self._wait_written()
@@ -444,6 +406,39 @@ class Connection(RequestHandler):
         transport.write(data)
         return not close
 
+    async def _go_on(self, message: RawRequestMessage, reply: WireReply, source: MessageStream) -> bool:
+        """Answer with a stream, which is the last on its connection; one that cannot be opened is an ordinary reply."""
+        opened = open_outlet(message, reply)
+        if isinstance(opened, WireReply):
+            source.close()
+            return self._reply(message, opened)
+        transport = self.transport
+        if transport is None or self._eof or message.method == hdrs.METH_HEAD:
+            source.close()
+            if transport is not None:
+                transport.write(opened.head)
+            return False
+        self._live = live = LiveStream(source, opened, message, transport, limits=self._limits, now=self._server.now)
+        self._phase = STREAMING
+        self._deadline = 0.0  # the stream has its own
+        self._release_backlog(live)
+        if self._closing:
+            live.stop(SHUTDOWN)
+        if await live.run(self._drain_helper):
+            self._phase = REFUSED
+            self._deadline = self._server.now + self._limits.linger
+            live.hang_up()
+        return False
+
+    def _release_backlog(self, live: LiveStream) -> None:
+        """What came behind the head of the request is for the stream."""
+        if self._reading_held:
+            self._reading_held = False
+            self._resume_transport_reading()
+        if self._backlog:
+            data, self._backlog = self._backlog, b""
+            live.received(data)
+
     async def _wait_written(self) -> None:
         """Serve a slow reader no further requests than it reads replies."""
         try:
@@ -455,7 +450,6 @@ class Connection(RequestHandler):
         """Ready for the next message, which may be here already."""
         self._message = self._head = None
         self._head_octets = b""
-        self._stream = EMPTY_PAYLOAD
         self._phase = IDLE
         self._deadline = self._server.now + self._limits.idle_timeout
         self._began = 0.0
@@ -473,6 +467,7 @@ class Connection(RequestHandler):
         self._task_handler = None
         if self._phase != REFUSED:
             self._phase = REFUSED
+            self._deadline = self._server.now + self._limits.linger
             if self.transport is not None:
                 self.transport.close()
         self._server.ended()
@@ -484,7 +479,7 @@ class Connection(RequestHandler):
             return
         self._phase = REFUSED
         self._backlog = b""
-        self._body = []
+        self._incoming = None
         self._deadline = self._server.now + self._limits.linger
         transport.write(self._replies.serialise(error_reply(refusal.status, refusal.sentence), connection=b"close"))
         if transport.can_write_eof():

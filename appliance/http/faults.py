@@ -12,7 +12,14 @@ log = structlog.get_logger("mimir.http")
 
 
 def internal_error(message: RawRequestMessage, exc: BaseException) -> WireReply:
-    """Log where it was raised, and nothing of what it says; the answer tells the id to look for."""
+    """Log it; the answer tells the id to look for."""
+    reply = error_reply(500, "internal error")
+    reply.headers = (("X-Request-Id", log_fault(message, exc)),)
+    return reply
+
+
+def log_fault(message: RawRequestMessage, exc: BaseException) -> str:
+    """Log where it was raised, and nothing of what it says; returns the id it is logged under."""
     request_id = new_uuid()
     log.error(
         "request failed",
@@ -22,6 +29,4 @@ def internal_error(message: RawRequestMessage, exc: BaseException) -> WireReply:
         exception=type(exc).__qualname__,
         where=code_path(exc),
     )
-    reply = error_reply(500, "internal error")
-    reply.headers = (("X-Request-Id", request_id),)
-    return reply
+    return request_id

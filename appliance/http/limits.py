@@ -18,3 +18,5 @@ class Limits:
     idle_timeout: float = 300.0  # between requests
     linger: float = 5.0  # how long a refused client may go on sending before it is cut
     backlog: int = 64 * 1024  # bytes a client may send ahead of the request being served
+    heartbeat: float = 15.0  # between two signs of life on a stream
+    stall_timeout: float = 30.0  # how long the client of a stream may take nothing, or answer no ping

@@ -52,7 +52,7 @@ class ReplyWriter:
         return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
     def _json_head(self, status: int) -> bytes:
-        head = self._heads[status] = _head(status, [("Content-Type", _JSON), ("Cache-Control", "no-store")])
+        head = self._heads[status] = reply_head(status, [("Content-Type", _JSON), ("Cache-Control", "no-store")])
         return head
 
     @staticmethod
@@ -60,10 +60,11 @@ class ReplyWriter:
         headers = [("Content-Type", reply.content_type)] if reply.content_type else []
         if not any(name.lower() == "cache-control" for name, _ in reply.headers):
             headers.append(("Cache-Control", "no-store"))
-        return _head(reply.status, [*headers, *reply.headers])
+        return reply_head(reply.status, [*headers, *reply.headers])
 
 
-def _head(status: int, headers: list[tuple[str, str]]) -> bytes:
+def reply_head(status: int, headers: list[tuple[str, str]]) -> bytes:
+    """Status line and headers, without the empty line behind them. Raises ValueError."""
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in [*headers, ("Date", formatdate(usegmt=True))]]
     if any(not line.isprintable() for line in lines):

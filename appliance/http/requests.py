@@ -91,6 +91,14 @@ def check_head(message: RawRequestMessage, *, plain_text: bool) -> None:
             raise RefusedError(400, str(exc)) from exc
 
 
+def is_continuation_expected(message: RawRequestMessage) -> bool:
+    """Whether the client waits for `100 Continue` before it sends the body. Raises RefusedError."""
+    expected = message.headers.get(hdrs.EXPECT)
+    if expected is not None and expected.lower() != "100-continue":
+        raise RefusedError(417, "the only expectation this server knows is 100-continue")
+    return expected is not None and message.version == HttpVersion11
+
+
 def _check_text(message: RawRequestMessage) -> None:
     """Refuse request lines and headers that are not UTF-8: past this point they are ordinary strings."""
     texts = [message.path, *(text for pair in message.headers.items() for text in pair)]

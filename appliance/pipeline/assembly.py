@@ -15,6 +15,8 @@ from appliance.access.tokens import TokenStore, bootstrap_tokens
 from appliance.access.wrapping import Wrapping
 from appliance.audited_headers import AuditedHeaders
 from appliance.cors import CrossOrigin
+from appliance.events.access import Gate
+from appliance.events.hub import EventHub
 from appliance.identity.routes import identity_engine
 from appliance.identity.store import IdentityStore
 from appliance.in_flight import InFlightRequests
@@ -90,6 +92,7 @@ class Assembled:
     store: MountStore
     links: Links
     cors: CrossOrigin
+    hub: EventHub
     bootstrap: Bootstrap
 
 
@@ -128,6 +131,7 @@ def assemble(given: Assembly) -> Assembled:
         store=stores.store,
         links=stores.links,
         cors=stores.cors,
+        hub=stores.hub,
         bootstrap=bootstrap,
     )
 
@@ -152,6 +156,8 @@ class _Stores:
     audited: AuditedHeaders
     identities: Identities
     admissions: Admissions
+    gate: Gate
+    hub: EventHub
 
 
 def _stores(given: Assembly) -> _Stores:
@@ -170,6 +176,8 @@ def _stores(given: Assembly) -> _Stores:
     links = Links(mounts, entities, roles, lockouts, storage, token_mount=TOKENS)
     attachments = (lease_attachment(clock), cubbyhole_attachment)
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
+    policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
+    gate = Gate(tokens, Subjects(entities, policies), clock, sync=given.sync, follow=mounts.refresh)
     return _Stores(
         store=store,
         mounts=mounts,
@@ -178,7 +186,7 @@ def _stores(given: Assembly) -> _Stores:
         entities=entities,
         links=links,
         tokens=tokens,
-        policies=PolicyStore(storage, clock, namespace_path=links.namespace_path),
+        policies=policies,
         leases=LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path),
         wrapping=Wrapping(storage, clock, tokens, namespace_path=links.namespace_path),
         settings=SystemSettings(storage),
@@ -187,6 +195,8 @@ def _stores(given: Assembly) -> _Stores:
         audited=AuditedHeaders(),
         identities=Identities(),
         admissions=Admissions(clock),
+        gate=gate,
+        hub=EventHub(storage, gate, is_shared=given.node.storage_type != "sqlite"),
     )
 
 
@@ -205,6 +215,7 @@ def _lifecycle(given: Assembly, stores: _Stores) -> Lifecycle:
             stores.settings,
             stores.versions,
             stores.mounts,
+            stores.hub,
         ),
     )
 
@@ -245,6 +256,8 @@ def _system_parts(given: Assembly, stores: _Stores, lifecycle: Lifecycle, runnin
         versions=stores.versions,
         shared=given.shared,
         trail=given.trail,
+        hub=stores.hub,
+        gate=stores.gate,
         keys=given.keys,
         node=given.node,
         clock=clock,

@@ -18,7 +18,7 @@ _IN_NAMESPACES = frozenset(
     (
         *("mounts", "auth", "remount", "namespaces", "policies", "policy", "capabilities", "capabilities-self"),
         *("capabilities-accessor", "leases", "renew", "revoke", "revoke-prefix", "revoke-force", "wrapping"),
-        *("internal", "tools", "locked-users", "quotas"),
+        *("internal", "tools", "locked-users", "quotas", "events"),
     )
 )
 

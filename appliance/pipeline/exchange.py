@@ -14,7 +14,7 @@ from appliance.pipeline.identity import Identity
 from appliance.pipeline.mounted import Mounted
 from appliance.pipeline.parsing import Asked
 from appliance.pipeline.veiled_headers import VeiledHeaders
-from appliance.wire import WireRequest
+from appliance.wire import MessageStream, WireRequest
 from audit.records import AuditAuth, AuditRequest, AuditResponse
 from core.engine import Route
 from core.requests import AuthGrant, Request, Response
@@ -73,6 +73,12 @@ class LastResponse(Response, kw_only=True):
     """
 
     afterwards: Callable[[], Awaitable[None]]
+
+
+class StreamResponse(Response, kw_only=True):
+    """An answer that goes on after both records of its request are written; of the sys engine, too."""
+
+    stream: MessageStream
 
 
 def audit_request(exchange: Exchange) -> AuditRequest:

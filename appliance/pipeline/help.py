@@ -27,7 +27,9 @@ _WORDS: dict[object, str] = {
 def help_reply(exchange: Exchange) -> WireReply:
     """Of a path below a mount, or of the mount."""
     mount = exchange.mounted.entry.full_path if exchange.mounted is not None else ""
-    return _reply(_overview(exchange) if exchange.route is None else _describe(exchange.route, mount))
+    if exchange.route is None or not exchange.request.path:
+        return _reply(_overview(exchange))
+    return _reply(_describe(exchange.route, mount))
 
 
 def open_help_reply(route: Route) -> WireReply:

@@ -7,8 +7,9 @@ the same transaction, the row of its mount: after an unmount nothing can be writ
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from appliance.events.record import Announcer
 from core.errors import UnsupportedPathError
-from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, StorageView, Transaction
+from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, Event, Names, StorageView, Transaction
 
 T = TypeVar("T")
 
@@ -16,11 +17,12 @@ T = TypeVar("T")
 class _BelowPrefix:
     """A transaction, as chroot would show it."""
 
-    __slots__ = ("_prefix", "_txn")
+    __slots__ = ("_announcer", "_prefix", "_txn")
 
-    def __init__(self, txn: Transaction, prefix: str) -> None:
+    def __init__(self, txn: CoreTransaction, prefix: str, announcer: Announcer) -> None:
         self._txn = txn
         self._prefix = prefix
+        self._announcer = announcer
 
     async def get(self, path: str) -> Entry | None:
         return await self._txn.get(self._prefix + path)
@@ -37,12 +39,16 @@ class _BelowPrefix:
     async def delete_prefix(self, prefix: str) -> int:
         return await self._txn.delete_prefix(self._prefix + prefix)
 
+    async def announce(self, event: Event) -> None:
+        await self._txn.append_event(self._announcer.body(event))
+
 
 class MountView:
-    """A StorageView whose writes need the mount's row at `row`."""
+    """A StorageView whose writes need the mount's row at `row`; `announcer` says where its events happen."""
 
-    def __init__(self, storage: CoreStorage, *, prefix: str, row: str) -> None:
+    def __init__(self, storage: CoreStorage, *, prefix: str, row: str, announcer: Announcer) -> None:
         self._storage = storage
+        self._announcer = announcer
         self._view = storage.view(prefix)
         self._prefix = prefix
         self._row = row
@@ -58,13 +64,17 @@ class MountView:
         """Names below `prefix`, sorted; a folder ends in "/"."""
         return await self._view.list(prefix, after=after, limit=limit)
 
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        """What follows `prefix` in every path that starts with it, sorted."""
+        return await self._view.paths(prefix, after=after, limit=limit)
+
     async def transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` and commit it. Raises UnsupportedPathError when the mount is gone."""
 
         async def guarded(txn: CoreTransaction) -> T:
             if await txn.get(self._row) is None:
                 raise UnsupportedPathError("the mount was disabled meanwhile")
-            return await body(_BelowPrefix(txn, self._prefix))
+            return await body(_BelowPrefix(txn, self._prefix, self._announcer))
 
         return await self._storage.transact(guarded)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from appliance.events.record import Announcer
 from appliance.mount_table import EMPTY_TABLE, MountEntry, MountTable
 from appliance.mounts import MountStore
 from appliance.namespaces import ROOT, Namespace
@@ -196,7 +197,8 @@ class MountedEngines:
         return Mounted(entry, None, fault=fault)
 
     def _context(self, entry: MountEntry) -> EngineContext:
-        view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row)
+        announcer = Announcer(entry, self._clock)
+        view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row, announcer=announcer)
         return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock, meter=self._meter)
 
 

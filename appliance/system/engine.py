@@ -8,6 +8,7 @@ from appliance.router import RouteTable
 from appliance.system.audit import AuditRoutes
 from appliance.system.callers import Callers
 from appliance.system.capabilities import CapabilityRoutes
+from appliance.system.events import EventRoutes
 from appliance.system.generate_root import GenerateRootRoutes
 from appliance.system.health import HealthRoutes
 from appliance.system.hsm import HsmRoutes
@@ -76,6 +77,7 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
             *_access_routes(parts),
             *_operation_routes(parts),
             *WebhookRoutes(parts.storage, parts.clock, version=parts.node.version).routes(),
+            *EventRoutes(parts.hub, parts.gate).routes(),
             *OpenApiRoutes(parts.mounts, open_paths, parts.node.version).routes(),
         ]
     )

@@ -9,6 +9,8 @@ from appliance.access.policies import PolicyStore
 from appliance.access.subjects import Subjects
 from appliance.access.tokens import TokenStore
 from appliance.access.wrapping import Wrapping
+from appliance.events.access import Gate
+from appliance.events.hub import EventHub
 from appliance.identity.store import IdentityStore
 from appliance.leases.counts import LeaseCounts
 from appliance.leases.operations import LeaseOperations
@@ -56,6 +58,8 @@ class SystemParts:
     versions: VersionHistory
     shared: Shared
     trail: AuditTrail
+    hub: EventHub
+    gate: Gate
     keys: KeyCustodian
     node: NodeInfo
     clock: Clock

@@ -219,7 +219,7 @@ def _patterns(given: list[str] | None, member: str, *, default: tuple[str, ...])
 
 
 def _namespaces(given: list[str] | None) -> tuple[str, ...] | None:
-    """ "root" is the root's name, as everywhere in Vault."""
+    """The root is called "root", as everywhere in Vault."""
     patterns = _patterns(given, "namespaces", default=("*",))
     if patterns is None:
         return None

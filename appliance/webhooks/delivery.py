@@ -69,7 +69,8 @@ class WebhookDelivery:
         """Until cancelled. An error is logged and the work tried again."""
         try:
             while True:
-                await asyncio.sleep(await self._look())
+                pause = await self._look()
+                await asyncio.sleep(pause)
         finally:
             await self._stop_all()
 

@@ -5,6 +5,7 @@ a receiver says beyond its status is of no interest.
 """
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,20 +55,8 @@ class Sender:
         try:
             async with asyncio.timeout(TIMEOUT):
                 return await self._post(message_id, body)
-        except TimeoutError:
-            return Outcome(error=f"the receiver did not answer within {TIMEOUT:.0f} seconds")
-        except aiohttp.ClientConnectorCertificateError:
-            return Outcome(
-                error="the certificate of the receiver is not valid for its name and the trusted authorities"
-            )
-        except aiohttp.ClientConnectorDNSError:
-            return Outcome(error="the name of the receiver was not found")
-        except aiohttp.ClientConnectorSSLError:
-            return Outcome(error="no TLS connection with the receiver came about")
-        except aiohttp.ClientConnectorError as exc:
-            return Outcome(error=f"the receiver could not be reached ({exc.os_error.strerror or 'no connection'})")
-        except (aiohttp.ClientError, OSError, ValueError):
-            return Outcome(error="the receiver closed the connection, or its answer was not HTTP")
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            return Outcome(error=_sentence(exc))
 
     async def _post(self, message_id: str, body: bytes) -> Outcome:
         url = URL(self._webhook.url, encoded=True)
@@ -105,6 +94,27 @@ class Sender:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+_SENTENCES: tuple[tuple[type[Exception], str], ...] = (  # the first that fits; most are kinds of a later one
+    (TimeoutError, f"the receiver did not answer within {TIMEOUT:.0f} seconds"),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "the certificate of the receiver is not valid for its name and the trusted authorities",
+    ),
+    (aiohttp.ClientConnectorDNSError, "the name of the receiver was not found"),
+    (aiohttp.ClientConnectorSSLError, "no TLS connection with the receiver came about"),
+)
+
+
+def _sentence(exc: Exception) -> str:
+    """Of ours: theirs may quote the receiver."""
+    for kind, sentence in _SENTENCES:
+        if isinstance(exc, kind):
+            return sentence
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return f"the receiver could not be reached ({os.strerror(exc.os_error.errno or 0)})"
+    return "the receiver closed the connection, or its answer was not HTTP"
 
 
 @lru_cache(maxsize=1)

@@ -1,10 +1,10 @@
 """`mimir secret read|write|list|delete`: the generic commands, under the name that the guides use."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from client import exact_json
 from client.commands.generic import delete, list_, write
 from client.framework import command, group
 from client.output import show
@@ -43,5 +43,5 @@ def secret_object(answer: "Answer") -> str:
     shown: dict[str, object] = {}
     if answer.body.get("lease_id"):
         shown = {"lease_id": answer.body["lease_id"], "lease_duration": duration(answer.body.get("lease_duration"))}
-    text = json.dumps(shown | {"data": answer.data}, indent=2, ensure_ascii=False)
+    text = exact_json.dumps(shown | {"data": answer.data})
     return "\n".join(printable(line) for line in text.split("\n"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from barrier import group_commit
+from barrier.bell import Bell
 from barrier.connection import Statements, driver_connection
 from barrier.schema import upgrade_async
 from barrier.seal import Barrier
@@ -333,3 +334,47 @@ async def test_a_turn_is_a_courtesy(tmp_path: Path) -> None:
     nowhere.leave()
     for turn in (holder, waiting, nowhere):
         turn.close()
+
+
+async def test_the_next_one_is_woken_and_need_not_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("barrier.bell._WITH_BELL", 60.0)
+    busy, waiting = Turn(str(tmp_path / "store.db")), Turn(str(tmp_path / "store.db"))
+    soon = time.monotonic() + 30
+    await busy.take(soon)
+    woken = asyncio.create_task(waiting.take(soon))
+    await asyncio.sleep(0.01)
+    assert not woken.done()
+    await asyncio.to_thread(busy.leave)  # a commit does so in its thread
+    await asyncio.wait_for(woken, 5)
+    busy.close()
+    waiting.close()
+
+
+async def test_a_bell_that_somebody_has_taken_is_a_courtesy_too(tmp_path: Path) -> None:
+    busy, waiting, third = (Turn(str(tmp_path / "store.db")) for _ in range(3))
+    soon = time.monotonic() + 30
+    await busy.take(soon)
+    await third.take(time.monotonic())  # gives up, and goes on without
+    stranger = Bell(os.open(tmp_path / "store.db-turn", os.O_RDWR))
+    stranger.listen()
+    woken = asyncio.create_task(waiting.take(soon))
+    await asyncio.sleep(0)
+    busy.leave()
+    await asyncio.wait_for(woken, 5)
+    stranger.close()
+    for turn in (busy, waiting, third):
+        turn.close()
+
+
+async def test_a_group_is_announced_at_once(worker: Barrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each names what it changed; the ring is written once."""
+    published: list[list[str]] = []
+    publish = worker.storage._ring.publish
+
+    def note(names: list[str]) -> None:
+        published.append(names)
+        publish(names)
+
+    monkeypatch.setattr(worker.storage._ring, "publish", note)
+    await asyncio.gather(*(worker.storage.put(f"entry-{number}", b"x") for number in range(8)))
+    assert published == [[f"entry-{number}" for number in range(8)]]

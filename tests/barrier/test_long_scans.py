@@ -50,7 +50,8 @@ async def test_the_event_loop_turns_during_a_scan(filled: Barrier, scan: str, *,
 
     storage = filled.storage
     work = storage.transact(run) if inside else run(storage)  # type: ignore[arg-type] # it reads alike
-    assert await turns_during(work) >= ROWS // _SLICE
+    # names are not decrypted: all is done in the thread, in less time than that
+    assert await turns_during(work) >= (2 if scan == "list" else ROWS // _SLICE)
 
 
 async def test_the_event_loop_turns_while_a_prefix_is_deleted(filled: Barrier) -> None:

@@ -33,13 +33,18 @@ class Recorded:
 
 @dataclass
 class Recorder:
-    """Answers with `status` and `body` (bytes as they are, else JSON) and keeps what it was asked."""
+    """Answers with `status` and `body` (bytes as they are, else JSON) and keeps what it was asked.
+
+    A request that `on` was told of, as "GET /v1/sys/mounts", is answered by the script instead, each answer once and
+    the last one for ever.
+    """
 
     address: str = ""
     status: int = 200
     body: Any = field(default_factory=lambda: {"request_id": "r-1", "data": {}})
     headers: dict[str, str] = field(default_factory=dict)
     requests: list[Recorded] = field(default_factory=list)
+    script: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
 
     @property
     def only(self) -> Recorded:
@@ -48,6 +53,16 @@ class Recorder:
 
     def answers(self, status: int, body: Any = b"", **headers: str) -> None:
         self.status, self.body, self.headers = status, body, headers
+
+    def on(self, request: str, status: int = 200, body: Any = b"") -> None:
+        self.script.setdefault(request, []).append((status, body))
+
+    def next_answer(self, request: str) -> tuple[int, Any]:
+        answers = self.script.get(request, [(self.status, self.body)])
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def targets(self) -> list[str]:
+        return [f"{request.method} {request.target.removeprefix('/v1/')}" for request in self.requests]
 
     def gives(self, **data: Any) -> None:
         self.answers(200, {"request_id": "r-1", "lease_id": "", "data": data})
@@ -64,8 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         recorder = self.recorder
         recorder.requests.append(Recorded(self.command, self.path, dict(self.headers.items()), body))
-        content = recorder.body if isinstance(recorder.body, bytes) else json.dumps(recorder.body).encode()
-        self.send_response(recorder.status)
+        status, answer = recorder.next_answer(f"{self.command} {self.path}")
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
         if "Content_Length" not in recorder.headers:
             self.send_header("Content-Length", str(len(content)))
         for name, value in recorder.headers.items():
@@ -75,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-for _method in ("GET", "PUT", "POST", "DELETE", "LIST"):
+for _method in ("GET", "PUT", "POST", "PATCH", "DELETE", "LIST"):
     setattr(_Handler, f"do_{_method}", _Handler._handle)
 
 

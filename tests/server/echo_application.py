@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from appliance.config import Config
-from appliance.wire import WireReply, WireRequest
+from appliance.wire import StreamMessage, WireReply, WireRequest
 from core.errors import ConfigError, StoreUnavailableError
 
 
@@ -48,6 +49,8 @@ class EchoApplication:
                 return WireReply(200, b"PEM", content_type="application/pem", headers=(("X-More", "1"),))
             case "/v1/large":
                 return WireReply(200, b"x" * 20_000_000)
+            case "/v1/stream":
+                return WireReply(200, stream=TickingStream(self.note))
             case "/v1/block":
                 time.sleep(float(request.query))  # noqa: ASYNC251 - the event loop is meant to hang
         return WireReply(200, json.dumps(_seen(request)).encode())
@@ -60,6 +63,25 @@ class EchoApplication:
 
     def status_line(self) -> str:
         return "echoing"
+
+
+class TickingStream:
+    """One message, and nothing more."""
+
+    end_reason = ""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._messages = [StreamMessage(b'"tick"', "1", "tick")]
+
+    async def receive(self) -> StreamMessage | None:
+        if self._messages:
+            return self._messages.pop()
+        await asyncio.sleep(3600)
+        return None
+
+    def close(self) -> None:
+        self._note("stream closed")
 
 
 def _seen(request: WireRequest) -> dict[str, object]:

@@ -111,6 +111,13 @@ class Wire:
         length = 0 if head_only or code in {100, 204} else int(headers["content-length"])
         return Reply(code, headers, self.stream.read(length))
 
+    def read_until(self, end: bytes) -> bytes:
+        read = b""
+        while not read.endswith(end):
+            read += (more := self.stream.read(1))
+            assert more, read
+        return read
+
     def is_closed(self) -> bool:
         return self.stream.read(1) == b""
 

@@ -24,6 +24,7 @@ NEVER = {
     "asyncpg",
     "sqlalchemy.orm",
     "sqlalchemy.dialects.postgresql",
+    "websockets",
 }
 
 

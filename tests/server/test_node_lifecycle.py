@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from node_harness import Node, Start
+from stream_harness import OPENING, PLAIN
 
 from appliance.config import Config, ListenerConfig
 
@@ -61,6 +62,21 @@ def test_stop_cuts_what_takes_longer_than_drain_timeout(start_node: Start) -> No
         time.sleep(0.1)  # let the request arrive
         assert node.stop() == 0
         assert wire.is_closed()
+
+
+def test_stop_ends_streams_without_waiting(start_node: Start) -> None:
+    node = start_node(workers=1, drain_timeout=60).wait_ready()
+    with node.talk(PLAIN) as events, node.talk(OPENING) as socket:
+        for wire in (events, socket):
+            wire.read_until(b'"tick"')
+        started = time.monotonic()
+        assert node.stop() == 0
+        assert time.monotonic() - started < 10
+        assert b'event: end\ndata: {"reason": "the server is shutting down"}' in events.stream.read()
+        assert b"\x03\xe9the server is shutting down" in socket.stream.read()
+    notes = node.wait_note("worker close")
+    assert notes.count("stream closed") == 2
+    assert notes.index("stream closed") < notes.index("worker drain")
 
 
 def test_second_signal_ends_at_once(start_node: Start) -> None:

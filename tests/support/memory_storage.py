@@ -47,6 +47,13 @@ class _Reader:
         names = {p[len(whole) :] for p in self._state.entries if p.startswith(whole) and p != whole}
         return _folded(names, after, limit)
 
+    async def paths(self, prefix: str, *, after: str = "", limit: int = 0) -> Names:
+        self._check()
+        whole = self._prefix + prefix
+        found = sorted((p[len(whole) :] for p in self._state.entries if p.startswith(whole)), key=str.encode)
+        behind = [path for path in found if path.encode() > after.encode()]
+        return behind[:limit] if limit else behind
+
     async def get_record(self, kind: str, record_id: str) -> Record | None:
         self._check()
         return self._state.records.get((kind, record_id))

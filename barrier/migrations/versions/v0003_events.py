@@ -16,7 +16,7 @@ def upgrade() -> None:
     number = sa.BigInteger() if is_postgres else sa.Integer()
     op.create_table(
         "events",
-        sa.Column("number", number, primary_key=True, autoincrement=False if is_postgres else True),
+        sa.Column("number", number, primary_key=True, autoincrement=not is_postgres),
         sa.Column("event_id", sa.LargeBinary(), nullable=False),
         sa.Column("term", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,1 @@
+"""Events: what engines announce, from the log to subscribers."""

@@ -1,0 +1,109 @@
+"""`mimir kv report` and `mimir kv search`: which secrets need someone, and where a secret is."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from client.errors import AbsentError
+from client.kv_options import kv_command
+from client.kv_path import check_versioned, find_mount
+from client.output import show, write_line
+from client.pages import detailed_rows, joined, list_pages
+from client.session import Session, pass_session
+from client.table import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from client.api import Answer
+
+
+@kv_command(
+    "report",
+    examples=(
+        "mimir kv report secret",
+        "mimir kv report secret --unread-for 90d --no-owner",
+        "mimir kv report secret/teams/web --overdue --never-read -o json",
+    ),
+)
+@click.argument("path")
+@click.option("--unread-for", metavar="TIME", help="Those that nobody has read for so long: 90d.")
+@click.option("--no-owner", is_flag=True, help="Those without an owner.")
+@click.option("--never-read", is_flag=True, help="Those that nobody has ever read.")
+@click.option("--overdue", is_flag=True, help="Those that are to be rotated, or have expired.")
+@pass_session
+def report(
+    session: Session, *, path: str, unread_for: str | None, no_owner: bool, never_read: bool, overdue: bool
+) -> None:
+    """List secrets that need someone: of any of the kinds that are asked for; of all kinds, if none is."""
+    query = {} if unread_for is None else {"unread_for": unread_for}
+    flags = {"no_owner": no_owner, "never_read": never_read, "overdue": overdue}
+    query |= {name: "true" for name, wanted in flags.items() if wanted}
+    _show_rows(session, path, "report", query, _report_table)
+
+
+@kv_command(
+    "search",
+    examples=(
+        "mimir kv search secret database",
+        "mimir kv search secret/teams --owner team-web",
+        "mimir kv search secret --classification confidential -o json",
+    ),
+)
+@click.argument("path")
+@click.argument("text", required=False, default="")
+@click.option("--owner", metavar="NAME", help="Those of this owner.")
+@click.option("--classification", metavar="WORD", help="Those of this classification.")
+@pass_session
+def search(session: Session, path: str, text: str, owner: str | None, classification: str | None) -> None:
+    """Find secrets below PATH by a part of their name or metadata; values are not looked at."""
+    given = {"q": text or None, "owner": owner, "classification": classification}
+    query = {name: value for name, value in given.items() if value is not None}
+    if not query:
+        raise click.UsageError("say what to look for: a text, --owner or --classification")
+    _show_rows(session, path, "search", query, _search_table)
+
+
+def _show_rows(
+    session: Session, path: str, part: str, query: dict[str, str], as_table: "Callable[[Answer], str]"
+) -> None:
+    client = session.client()
+    found = find_mount(client, path, None)
+    check_versioned(found)
+    if found.name:
+        query["prefix"] = f"{found.name}/"
+    try:
+        pages = list_pages(client, f"{found.mount}{part}", query)
+        answer = joined(pages, label="Looking", wanted=session.format == "table")
+    except AbsentError:
+        if session.format != "table":
+            raise
+        return write_line("None.")
+    return show(session, answer, as_table)
+
+
+def _report_table(answer: "Answer") -> str:
+    rows = [
+        (
+            name,
+            info.get("owner") or None,
+            info.get("classification") or None,
+            _reader(info.get("last_read_by")),
+            info.get("last_read_at") or None,
+            info.get("reasons"),
+        )
+        for name, info in detailed_rows(answer)
+    ]
+    return columns(("Path", "Owner", "Classification", "Last Reader", "Last Read", "Why"), rows)
+
+
+def _reader(value: object) -> object:
+    return (value.get("name") or value.get("entity_id") or None) if isinstance(value, dict) else value or None
+
+
+def _search_table(answer: "Answer") -> str:
+    rows = [
+        (name, *(info.get(member) or None for member in ("owner", "classification", "custom_metadata")))
+        for name, info in detailed_rows(answer)
+    ]
+    return columns(("Path", "Owner", "Classification", "Metadata"), rows)
