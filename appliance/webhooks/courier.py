@@ -7,7 +7,7 @@ a crash: at least once, and the event's id tells the receiver.
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -97,6 +97,7 @@ class Courier:
         clock: Clock,
         *,
         jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._webhook = webhook
         self._events = events
@@ -104,6 +105,7 @@ class Courier:
         self._sender = sender
         self._clock = clock
         self._jitter = jitter
+        self._sleep = sleep
         self._progress: Progress | None = None
         self._revision = 0
         self._save_at: float | None = None  # by the loop's clock; None: it is saved
@@ -130,7 +132,7 @@ class Courier:
                 log.warning("a webhook waits", webhook=self._webhook.name, reason=exc.sentence)
             except Exception as exc:  # noqa: BLE001 - the outermost frame of a task, which must not end
                 log_internal_error(log.bind(webhook=self._webhook.name), exc)
-            await asyncio.sleep(_PAUSE)
+            await self._sleep(_PAUSE)
 
     async def stop(self) -> None:
         """Save what was delivered, where the store still lets us, and close the connection."""
@@ -195,7 +197,7 @@ class Courier:
         """A pause survives restarts; a clock that was set back makes it no longer than the longest."""
         pause = self._present().next_attempt - self._clock.now()
         if pause > 0:
-            await asyncio.sleep(min(pause, LIMIT))
+            await self._sleep(min(pause, LIMIT))
 
     async def _note_failure(self, outcome: SendOutcome) -> None:
         before, now = self._present(), self._clock.now()

@@ -20,6 +20,7 @@ from core.clock import Clock
 
 TIMEOUT = 10.0  # seconds, from connecting to the whole of the answer's head
 _ANSWER = 1024  # bytes that are read, so that the connection can be used again
+_ANSWER_TIME = 1.0  # seconds for that
 _MAX_HEAD = 8190  # bytes of one line of the answer's head
 
 
@@ -126,8 +127,14 @@ def _of_the_machine() -> ssl.SSLContext:
 
 
 async def _discard(response: aiohttp.ClientResponse) -> None:
-    """A short answer is read, so that the connection can be used again; of a long one nothing more is wanted."""
-    await response.content.read(_ANSWER)
+    """A short answer is read, so that the connection can be used again; of another one nothing more is wanted."""
+    try:
+        async with asyncio.timeout(_ANSWER_TIME):
+            size = 0
+            while size <= _ANSWER and not response.content.at_eof():
+                size += len(await response.content.read(_ANSWER))
+    except (aiohttp.ClientError, OSError):  # of which TimeoutError is one
+        pass
     if not response.content.at_eof():
         response.close()
 

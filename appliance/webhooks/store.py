@@ -58,8 +58,10 @@ class WebhookStore:
 
         async def body(txn: CoreTransaction) -> Webhook:
             present = _webhooks(await txn.get(ENTRY))
-            changed = alter(_found(present, name))
-            await _write(txn, {**present, name: changed})
+            before = _found(present, name)
+            changed = alter(before)
+            if changed != before:
+                await _write(txn, {**present, name: changed})
             return changed
 
         return await self._storage.transact(body)
