@@ -242,10 +242,11 @@ class MemoryStorage(_Reader):
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         async def fill(path: str) -> T | None:
             entry = await self.get(path)
-            return None if entry is None else await load(self, path, entry)
+            return absent if entry is None else await load(self, path, entry)
 
         return _Cache(self._state, fill)  # type: ignore[return-value]
 
