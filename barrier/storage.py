@@ -109,8 +109,9 @@ class BarrierStorage:
         if changed is None:
             self._drop_caches()
         else:
+            hashes = set(changed)
             for cache in self._caches:
-                cache.evict(changed)
+                cache.evict(hashes)
 
     def _drop_caches(self) -> None:
         for cache in self._caches:
@@ -123,9 +124,10 @@ class BarrierStorage:
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry."""
-        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget)
+        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget, absent=absent)
 
     def entry_cache(
         self,
@@ -136,12 +138,13 @@ class BarrierStorage:
         capacity: int,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
 
         async def load_path(path: str) -> T | None:
             entry = await view.get(path)
-            return None if entry is None else await load(view, path, entry)
+            return absent if entry is None else await load(view, path, entry)
 
         cache = LoadingCache(
             self._ring,

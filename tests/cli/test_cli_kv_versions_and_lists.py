@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from client import pages
-from client.progress import progress_in_items
+from client.progress import progress_in_pages
 from tests.cli.conftest import Mimir, Recorder
 from tests.cli.kv_script import mounted
 
@@ -284,7 +284,7 @@ def test_a_count_is_shown_from_the_second_page_on(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
-    with progress_in_items("Listing", wanted=True) as advance:
+    with progress_in_pages("Listing", wanted=True) as advance:
         for step in steps:
             advance(step)
     assert ("Listing 7" in terminal.getvalue()) is shown
