@@ -30,7 +30,7 @@ class _EventBell:
         self.rings = 0
         self._name = path_hash(events.RING_NAME)
 
-    def evict(self, hashes: list[int]) -> None:
+    def evict(self, hashes: set[int]) -> None:
         """What was changed."""
         if self._name in hashes:
             self.rings += 1
