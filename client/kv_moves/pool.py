@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from client.errors import CliError, DeniedError, LocalError, RefusedError
+from client.errors import CliError, DeniedError, LocalError, NoAnswerError, RefusedError, UnavailableError
 from client.kv_moves.target import Done, Outcome
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def run_all(
         summary.stopped = exc
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    for future, name in running.items():  # what was under way when it was stopped
+        if not future.cancelled() and not isinstance(future.exception(), NoAnswerError | UnavailableError):
+            _count(future, name, summary)
     return summary
 
 
@@ -95,9 +98,12 @@ def _collect(running: dict["Future[Done]", str], summary: Summary, advance: "Adv
     """Take what is ready, and wait for the first if nothing is."""
     ready, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in ready:
-        name = running.pop(future)
-        try:
-            summary.add(name, future.result())
-        except (RefusedError, LocalError) as exc:
-            summary.fail(name, exc)
+        _count(future, running.pop(future), summary)
         advance(1)
+
+
+def _count(future: "Future[Done]", name: str, summary: Summary) -> None:
+    try:
+        summary.add(name, future.result())
+    except (RefusedError, LocalError) as exc:
+        summary.fail(name, exc)
