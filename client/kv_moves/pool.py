@@ -60,6 +60,7 @@ def run_all(
     summary = Summary()
     pool = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="secrets")
     running: dict[Future[Done], str] = {}
+    cancel = True
     try:
         for item in items:
             running[pool.submit(work, item)] = name_of(item)
@@ -69,10 +70,11 @@ def run_all(
                 break
         while running:
             _collect(running, summary, advance)
-    except CliError as exc:
+    except CliError as exc:  # of the items themselves, if no server is away: what was taken on is finished
         summary.stopped = exc
+        cancel = isinstance(exc, NoAnswerError | UnavailableError)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=cancel)
     for future, name in running.items():  # what was under way when it was stopped
         if not future.cancelled() and not isinstance(future.exception(), NoAnswerError | UnavailableError):
             _count(future, name, summary)
