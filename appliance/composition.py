@@ -24,6 +24,7 @@ from appliance.pipeline.catalog import AUTH_METHODS, EngineCatalog
 from appliance.system.config_state import sanitized
 from appliance.system.node import NodeInfo
 from appliance.system.rotation import rotate_if_due
+from appliance.tended_engines import TendedEngines
 from appliance.webhooks.delivery import WebhookDelivery
 from appliance.webhooks.store import WebhookStore
 from appliance.wire import WireReply, WireRequest
@@ -107,6 +108,8 @@ class Node:
             await self.close()
             raise
         self._run_beside(self._follow_others(self._opened))
+        if self._role == "worker":
+            self._run_beside(TendedEngines(assembled.mounts).run())
         if self._role == "housekeeper":
             keeping = Housekeeping(
                 assembled.lifecycle,

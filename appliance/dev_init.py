@@ -1,4 +1,7 @@
-"""Initialising by itself: for development servers, which write what init shows once into a file (0600)."""
+"""Initialising by itself: for development servers, which write what init shows once into a file (0600).
+
+They begin with secrets mounted at secret/, as Vault's development servers do.
+"""
 
 import base64
 import os
@@ -6,13 +9,24 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.mount_table import MountEntry
+from appliance.mounts import new_mount, write_new_mount
 from appliance.system.init import Bootstrap
 from barrier.initialize import InitRequest, InitResult
 from barrier.seal import Barrier, SealState
+from core.clock import SystemClock
 from core.errors import ConfigError, InvalidRequestError
 from core.protocols import CoreTransaction
 
 SHARES, THRESHOLD = 5, 3  # as `bao operator init`
+SECRETS = MountEntry(
+    uuid="",
+    accessor="",
+    type="kv",
+    path="secret/",
+    description="key/value secret storage",
+    options={"version": "2"},
+)
 
 
 async def initialize_for_development(barrier: Barrier, bootstrap: Bootstrap, init_file: Path) -> None:
@@ -25,6 +39,7 @@ async def initialize_for_development(barrier: Barrier, bootstrap: Bootstrap, ini
     async def first_writes(txn: CoreTransaction) -> None:
         nonlocal root_token
         root_token = await bootstrap(txn)
+        await write_new_mount(txn, new_mount(SECRETS, SystemClock()))
 
     def before_commit(result: InitResult) -> None:
         write_init_file(init_file, result, root_token)

@@ -69,14 +69,11 @@ class MountStore:
             raise InvalidRequestError(
                 f"this version of Mimir has no {kind} of that type (yet); it has: {', '.join(known.names())}"
             )
-        uuid = new_uuid()
-        prefix = f"auth_{wanted.type}" if wanted.is_auth else wanted.type
-        accessor = f"{prefix}_{random_base62(8).lower()}"
-        entry = msgspec.structs.replace(wanted, uuid=uuid, accessor=accessor, created_at=int(self._clock.now()))
+        entry = new_mount(wanted, self._clock)
 
         async def body(txn: CoreTransaction) -> None:
             await _check_place(txn, entry)
-            await txn.put(entry.row, _encode(entry), cas=0)
+            await write_new_mount(txn, entry)
 
         await self.alter(body)
         return entry
@@ -142,6 +139,18 @@ def check_vacated(now: MountEntry, then: MountEntry) -> None:
         raise InvalidRequestError(
             f"somebody else moved or restored {then.path} meanwhile; look where it is, and try again"
         )
+
+
+def new_mount(wanted: MountEntry, clock: Clock) -> MountEntry:
+    """The mount with what tells it from every other."""
+    prefix = f"auth_{wanted.type}" if wanted.is_auth else wanted.type
+    accessor = f"{prefix}_{random_base62(8).lower()}"
+    return msgspec.structs.replace(wanted, uuid=new_uuid(), accessor=accessor, created_at=int(clock.now()))
+
+
+async def write_new_mount(txn: CoreTransaction, entry: MountEntry) -> None:
+    """Store it; its path is known to be free."""
+    await txn.put(entry.row, _encode(entry), cas=0)
 
 
 async def bootstrap_mounts(txn: CoreTransaction) -> None:

@@ -62,7 +62,13 @@ def measure(scenario: Scenario, servers: Sequence[Server], *, rounds: int, secon
 def _load(scenario: Scenario, server: Server, token: str, body: bytes | None, seconds: int) -> Sample:
     try:
         return run_wrk(
-            server.address, scenario.path, token=token, body=body, seconds=seconds, connections=scenario.connections
+            server.address,
+            scenario.path,
+            token=token,
+            body=body,
+            seconds=seconds,
+            connections=scenario.connections,
+            spread=scenario.spread,
         )
     except LoadError as error:
         raise LoadError(f"{scenario.name} on {server.name}: {error}") from error

@@ -32,6 +32,15 @@ class Api:
             raise ApiError(f"{method} {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
         return json.loads(answer) if answer else {}
 
+    def find(self, path: str) -> dict[str, Any]:
+        """The decoded body of a GET; empty when there is no such thing."""
+        status, answer = self._exchange("GET", f"/v1/{path}", None)
+        if status == 404:
+            return {}
+        if status != 200:
+            raise ApiError(f"GET {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
+        return dict(json.loads(answer))
+
     def health(self) -> int:
         """The status of sys/health; 0 while nobody answers."""
         try:

@@ -26,10 +26,20 @@ class Sample:
 
 
 def run_wrk(
-    address: str, path: str, *, token: str, body: bytes | None, seconds: int, connections: int = CONNECTIONS
+    address: str,
+    path: str,
+    *,
+    token: str,
+    body: bytes | None,
+    seconds: int,
+    connections: int = CONNECTIONS,
+    spread: int = 1,
 ) -> Sample:
-    """Repeat one request over some connections. The token travels by the environment, not on the command line."""
-    environment = {**os.environ, "BENCH_TOKEN": token}
+    """Repeat one request over some connections. The token travels by the environment, not on the command line.
+
+    With `spread` each request has a random number below it, of five digits at least, in the place of `{}` in the path.
+    """
+    environment = {**os.environ, "BENCH_TOKEN": token, "BENCH_PATH": f"/v1/{path}", "BENCH_SPREAD": str(spread)}
     environment.pop("BENCH_BODY", None)
     with tempfile.NamedTemporaryFile() as body_file:
         if body is not None:
@@ -38,7 +48,7 @@ def run_wrk(
             environment["BENCH_BODY"] = body_file.name
         command = [
             "wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
-            "-s", str(REQUEST_SCRIPT), f"http://{address}/v1/{path}",
+            "-s", str(REQUEST_SCRIPT), f"http://{address}/",
         ]  # fmt: skip
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=seconds + 30, check=False

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.http_api import Api, ApiError
+from bench.kv_secrets import LISTED, SECRETS, VALUE, list_path, make_listed, make_secrets, secret_name
 from bench.load import CONNECTIONS
 
 PLAINTEXT = base64.b64encode(bytes(range(64))).decode()
 MEBIBYTE = base64.b64encode(bytes(range(256)) * 4096).decode()
 BATCH = 100
-FEW_CONNECTIONS = 4  # for large payloads: with 32 of them a slow server answers none within a second
+FEW_CONNECTIONS = 4  # for large payloads and lists: with 32 of them a slow server answers none within a second
 RULES = (10, 1000)
 
 
@@ -38,6 +39,8 @@ class Scenario:
     """`body` makes the request's body with a server's help; without one the request is a GET. `items` count in one.
 
     `token` makes the token that the requests are made with (the root token, if there is none); `check` gets the answer.
+    With `spread` the path holds a `{}`, which each request fills with a random number of so many. `prepare` makes what
+    only this scenario needs.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Scenario:
     connections: int = CONNECTIONS
     body: Body | None = None
     token: Callable[[Api], str] | None = None
+    spread: int = 1
+    prepare: Callable[[Api], None] | None = None
     check: Callable[[Mapping[str, Any]], bool]
 
 
@@ -76,10 +81,12 @@ def policy_of(rules: int) -> str:
 
 def checked_request(scenario: Scenario, api: Api) -> tuple[str, bytes | None]:
     """The request's token and body, after one request has been seen to do what it is for."""
+    if scenario.prepare:
+        scenario.prepare(api)
     body = scenario.body(api) if scenario.body else None
     token = scenario.token(api) if scenario.token else api.token
     with Api(api.address, token) as caller:
-        answer = caller.call("POST" if body else "GET", scenario.path, body)
+        answer = caller.call("POST" if body else "GET", scenario.path.format(secret_name(0)), body)
     if not scenario.check(answer):
         raise ApiError(f"{scenario.path}: an answer that is not what the scenario is for: {json.dumps(answer)[:400]}")
     return token, None if body is None else json.dumps(body).encode()
@@ -176,7 +183,43 @@ def _decrypt_batch(name: str, key: Key) -> Scenario:
     )
 
 
+def _is_secret(answer: Mapping[str, Any]) -> bool:
+    return bool(answer["data"]["data"] == VALUE)
+
+
+def _is_version(answer: Mapping[str, Any]) -> bool:
+    return isinstance(answer["data"]["version"], int)
+
+
+def _kv_scenarios() -> tuple[Scenario, ...]:
+    """Secrets of version 2. A write is durable on both sides before it is answered."""
+    one, any_one = f"secret/data/{secret_name(0)}", "secret/data/{}"
+    return (
+        Scenario(name="kv-read", path=one, prepare=make_secrets, check=_is_secret),
+        Scenario(name="kv-read-1000", path=any_one, spread=SECRETS, prepare=make_secrets, check=_is_secret),
+        Scenario(
+            name="kv-write",
+            path=any_one,
+            spread=SECRETS,
+            prepare=make_secrets,
+            body=lambda _: {"data": VALUE},
+            check=_is_version,
+        ),
+        Scenario(
+            name="kv-write-one", path=one, prepare=make_secrets, body=lambda _: {"data": VALUE}, check=_is_version
+        ),
+        Scenario(
+            name=f"kv-list-{LISTED}",
+            path=list_path(),
+            connections=FEW_CONNECTIONS,
+            prepare=make_listed,
+            check=lambda answer: len(answer["data"]["keys"]) == LISTED,
+        ),
+    )
+
+
 SCENARIOS = (
+    *_kv_scenarios(),
     _encrypt("encrypt-64B", IN_HSM, PLAINTEXT),
     _decrypt("decrypt-64B", IN_HSM, PLAINTEXT),
     _encrypt_batch("encrypt-batch-100", IN_HSM),

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from client.api import Client, JsonObject
 
 
+_NO_MOUNT = (
+    "Either no engine is mounted there, or the token may use nothing below it: "
+    "see `mimir secrets engine list` and `mimir token lookup`"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvPath:
     """A secret, a folder or the mount itself."""
@@ -66,7 +72,9 @@ def find_mount(client: "Client", path: str, mount: str | None) -> KvPath:
     asked = path if mount is None else mount.strip().strip("/")
     if not asked:
         raise click.UsageError("--mount is empty" if mount is not None else "the path is empty: write it as secret/app")
-    data = replace(client, wrap_ttl="").read(f"sys/internal/ui/mounts/{asked}").data
+    asking = replace(client, wrap_ttl="")
+    denied = (lambda: _NO_MOUNT) if client.load_token() else None  # else the token is what is missing
+    data = asking.request("GET", f"sys/internal/ui/mounts/{asked}", denied=denied).data
     found = data.get("path")
     if not isinstance(found, str) or not found:
         raise NoAnswerError("the answer does not say which mount the path is below: is it Mimir? Check MIMIR_ADDR")

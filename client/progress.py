@@ -8,17 +8,30 @@ Advance = Callable[[int], None]
 
 
 @contextlib.contextmanager
-def progress_in_items(label: str, *, wanted: bool) -> Iterator[Advance]:
-    """A count on standard error, of which the end is not known, that goes when it is done."""
+def progress_in_items(label: str, *, wanted: bool, total: int | None = None) -> Iterator[Advance]:
+    """A count on standard error that goes when it is done; with a bar where the end is known."""
     if not _is_looked_at(wanted=wanted):
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    parts = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"), TimeElapsedColumn())
+    parts: tuple[ProgressColumn, ...]
+    if total is None:
+        parts = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"), TimeElapsedColumn())
+    else:
+        parts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*parts, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(label, total=None)
+        bar = bars.add_task(label, total=total)
         yield lambda count: bars.update(bar, advance=count)
 
 

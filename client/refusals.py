@@ -29,7 +29,7 @@ def refusal(
     denied: Callable[[], str] | None = None,
 ) -> CliError:
     """The error for a status of 300 and above. `denied` is what a command knows better than we when it is a 403."""
-    sentences = error_sentences(body)
+    sentences = error_sentences(body) or warning_sentences(body)  # an engine may know why nothing is there
     tail = f" (request id {printable(request_id)})" if request_id else ""
     if status < 400:
         where = f" to {printable(location)}" if location else ""
@@ -47,6 +47,12 @@ def error_sentences(body: object) -> list[str]:
     """What Vault's `{"errors": [...]}` says, safe for a terminal; anything else is no sentence."""
     errors = body.get("errors") if isinstance(body, dict) else None
     return [one_line(error) for error in errors if error] if isinstance(errors, list) else []
+
+
+def warning_sentences(body: object) -> list[str]:
+    """What an answer says besides, safe for a terminal."""
+    warnings = body.get("warnings") if isinstance(body, dict) else None
+    return [one_line(warning) for warning in warnings if warning] if isinstance(warnings, list) else []
 
 
 def one_line(error: object) -> str:

@@ -10,7 +10,7 @@ from client.event_source import Message, lines_of, messages
 from client.text import printable
 
 if TYPE_CHECKING:
-    from client.api import Client
+    from client.api import Client, JsonObject
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two attempts; twice as long each time
 _END = "end"  # the kind of the last message, which says why there are no more
@@ -31,7 +31,7 @@ def follow(
     last_id, waiting, connected = "", _FIRST_PAUSE, False
     while True:
         try:
-            with client.stream(path, query, _headers(last_id)) as response:
+            with client.stream(path, _query(query, last_id), _headers(last_id)) as response:
                 connected = True
                 for message in messages(lines_of(response)):
                     if message.kind == _END:
@@ -51,6 +51,11 @@ def follow(
         waiting = min(2 * waiting, _LONGEST_PAUSE)
 
 
+def _query(query: dict[str, str], last_id: str) -> dict[str, str]:
+    """Where to begin is said once; from then on the last event says it."""
+    return {name: value for name, value in query.items() if name != "after" or not last_id}
+
+
 def _headers(last_id: str) -> dict[str, str]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     return headers | {"Last-Event-ID": last_id} if last_id else headers
@@ -65,15 +70,15 @@ def _reason(message: Message) -> str:
     return printable(str(reason or "the appliance ended the stream"))
 
 
-def event_of(message: Message) -> "dict[str, object]":
-    """The event in a message."""
+def event_of(message: Message) -> "JsonObject":
+    """The event in a message, and its place in the stream as CloudEvents' extension `sequence`."""
     try:
         event = exact_json.loads(message.data)
     except ValueError as exc:
         raise _no_event() from exc
     if not isinstance(event, dict):
         raise _no_event()
-    return event
+    return event | {"sequence": message.message_id} if message.message_id else event
 
 
 def _no_event() -> CliError:

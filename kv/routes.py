@@ -6,9 +6,12 @@ from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
 from kv.config_routes import ConfigRoutes
 from kv.data_routes import DataRoutes
+from kv.import_routes import ImportRoutes
 from kv.invalid_routes import InvalidRoutes
 from kv.metadata_routes import MetadataRoutes
 from kv.parts import Parts, assemble
+from kv.report_routes import ReportRoutes
+from kv.search_routes import SearchRoutes
 from kv.stage_routes import StageRoutes
 from kv.subkeys_routes import SubkeysRoutes
 from kv.unversioned_routes import UnversionedRoutes
@@ -34,11 +37,18 @@ class VersionedRoutes:
             *ConfigRoutes(parts).routes(),
             *SubkeysRoutes(parts).routes(),
             *StageRoutes(parts).routes(),
+            *ReportRoutes(parts).routes(),
+            *SearchRoutes(parts).routes(),
+            *ImportRoutes(parts).routes(),
             *InvalidRoutes().routes(),
         ]
 
+    async def tend(self) -> None:
+        """Write down who has read."""
+        await self.parts.reads.tend()
+
     async def close(self) -> None:
-        """Nothing is held back."""
+        """Nothing is held back but what `tend` writes."""
 
 
 class PlainRoutes:
@@ -48,5 +58,9 @@ class PlainRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = UnversionedRoutes(parts).routes()
 
+    async def tend(self) -> None:
+        """Write down who has read."""
+        await self.parts.reads.tend()
+
     async def close(self) -> None:
-        """Nothing is held back."""
+        """Nothing is held back but what `tend` writes."""

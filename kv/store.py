@@ -4,6 +4,7 @@
     v/<secret id>/<00000001>  the value of another version, or a large one: JSON as it was given
     r/<secret id>             who read it last (kv.reads)
     config                    what holds for all secrets of the mount (a Settings)
+    cursor-key                hides the names in cursors (kv.cursors)
 
 Whatever changes a value also writes the secret's row, on which the caches hang. Version 1 keeps the same rows with one
 version each, so upgrading a mount moves nothing.
@@ -58,7 +59,9 @@ class KvStore:
         self._secrets: DecodedCache[OpenSecret] = storage.decoded_cache(
             _load_secret, capacity=50_000, weigh=_weigh, budget=_BUDGET
         )
-        self._settings: DecodedCache[Settings] = storage.decoded_cache(_load_settings, capacity=1)
+        self._settings: DecodedCache[Settings] = storage.decoded_cache(
+            _load_settings, capacity=1, absent=DEFAULT_SETTINGS
+        )
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -69,6 +72,14 @@ class KvStore:
     async def find(self, name: str) -> OpenSecret | None:
         """The secret, or None."""
         return await self._secrets.get(SECRETS + name)
+
+    async def glance(self, name: str) -> Secret | None:
+        """The secret, for whoever looks at all of them: what is read for that drives nothing else out of memory."""
+        opened = self.peek(name)
+        if opened is not None:
+            return opened.secret
+        entry = await self._storage.get(SECRETS + name)
+        return None if entry is None else decode_secret(entry.value)
 
     async def value(self, secret: Secret, number: int) -> bytes | None:
         """The JSON of a version; None when it went away since the secret was read."""

@@ -1,6 +1,7 @@
 """The engines of this worker, one for each mount, kept in step with the mount table."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -14,13 +15,15 @@ from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.mount_view import MountView
 from appliance.router import RouteTable
 from core.clock import Clock
-from core.engine import Engine, EngineContext, LeasingEngine, Meter, NoMeter
+from core.engine import Engine, EngineContext, LeasingEngine, Meter, NoMeter, TendedEngine
 from core.errors import ConfigError, MimirError, UnsupportedPathError
 from core.protocols import CoreStorage, KeyCustodian
 
 _log = structlog.get_logger("mimir.mounts")
 
 BuiltIn = Callable[[EngineContext], Engine]
+
+_TEND_PATIENCE = 2.0  # seconds
 
 
 class Mounted:
@@ -221,11 +224,23 @@ async def _retire(mounted: Mounted) -> None:
 
 async def _close(mounted: Mounted) -> None:
     """Close the engine. After an unmount it may find its storage gone: there is nothing left to write back to."""
-    if mounted.engine is None:
+    engine = mounted.engine
+    if engine is None:
         return
     try:
-        await mounted.engine.close()
+        try:
+            await _tend_last(engine)
+        finally:
+            await engine.close()
     except MimirError as exc:
         _log.warning("engine closed with an error", mount=mounted.entry.path, reason=exc.sentence)
     except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the others must be closed, too
         _log.error("engine failed to close", mount=mounted.entry.path, kind=type(exc).__name__)
+
+
+async def _tend_last(engine: object) -> None:
+    """What is still in memory is written, if that is quick: a seal must not wait for it."""
+    if isinstance(engine, TendedEngine):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TEND_PATIENCE):
+                await engine.tend()

@@ -11,6 +11,7 @@ from appliance.mount_table import AUTH, MountEntry
 from appliance.mounts import MountStore
 from appliance.namespaces import Namespace
 from appliance.pipeline.mounted import MountedEngines
+from appliance.system.kv_versions import check_version, resolve_alias
 from core.bodies import StringList, StringMap, parse_body
 from core.durations import parse_duration
 from core.engine import Method, Route
@@ -206,13 +207,10 @@ def _absent(path: str, prefix: str) -> str:
 def wanted_mount(path: str, body: EnableBody, within: Namespace) -> MountEntry:
     """The mount as the client wants it. Raises InvalidRequestError."""
     mount_type = body.plugin_name if body.type == "plugin" else body.type
-    options: dict[str, str] | None = body.options
-    if mount_type in {"kv-v1", "kv-v2"}:
-        mount_type, options = "kv", {**(options or {}), "version": mount_type[-1]}
-    elif mount_type == "generic":
-        mount_type = "kv"
     if not mount_type:
         raise InvalidRequestError("backend type must be specified as a string")
+    mount_type, options = resolve_alias(mount_type, body.options)
+    check_version(mount_type, options, before=None)
     bare = MountEntry(
         uuid="",
         accessor="",
@@ -235,7 +233,8 @@ def tuned_entry(entry: MountEntry, body: TuneBody) -> MountEntry:
     if body.description is not None:
         changed["description"] = body.description
     if body.options is not None:
-        changed["options"] = {**(entry.options or {}), **body.options}
+        options = changed["options"] = {**(entry.options or {}), **body.options}
+        check_version(entry.type, options, before=entry.options or {})
     return _with_config(msgspec.structs.replace(entry, **changed), body)
 
 

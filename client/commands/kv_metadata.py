@@ -35,6 +35,14 @@ _OPTIONS = (
     click.option(
         "--cas-required/--no-cas-required", default=None, help="Whether each write must name the version it replaces."
     ),
+    click.option(
+        "--cas", "metadata_cas", type=click.IntRange(min=0), help="Only if it was written so often; 0: never."
+    ),
+    click.option(
+        "--metadata-cas-required/--no-metadata-cas-required",
+        default=None,
+        help="Whether each write of metadata must give --cas.",
+    ),
     click.option("--delete-version-after", metavar="TIME", help="How long versions live; 0s: as the mount."),
 )
 
@@ -82,10 +90,14 @@ def metadata_text(answer: "Answer") -> str:
     versions = answer.data.get("versions")
     if not isinstance(versions, dict):
         raise NoAnswerError(NOT_KV)
-    settings = key_values((name, value) for name, value in sorted(answer.data.items()) if name != "versions")
+    settings = key_values((name, _or_dash(value)) for name, value in sorted(answer.data.items()) if name != "versions")
     listed = sorted(versions.items(), key=_place, reverse=True)
     rows = [_version_row(number, block) for number, block in listed if isinstance(block, dict)]
     return sections(section("Metadata", settings), section("Versions", columns(_VERSION, rows)))
+
+
+def _or_dash(value: object) -> object:
+    return None if value == "" else value
 
 
 def _place(item: tuple[str, object]) -> int:

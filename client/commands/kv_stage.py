@@ -51,18 +51,22 @@ def _stages(answer: "Answer") -> "JsonObject":
 @click.argument("name", metavar="STAGE")
 @mount_option
 @click.option("--version", type=click.IntRange(min=1), required=True, help="The version to label.")
+@click.option("--cas", type=click.IntRange(min=0), help="Only if this version has the label; 0: none has.")
 @reason_option
 @pass_session
-def set_(session: Session, *, path: str, name: str, mount: str | None, version: int, reason: str | None) -> None:
+def set_(
+    session: Session, *, path: str, name: str, mount: str | None, version: int, cas: int | None, reason: str | None
+) -> None:
     """Move a label to a version. With `current`, the version that had it becomes `previous`."""
     client = client_with_reason(session, reason)
     found = find_versioned(client, path, mount)
-    answer = _set(client, found, name, version)
+    answer = _set(client, found, name, version, cas=cas)
     show(session, answer, lambda _: f"Success! {printable(name)} of {found.shown} is version {version}.")
 
 
-def _set(client: "Client", found: KvPath, name: str, version: int) -> "Answer":
-    return client.request("POST", found.api("stages"), body={"stage": name, "version": version})
+def _set(client: "Client", found: KvPath, name: str, version: int, *, cas: int | None) -> "Answer":
+    body: JsonObject = {"stage": name, "version": version}
+    return client.request("POST", found.api("stages"), body=body if cas is None else body | {"cas": cas})
 
 
 @kv_command("remove", examples=("mimir kv stage remove secret/app blue",))
@@ -88,16 +92,17 @@ def remove(session: Session, path: str, name: str, mount: str | None, reason: st
 @reason_option
 @pass_session
 def promote(session: Session, path: str, mount: str | None, name: str, reason: str | None) -> None:
-    """Make the pending version the current one."""
+    """Make the pending version the current one. Refused when another version became current meanwhile."""
     client = client_with_reason(session, reason)
     if client.wrap_ttl:
         raise click.UsageError("--wrap-ttl (MIMIR_WRAP_TTL) does not go with promote, which needs the answer itself")
     found = find_versioned(client, path, mount)
-    version = _stages(client.read(found.api("stages"))).get(name)
+    stages = _stages(client.read(found.api("stages")))
+    version = stages.get(name)
     if not isinstance(version, int):
         raise LocalError(
             f"{found.shown} has no version that is {printable(name)}: "
             f"`mimir kv put {found.shown} --stage {printable(name)} …` makes one"
         )
-    answer = _set(client, found, "current", version)
+    answer = _set(client, found, "current", version, cas=stages.get("current", 0))
     show(session, answer, lambda _: f"Success! Version {version} of {found.shown} is current.")

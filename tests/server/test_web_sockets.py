@@ -126,6 +126,15 @@ async def test_frames_sent_with_the_handshake(server: StreamServer) -> None:
     await server.closed()
 
 
+async def test_more_than_is_held_sent_with_the_handshake(server: StreamServer) -> None:
+    """Reading was stopped while the request was handled; the client still gets to know."""
+    async with await server.talk(OPENING + masked(TEXT, b"x" * 4000) * 100) as talk:
+        assert (await talk.head())[0] == 101
+        assert (await talk.close_frame())[0] == 1008
+    await server.closed()
+    await server.deserted()
+
+
 async def test_what_a_client_says_is_ignored(server: StreamServer) -> None:
     said = masked(TEXT, b"x" * 4096) + masked(2, b"\x00" * 10) + masked(TEXT, b"a", fin=False) + masked(0, b"b")
     async with await opened(server, said) as talk:
