@@ -9,6 +9,7 @@ Names of secrets are not kept: a row belongs to a secret's id, and goes away wit
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -149,7 +150,7 @@ class ReadLog:
             if not changed:
                 return
             try:
-                await self._storage.transact(lambda txn, changed=changed: _put_all(txn, changed))
+                await self._storage.transact(partial(_put_all, rows=changed))
             except CasMismatchError:  # another worker was faster with one of them
                 continue
             await self._drop_orphans(rows)
