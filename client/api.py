@@ -84,18 +84,23 @@ class Client:
 
         `denied` tells what to do about a 403, where the command knows better than that its token may be the reason.
         """
-        path = clean_path(path)
+        path = self._cleaned(path)
         token = self.load_token() if authenticated else ""
-        raw = exchange(
-            self.endpoint,
-            self.tls,
-            timeout=self.timeout,
-            method=method,
-            target=self.endpoint.target(path, query or {}),
+        raw = self._exchange(
+            method,
+            self.endpoint.target(path, query or {}),
             headers=self._headers(token, has_body=body is not None, is_patch=method == "PATCH"),
             body=None if body is None else _encoded(body),
         )
         return self._answer(raw, path=path, token_sent=bool(token), partial=partial, denied=denied)
+
+    def _cleaned(self, path: str) -> str:
+        return clean_path(path)
+
+    def _exchange(self, method: str, target: str, *, headers: dict[str, str], body: bytes | None) -> RawAnswer:
+        return exchange(
+            self.endpoint, self.tls, timeout=self.timeout, method=method, target=target, headers=headers, body=body
+        )
 
     @contextlib.contextmanager
     def stream(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> "Iterator[HTTPResponse]":

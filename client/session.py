@@ -31,6 +31,24 @@ class Session:
         """Remember a flag that was given."""
         self._flags[name] = value
 
+    def without_vault(self) -> "Session":
+        """The same command, deaf to VAULT_*: where these speak of another server."""
+        environ = {name: value for name, value in self._environ.items() if not name.startswith("VAULT_")}
+        return self._other(environ, self._flags)
+
+    def of_vault(self, flags: Mapping[str, str]) -> "Session":
+        """A session with another server, to which VAULT_* and those flags speak, and nothing else."""
+        environ = {name: value for name, value in self._environ.items() if not name.startswith("MIMIR_")}
+        kept = {name: value for name, value in self._flags.items() if name == "timeout"}
+        return self._other(environ, kept | dict(flags))
+
+    def _other(self, environ: Mapping[str, str], flags: Mapping[str, str]) -> "Session":
+        made = Session(environ, self._before_http)
+        for name, value in flags.items():
+            made.set_flag(name, value)
+        made.inputs = self.inputs
+        return made
+
     def _setting(self, name: str, variable: str, default: str = "") -> str:
         flag = self._flags.get(name)
         return flag if flag is not None else self.variable(variable) or default

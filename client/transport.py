@@ -96,18 +96,59 @@ def exchange(
     """Send one request and read its whole answer, or raise NoAnswerError with what to do about it."""
     connection = _Connection(endpoint, tls, timeout=timeout)
     try:
-        connection.request(method, target, body=body, headers=headers)
-        response = connection.getresponse()
-        content = response.read(MAX_ANSWER + 1)
-        if response.length:  # what Content-Length promised and a read with a limit does not miss
-            raise http.client.IncompleteRead(b"", response.length)
+        return _exchanged(connection, endpoint, method, target, headers=headers, body=body)
     except (OSError, http.client.HTTPException) as exc:
         raise no_answer(endpoint, exc, timeout=timeout) from exc
     finally:
         connection.close()
+
+
+def _exchanged(
+    connection: _Connection,
+    endpoint: Endpoint,
+    method: str,
+    target: str,
+    *,
+    headers: dict[str, str],
+    body: bytes | None,
+) -> RawAnswer:
+    connection.request(method, target, body=body, headers=headers)
+    response = connection.getresponse()
+    content = response.read(MAX_ANSWER + 1)
+    if response.length:  # what Content-Length promised and a read with a limit does not miss
+        raise http.client.IncompleteRead(b"", response.length)
     if len(content) > MAX_ANSWER:
         raise NoAnswerError(f"the answer of {endpoint.address} is larger than {MAX_ANSWER >> 20} MiB")
     return RawAnswer(status=response.status, headers=response.headers, body=content)
+
+
+class KeptConnection:
+    """As `exchange`, for many requests one after another over one connection; of one thread."""
+
+    def __init__(self, endpoint: Endpoint, tls: TlsOptions, *, timeout: float) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._connection = _Connection(endpoint, tls, timeout=timeout)
+
+    def exchange(self, method: str, target: str, *, headers: dict[str, str], body: bytes | None) -> RawAnswer:
+        """For requests that may be repeated: a connection that the other side closed meanwhile is opened anew."""
+        for attempt in (1, 2):
+            was_open = self._connection.sock is not None
+            try:
+                return _exchanged(self._connection, self._endpoint, method, target, headers=headers, body=body)
+            except (OSError, http.client.HTTPException) as exc:
+                self._connection.close()
+                lost = isinstance(exc, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError)
+                if attempt == 2 or not was_open or not lost:
+                    raise no_answer(self._endpoint, exc, timeout=self._timeout) from exc
+            except NoAnswerError:
+                self._connection.close()
+                raise
+        raise RuntimeError("unreachable")
+
+    def close(self) -> None:
+        """Let it go."""
+        self._connection.close()
 
 
 @contextlib.contextmanager

@@ -138,6 +138,13 @@ def _delete_version_after(value: object) -> int:
     return max(parse_duration(value, field="metadata.delete_version_after"), -1)
 
 
+def _rotate_every(value: object) -> int:
+    seconds = parse_duration(value, field="metadata.rotate_every")
+    if seconds < 0:
+        raise InvalidRequestError("metadata.rotate_every must not be negative")
+    return seconds
+
+
 def _custom(given: Mapping[str, Any]) -> dict[str, str] | None:
     if not all(isinstance(value, str) for value in given.values()):
         raise InvalidRequestError("metadata.custom_metadata holds a value that is no string")
@@ -153,6 +160,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "custom_metadata": _custom,
     "owner": check_owner,
     "classification": check_classification,
-    "rotate_every": lambda value: parse_duration(value, field="metadata.rotate_every"),
+    "rotate_every": _rotate_every,
     "expires_at": lambda value: parse_time(value, field="metadata.expires_at"),
 }

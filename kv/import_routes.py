@@ -22,6 +22,7 @@ class Imported(NamedTuple):
     added: list[int]
     present: list[int]
     dropped: list[int]
+    created: bool = False  # the secret
 
 
 class ImportRoutes:
@@ -74,7 +75,7 @@ class ImportRoutes:
         after = await change.write(after, _values(after, given, kept))
         await change.txn.announce(announcement("import", self._mount, change.name, after, numbers=kept))
         dropped = [*found.dropped, *(number for number in found.added if number not in after.versions)]
-        return Imported(after, added=kept, present=found.present, dropped=dropped)
+        return Imported(after, added=kept, present=found.present, dropped=dropped, created=before is None)
 
 
 def _values(secret: Secret, given: Given, numbers: list[int]) -> dict[int, bytes]:
@@ -88,6 +89,7 @@ def _answer(done: Imported) -> Response:
             "imported": done.added,
             "present": done.present,
             "dropped": done.dropped,
+            "created": done.created,
             "current_version": done.secret.current,
             "oldest_version": done.secret.oldest,
         }

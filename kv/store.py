@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from core.errors import IntegrityError
 from core.ids import random_base62
-from core.protocols import DecodedCache, Entry, StorageView, Transaction
+from core.protocols import DecodedCache, Entry, Event, StorageView, Transaction
 from core.requests import PreparedData
 from kv.secret import DEFAULT_SETTINGS, Secret, Settings
 
@@ -59,7 +59,9 @@ class KvStore:
         self._secrets: DecodedCache[OpenSecret] = storage.decoded_cache(
             _load_secret, capacity=50_000, weigh=_weigh, budget=_BUDGET
         )
-        self._settings: DecodedCache[Settings] = storage.decoded_cache(_load_settings, capacity=1)
+        self._settings: DecodedCache[Settings] = storage.decoded_cache(
+            _load_settings, capacity=1, absent=DEFAULT_SETTINGS
+        )
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -110,13 +112,14 @@ class KvStore:
 
         return await self._storage.transact(work)
 
-    async def change_settings(self, change: Callable[[Settings], Settings]) -> Settings:
-        """Write the mount's settings anew."""
+    async def change_settings(self, change: Callable[[Settings], Settings], *, event: Event) -> Settings:
+        """Write the mount's settings anew, and announce it."""
 
         async def work(txn: Transaction) -> Settings:
             entry = await txn.get(CONFIG)
             changed = change(DEFAULT_SETTINGS if entry is None else _decode_settings(entry.value))
             await txn.put(CONFIG, _encode(changed), cas=entry.revision if entry else 0)
+            await txn.announce(event)
             return changed
 
         return await self._storage.transact(work)

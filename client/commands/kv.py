@@ -12,6 +12,7 @@ kv = group(
     | {"metadata": f"{_COMMANDS}.kv_metadata:metadata"}
     | {"stage": f"{_COMMANDS}.kv_stage:stage", "promote": f"{_COMMANDS}.kv_stage:promote"}
     | {name: f"{_COMMANDS}.kv_insight:{name}" for name in ("report", "search")}
+    | {"import": f"{_COMMANDS}.kv_import:import_", "export": f"{_COMMANDS}.kv_export:export"}
     | {"config": f"{_COMMANDS}.kv_mount:config", "enable-versioning": f"{_COMMANDS}.kv_mount:enable_versioning"},
     examples=(
         "mimir kv put secret/app password=@password.txt",

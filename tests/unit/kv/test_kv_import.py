@@ -53,6 +53,7 @@ async def test_versions_keep_numbers_times_and_states() -> None:
         "imported": [3, 4, 5, 6, 7],
         "present": [],
         "dropped": [],
+        "created": True,
         "current_version": 7,
         "oldest_version": 3,
     }
@@ -96,7 +97,7 @@ async def test_a_secret_may_have_metadata_alone() -> None:
     mount = Mount()
     given = {"metadata": {"owner": "ann", "created_time": made(1)}, "versions": {}}
     assert (await bring(mount, given))["current_version"] == 0
-    assert (await bring(mount, given))["imported"] == []
+    assert (await bring(mount, given))["created"] is False
     await bring(mount, body())
     assert (await secret_of(mount)).owner == "ann"
 

@@ -239,6 +239,12 @@ async def test_a_subscriber_goes_on_behind_the_last_message_it_saw(rig: Rig, by:
     assert [(await receive(again)).kind for _ in range(100)] == [f"kind-{number}" for number in range(1, 101)]
 
 
+async def test_the_answer_names_where_it_begins_for_who_gets_no_message(rig: Rig) -> None:
+    await announce(rig, "data/before")
+    reply = await rig.made.pipeline.handle(wire("GET", "sys/events/subscribe/*", token=rig.root_token))
+    assert ("X-Mimir-Event-Position", "1") in reply.headers
+
+
 async def test_who_was_away_for_too_long_is_told_so_first(rig: Rig) -> None:
     await announce(rig, *(f"data/{number}" for number in range(5)))
     storage = rig.barrier.storage
