@@ -25,6 +25,8 @@ from appliance.system.config_state import sanitized
 from appliance.system.node import NodeInfo
 from appliance.system.rotation import rotate_if_due
 from appliance.tended_engines import TendedEngines
+from appliance.webhooks.delivery import WebhookDelivery
+from appliance.webhooks.store import WebhookStore
 from appliance.wire import WireReply, WireRequest
 from audit.trail import AuditTrail
 from barrier.changes import ChangeRing
@@ -120,6 +122,10 @@ class Node:
                 metrics=shared.metrics,
             )
             self._run_beside(keeping.run())
+            hooks = WebhookDelivery(
+                assembled.lifecycle, barrier.storage, clock, sync=barrier.storage.sync, version=own_version()
+            )
+            self._run_beside(hooks.run())
 
     async def _tidy(self) -> None:
         """What the housekeeper does every minute."""
@@ -127,7 +133,8 @@ class Node:
             return
         assembled = self._opened.assembled
         await assembled.links.tidy_lockouts()
-        await Retention(self._opened.barrier.storage, SystemClock()).tidy()
+        storage = self._opened.barrier.storage
+        await Retention(storage, SystemClock(), WebhookStore(storage, SystemClock())).tidy()
         await rotate_if_due(self._opened.barrier, assembled.settings, SystemClock())
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:

@@ -22,10 +22,15 @@ def reply(response: Response, *, request_id: str, mount_type: str) -> WireReply:
         return WireReply(200, _full(response, request_id=request_id, mount_type=mount_type))
     if response.auth is None and response.lease is None and not response.warnings and not response.repeat_data:
         if response.data is None:
-            stream = response.stream if isinstance(response, StreamResponse) else None
-            return WireReply(200 if stream else response.status or 204, stream=stream)
+            return _without_data(response)
         return WireReply(response.status or 200, _plain(response, request_id=request_id, mount_type=mount_type))
     return WireReply(response.status or 200, _full(response, request_id=request_id, mount_type=mount_type))
+
+
+def _without_data(response: Response) -> WireReply:
+    if isinstance(response, StreamResponse):
+        return WireReply(200, headers=response.headers, stream=response.stream)
+    return WireReply(response.status or 204)
 
 
 def _plain(response: Response, *, request_id: str, mount_type: str) -> bytes:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Evictable(Protocol):
     """What the storage does to every cache."""
 
-    def evict(self, hashes: list[int]) -> None:
+    def evict(self, hashes: set[int]) -> None:
         """Drop these, if here."""
         ...
 
@@ -91,9 +91,9 @@ class LoadingCache(Generic[T]):
         if self._weigh is not None:
             self._weight -= self._weigh(value)
 
-    def evict(self, hashes: list[int]) -> None:
+    def evict(self, hashes: set[int]) -> None:
         """Drop what the ring named."""
-        for name in hashes:
+        for name in self._paths.keys() & hashes:  # walks the smaller one: most caches hold little
             self._drop(name)
 
     def clear(self) -> None:

@@ -30,7 +30,7 @@ class _EventBell:
         self.rings = 0
         self._name = path_hash(events.RING_NAME)
 
-    def evict(self, hashes: list[int]) -> None:
+    def evict(self, hashes: set[int]) -> None:
         """What was changed."""
         if self._name in hashes:
             self.rings += 1
@@ -109,8 +109,9 @@ class BarrierStorage:
         if changed is None:
             self._drop_caches()
         else:
+            hashes = set(changed)
             for cache in self._caches:
-                cache.evict(changed)
+                cache.evict(hashes)
 
     def _drop_caches(self) -> None:
         for cache in self._caches:
@@ -123,9 +124,10 @@ class BarrierStorage:
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry."""
-        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget)
+        return self.entry_cache(self, "", load, capacity=capacity, weigh=weigh, budget=budget, absent=absent)
 
     def entry_cache(
         self,
@@ -136,12 +138,13 @@ class BarrierStorage:
         capacity: int,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
 
         async def load_path(path: str) -> T | None:
             entry = await view.get(path)
-            return None if entry is None else await load(view, path, entry)
+            return absent if entry is None else await load(view, path, entry)
 
         cache = LoadingCache(
             self._ring,
@@ -254,7 +257,14 @@ class BarrierStorage:
 
     async def events_after(self, number: int, *, limit: int) -> Stored:
         """Committed events behind that number, in their order; the body of one that does not open is empty."""
-        return await self._read(lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit))
+        try:
+            return await self._read(
+                lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit)
+            )
+        except UnknownTermError:  # also after fetching the keyring anew
+            return await self._read(
+                lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit, is_newest=True)
+            )
 
     async def event_bounds(self) -> tuple[int, int]:
         """From which number on nothing was removed, and the newest that can be read; (0, 0): there never was one."""

@@ -42,6 +42,7 @@ class WholeStorage(Protocol):
         capacity: int,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """The cache of a view whose paths stand below `prefix`."""
         ...
@@ -90,6 +91,9 @@ class PrefixView:
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry of this view."""
-        return self._storage.entry_cache(self, self._prefix, load, capacity=capacity, weigh=weigh, budget=budget)
+        return self._storage.entry_cache(
+            self, self._prefix, load, capacity=capacity, weigh=weigh, budget=budget, absent=absent
+        )

@@ -13,7 +13,7 @@ from bench.load import CONNECTIONS
 PLAINTEXT = base64.b64encode(bytes(range(64))).decode()
 MEBIBYTE = base64.b64encode(bytes(range(256)) * 4096).decode()
 BATCH = 100
-FEW_CONNECTIONS = 4  # for large payloads: with 32 of them a slow server answers none within a second
+FEW_CONNECTIONS = 4  # for large payloads and lists: with 32 of them a slow server answers none within a second
 RULES = (10, 1000)
 
 
@@ -211,6 +211,7 @@ def _kv_scenarios() -> tuple[Scenario, ...]:
         Scenario(
             name=f"kv-list-{LISTED}",
             path=list_path(),
+            connections=FEW_CONNECTIONS,
             prepare=make_listed,
             check=lambda answer: len(answer["data"]["keys"]) == LISTED,
         ),

@@ -10,7 +10,7 @@ from client.event_source import Message, lines_of, messages
 from client.text import printable
 
 if TYPE_CHECKING:
-    from client.api import Client
+    from client.api import Client, JsonObject
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two attempts; twice as long each time
 _END = "end"  # the kind of the last message, which says why there are no more
@@ -70,15 +70,15 @@ def _reason(message: Message) -> str:
     return printable(str(reason or "the appliance ended the stream"))
 
 
-def event_of(message: Message) -> "dict[str, object]":
-    """The event in a message."""
+def event_of(message: Message) -> "JsonObject":
+    """The event in a message, and its place in the stream as CloudEvents' extension `sequence`."""
     try:
         event = exact_json.loads(message.data)
     except ValueError as exc:
         raise _no_event() from exc
     if not isinstance(event, dict):
         raise _no_event()
-    return event
+    return event | {"sequence": message.message_id} if message.message_id else event
 
 
 def _no_event() -> CliError:

@@ -296,11 +296,13 @@ class StorageView(Protocol):
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry.
 
         `load` may read more entries: then every write to those must also rewrite the entry itself. With `weigh` (bytes
-        of one) all together weigh no more than `budget`.
+        of one) all together weigh no more than `budget`. `absent` stands for an entry that does not exist, so that this
+        is remembered, too.
         """
         ...
 

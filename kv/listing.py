@@ -66,7 +66,7 @@ class Listing:
         return await self._details(request, self._store.names_below)
 
     async def _names(self, request: Request, operation: str, read: ReadNames, *, most: int = 0) -> Response:
-        folder, after, limit = folder_of(request), request.query.get("after", ""), limit_of(request)
+        folder, after, limit = folder_of(request), after_of(request), limit_of(request)
         key = (operation, folder, after, limit)
         answer, sequence = self._kept.find(key)
         if answer is None:
@@ -79,7 +79,7 @@ class Listing:
         return Response(data=answer)
 
     async def _details(self, request: Request, read: ReadNames) -> Response:
-        folder, after, limit = folder_of(request), request.query.get("after", ""), limit_of(request)
+        folder, after, limit = folder_of(request), after_of(request), limit_of(request)
         names, more = await _page(read, folder, after=after, limit=limit, most=MAX_DETAILED)
         now = from_seconds(self._clock.now())
         details: dict[str, object] = {}
@@ -87,8 +87,8 @@ class Listing:
             if position % _SLICE == 0:
                 await asyncio.sleep(0)
             opened = None if name.endswith("/") else await self._store.find(folder + name)
-            if opened is not None:  # else it is a folder, or was deleted meanwhile
-                details[name] = metadata_block(opened.secret, now)
+            # nothing of a folder, and of what was deleted meanwhile
+            details[name] = {} if opened is None else metadata_block(opened.secret, now)
         return Response(data={"keys": names, "key_info": details}, warnings=[_MORE] if more else None)
 
 
@@ -141,6 +141,14 @@ def folder_of(request: Request) -> str:
     folder = clean_name(request.params.get("path", ""))
     check_length(folder)
     return folder + "/" if folder else ""
+
+
+def after_of(request: Request) -> str:
+    """`after`, the name behind which a page begins. Raises InvalidRequestError for what no name can be."""
+    after = request.query.get("after", "")
+    if not after.isprintable():  # nor would PostgreSQL take a NUL or half of a surrogate pair
+        raise InvalidRequestError("after must be a name, as a listing has shown it")
+    return after
 
 
 def limit_of(request: Request) -> int:

@@ -84,8 +84,6 @@ class MetadataRoutes:
     async def _patch(self, request: Request, body: MetadataBody) -> Response:
         name, change = secret_name(request), _change(request, body, is_patch=True)
         if not change.names:
-            if await self._store.find(name) is None:
-                raise NotFoundError("")
             return NO_CONTENT
         await self._engine.write_metadata(name, change, cas=_cas(body), is_patch=True)
         return await self._done(body)
@@ -119,7 +117,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "rotate_every": lambda value: _seconds(value, "rotate_every"),
     "expires_at": lambda value: parse_time(value, field="expires_at"),
 }
-_DEFAULTS = {  # what null in a patch stands for
+_DEFAULTS = {  # what a null stands for
     "max_versions": 0,
     "cas_required": False,
     "delete_version_after": 0,
@@ -139,8 +137,8 @@ def _change(request: Request, body: MetadataBody, *, is_patch: bool) -> Metadata
 
 def _wanted(request: Request, body: MetadataBody, name: str, *, is_patch: bool) -> Any:
     given = getattr(body, name)
-    if given is None:  # a null is as good as nothing, but in a patch
-        return _DEFAULTS[name] if is_patch and name in request.data else UNSET
+    if given is None:
+        return _DEFAULTS[name] if name in request.data else UNSET
     if name == "custom_metadata":
         return _custom_metadata(given, is_patch=is_patch)
     return _READERS[name](given) if name in _READERS else given
@@ -152,13 +150,13 @@ def _custom_metadata(given: dict[str, Any], *, is_patch: bool) -> dict[str, str 
 
 
 def _text(value: object) -> str:
-    """A scalar as JSON writes it; null is no text. Raises InvalidRequestError."""
+    """A scalar as Vault writes it: true is 1, false is 0, null is nothing. Raises InvalidRequestError."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None or isinstance(value, int | float):
-        return "" if value is None else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return str(int(value) if isinstance(value, bool) else value)
     raise InvalidRequestError("custom_metadata must be an object whose values are strings")
 
 

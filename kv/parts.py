@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core.clock import Clock
 from core.engine import EngineContext, MountInfo
 from core.protocols import StorageView
+from kv.cursors import Cursors
 from kv.engine import KvEngine
 from kv.listing import Listing
 from kv.reads import ReadLog
@@ -22,6 +23,7 @@ class Parts:
     engine: KvEngine
     reads: ReadLog
     listing: Listing
+    cursors: Cursors
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -35,4 +37,5 @@ def assemble(context: EngineContext) -> Parts:
         engine=KvEngine(store, context.clock, prefix=context.mount.path),
         reads=ReadLog(context.storage, context.clock),
         listing=Listing(store, context.storage, context.clock),
+        cursors=Cursors(context.storage),
     )

@@ -10,6 +10,8 @@ from kv.import_routes import ImportRoutes
 from kv.invalid_routes import InvalidRoutes
 from kv.metadata_routes import MetadataRoutes
 from kv.parts import Parts, assemble
+from kv.report_routes import ReportRoutes
+from kv.search_routes import SearchRoutes
 from kv.stage_routes import StageRoutes
 from kv.subkeys_routes import SubkeysRoutes
 from kv.unversioned_routes import UnversionedRoutes
@@ -35,6 +37,8 @@ class VersionedRoutes:
             *ConfigRoutes(parts).routes(),
             *SubkeysRoutes(parts).routes(),
             *StageRoutes(parts).routes(),
+            *ReportRoutes(parts).routes(),
+            *SearchRoutes(parts).routes(),
             *ImportRoutes(parts).routes(),
             *InvalidRoutes().routes(),
         ]

@@ -4,6 +4,7 @@
     v/<secret id>/<00000001>  the value of another version, or a large one: JSON as it was given
     r/<secret id>             who read it last (kv.reads)
     config                    what holds for all secrets of the mount (a Settings)
+    cursor-key                hides the names in cursors (kv.cursors)
 
 Whatever changes a value also writes the secret's row, on which the caches hang. Version 1 keeps the same rows with one
 version each, so upgrading a mount moves nothing.
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from core.errors import IntegrityError
 from core.ids import random_base62
-from core.protocols import DecodedCache, Entry, StorageView, Transaction
+from core.protocols import DecodedCache, Entry, Event, StorageView, Transaction
 from core.requests import PreparedData
 from kv.secret import DEFAULT_SETTINGS, Secret, Settings
 
@@ -58,7 +59,9 @@ class KvStore:
         self._secrets: DecodedCache[OpenSecret] = storage.decoded_cache(
             _load_secret, capacity=50_000, weigh=_weigh, budget=_BUDGET
         )
-        self._settings: DecodedCache[Settings] = storage.decoded_cache(_load_settings, capacity=1)
+        self._settings: DecodedCache[Settings] = storage.decoded_cache(
+            _load_settings, capacity=1, absent=DEFAULT_SETTINGS
+        )
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -69,6 +72,14 @@ class KvStore:
     async def find(self, name: str) -> OpenSecret | None:
         """The secret, or None."""
         return await self._secrets.get(SECRETS + name)
+
+    async def glance(self, name: str) -> Secret | None:
+        """The secret, for whoever looks at all of them: what is read for that drives nothing else out of memory."""
+        opened = self.peek(name)
+        if opened is not None:
+            return opened.secret
+        entry = await self._storage.get(SECRETS + name)
+        return None if entry is None else decode_secret(entry.value)
 
     async def value(self, secret: Secret, number: int) -> bytes | None:
         """The JSON of a version; None when it went away since the secret was read."""
@@ -101,13 +112,14 @@ class KvStore:
 
         return await self._storage.transact(work)
 
-    async def change_settings(self, change: Callable[[Settings], Settings]) -> Settings:
-        """Write the mount's settings anew."""
+    async def change_settings(self, change: Callable[[Settings], Settings], *, event: Event) -> Settings:
+        """Write the mount's settings anew, and announce it."""
 
         async def work(txn: Transaction) -> Settings:
             entry = await txn.get(CONFIG)
             changed = change(DEFAULT_SETTINGS if entry is None else _decode_settings(entry.value))
             await txn.put(CONFIG, _encode(changed), cas=entry.revision if entry else 0)
+            await txn.announce(event)
             return changed
 
         return await self._storage.transact(work)

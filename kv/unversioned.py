@@ -6,6 +6,7 @@ Each is a row as version 2 has it, with one version whose number is 1. So a moun
 from msgspec.structs import replace
 
 from core.clock import Clock
+from core.errors import InvalidRequestError
 from kv import secret as rules
 from kv.announcements import plain_announcement
 from kv.engine import check_size
@@ -31,6 +32,7 @@ class UnversionedEngine:
 
         async def write(row: SecretChange) -> None:
             before = row.before
+            _check_unversioned(before)
             if before is not None and before.value_version != ONLY:  # the new value may find its place in the row
                 await row.txn.delete(value_path(before, ONLY))
             after = _with_value(before or rules.new_secret(new_id(), now), Version(created_at=now, author=author))
@@ -43,11 +45,18 @@ class UnversionedEngine:
         """Remove it; that there was none is as good."""
 
         async def remove(row: SecretChange) -> None:
+            _check_unversioned(row.before)
             if row.before is not None:
                 await row.erase()
                 await row.txn.announce(plain_announcement("delete", self._prefix, name))
 
         await self._store.change(name, remove)
+
+
+def _check_unversioned(secret: Secret | None) -> None:
+    """Raise InvalidRequestError where another worker serves the mount as version 2 already."""
+    if secret is not None and (secret.latest > ONLY or secret.metadata_version):
+        raise InvalidRequestError("the mount was upgraded to version 2 meanwhile; nothing was changed")
 
 
 def _with_value(secret: Secret, version: Version) -> Secret:

@@ -83,8 +83,8 @@ class UnversionedRoutes:
 
 def keep_for(data: dict[str, Any], default: int) -> int:
     """Seconds: what the secret says in `ttl` or `lease`, if that is a duration."""
-    said = data.get("ttl", data.get("lease"))
-    if not isinstance(said, str | int):
+    said = data["ttl"] if "ttl" in data else data.get("lease", default)
+    if not isinstance(said, str | int | None):
         return default
     try:
         seconds = parse_duration(said)

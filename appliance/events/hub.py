@@ -50,18 +50,18 @@ class EventHub:
         """Subscribers may come."""
         self._is_open = True
 
-    def close(self) -> None:
-        """At seal."""
+    async def close(self) -> None:
+        """At seal, and when the process stops."""
         self._is_open = False
         self.end_all("the appliance was sealed")
-
-    def end_all(self, reason: str) -> None:
-        """Every subscriber is told, and the reader ends."""
-        for subscriber in list(self._subscribers):
-            subscriber.end(reason)
         if self._reader is not None:
             self._reader.cancel()
-            self._reader = None
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    def end_all(self, reason: str) -> None:
+        """Every subscriber is told; the reader ends for want of them."""
+        for subscriber in list(self._subscribers):
+            subscriber.end(reason)
 
     @property
     def count(self) -> int:

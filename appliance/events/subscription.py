@@ -63,6 +63,7 @@ class Subscription:
         self._access = access
         self._now = now
         self._left = left
+        self.begins_behind = position
         self._position = position  # the last event that was looked at
         self._page: deque[HeldEvent] = deque()
         self._page_end = position  # up to where the page was read

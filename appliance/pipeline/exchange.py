@@ -79,6 +79,7 @@ class StreamResponse(Response, kw_only=True):
     """An answer that goes on after both records of its request are written; of the sys engine, too."""
 
     stream: MessageStream
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def audit_request(exchange: Exchange) -> AuditRequest:

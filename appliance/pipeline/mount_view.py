@@ -101,6 +101,7 @@ class MountView:
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         """A cache of what `load` makes of an entry; reads only."""
-        return self._view.decoded_cache(load, capacity=capacity, weigh=weigh, budget=budget)
+        return self._view.decoded_cache(load, capacity=capacity, weigh=weigh, budget=budget, absent=absent)

@@ -29,6 +29,7 @@ from appliance.system.rekey import RekeyRoutes
 from appliance.system.remount import RemountRoutes
 from appliance.system.seal import SealRoutes
 from appliance.system.ui import UiRoutes
+from appliance.system.webhooks import WebhookRoutes
 from appliance.system.wrapping import WrappingRoutes
 from barrier.ceremonies import RecoveryRotation, RootGeneration, RootKeyRotation
 from core.engine import Route
@@ -75,6 +76,7 @@ def system_engine(parts: SystemParts, open_paths: RouteTable) -> SystemEngine:
             *_mount_routes(parts),
             *_access_routes(parts),
             *_operation_routes(parts),
+            *WebhookRoutes(parts.storage, parts.clock, version=parts.node.version).routes(),
             *EventRoutes(parts.hub, parts.gate).routes(),
             *OpenApiRoutes(parts.mounts, open_paths, parts.node.version).routes(),
         ]

@@ -14,6 +14,8 @@ _SUMMARY = (
     "Events as they happen, as server-sent events or over a WebSocket. Begins behind the message that Last-Event-ID or "
     "?after= names; ?path_prefix= and ?namespaces= choose among those that the caller may see."
 )
+# behind which event it begins: who loses the connection before the first message goes on with ?after= this
+POSITION = "X-Mimir-Event-Position"
 
 
 class EventRoutes:
@@ -44,4 +46,4 @@ class EventRoutes:
         facts = Facts(now=self._gate.now(), address=request.client_address, headers=request.headers, data={})
         access = SubscriberAccess(self._gate, asked.token, facts, path=path)
         stream = await self._hub.subscribe(selection, access, token=asked.token, after=after)
-        return StreamResponse(stream=stream)
+        return StreamResponse(stream=stream, headers=((POSITION, str(stream.begins_behind)),))

@@ -28,9 +28,7 @@ def check_version(mount_type: str, options: Mapping[str, str] | None, *, before:
     if wanted not in _VERSIONS:
         raise InvalidRequestError(f"kv has the versions {' and '.join(_VERSIONS)}; options.version must be one of them")
     if before is not None and version_of(before) == "2" and wanted == "1":
-        raise InvalidRequestError(
-            "a kv mount of version 2 cannot go back to version 1, which has no versions of secrets"
-        )
+        raise InvalidRequestError("cannot downgrade mount from version 2")
 
 
 def version_of(options: Mapping[str, str] | None) -> str:

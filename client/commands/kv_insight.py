@@ -4,18 +4,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.errors import AbsentError
 from client.kv_options import kv_command
 from client.kv_path import check_versioned, find_mount
-from client.output import show, write_line
-from client.pages import detailed_rows, joined, list_pages
+from client.output import show
+from client.pages import cursor_pages, joined_rows, rows_in
 from client.session import Session, pass_session
 from client.table import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from client.api import Answer
+    from client.api import Answer, JsonObject
 
 
 @kv_command(
@@ -54,13 +53,22 @@ def report(
 @click.argument("text", required=False, default="")
 @click.option("--owner", metavar="NAME", help="Those of this owner.")
 @click.option("--classification", metavar="WORD", help="Those of this classification.")
+@click.option("--custom-metadata", metavar="KEY=VALUE", help="Those with this pair noted.")
 @pass_session
-def search(session: Session, path: str, text: str, owner: str | None, classification: str | None) -> None:
+def search(
+    session: Session,
+    *,
+    path: str,
+    text: str,
+    owner: str | None,
+    classification: str | None,
+    custom_metadata: str | None,
+) -> None:
     """Find secrets below PATH by a part of their name or metadata; values are not looked at."""
-    given = {"q": text or None, "owner": owner, "classification": classification}
+    given = {"q": text or None, "owner": owner, "classification": classification, "custom_metadata": custom_metadata}
     query = {name: value for name, value in given.items() if value is not None}
     if not query:
-        raise click.UsageError("say what to look for: a text, --owner or --classification")
+        raise click.UsageError("say what to look for: a text, --owner, --classification or --custom-metadata")
     _show_rows(session, path, "search", query, _search_table)
 
 
@@ -68,42 +76,37 @@ def _show_rows(
     session: Session, path: str, part: str, query: dict[str, str], as_table: "Callable[[Answer], str]"
 ) -> None:
     client = session.client()
+    if client.wrap_ttl:
+        raise click.UsageError(
+            f"--wrap-ttl (MIMIR_WRAP_TTL) does not go with {part}, which needs the answers themselves"
+        )
     found = find_mount(client, path, None)
     check_versioned(found)
     if found.name:
         query["prefix"] = f"{found.name}/"
-    try:
-        pages = list_pages(client, f"{found.mount}{part}", query)
-        answer = joined(pages, label="Looking", wanted=session.format == "table")
-    except AbsentError:
-        if session.format != "table":
-            raise
-        return write_line("None.")
-    return show(session, answer, as_table)
+    pages = cursor_pages(client, f"{found.mount}{part}", query)
+    answer = joined_rows(pages, label="Found", wanted=session.format == "table")
+    show(session, answer, lambda given: as_table(given) if rows_in(given) else "None.")
 
 
 def _report_table(answer: "Answer") -> str:
-    rows = [
-        (
-            name,
-            info.get("owner") or None,
-            info.get("classification") or None,
-            _reader(info.get("last_read_by")),
-            info.get("last_read_at") or None,
-            info.get("reasons"),
-        )
-        for name, info in detailed_rows(answer)
-    ]
-    return columns(("Path", "Owner", "Classification", "Last Reader", "Last Read", "Why"), rows)
+    headings = ("Path", "Owner", "Classification", "Last Reader", "Last Read", "Why")
+    return columns(headings, [(*_whose(row), *_last_read(row), row.get("reasons")) for row in rows_in(answer)])
 
 
-def _reader(value: object) -> object:
-    return (value.get("name") or value.get("entity_id") or None) if isinstance(value, dict) else value or None
+def _whose(row: "JsonObject") -> tuple[object, ...]:
+    return row.get("name"), row.get("owner") or None, row.get("classification") or None
+
+
+def _last_read(row: "JsonObject") -> tuple[object, object]:
+    """By whom and when; two dashes for never."""
+    last = row.get("last_read")
+    if not isinstance(last, dict):
+        return None, None
+    return last.get("by") or last.get("entity_id") or None, last.get("at")
 
 
 def _search_table(answer: "Answer") -> str:
-    rows = [
-        (name, *(info.get(member) or None for member in ("owner", "classification", "custom_metadata")))
-        for name, info in detailed_rows(answer)
-    ]
-    return columns(("Path", "Owner", "Classification", "Metadata"), rows)
+    headings = ("Path", "Owner", "Classification", "Metadata", "Found In")
+    rows = [(*_whose(row), row.get("custom_metadata") or None, row.get("matches")) for row in rows_in(answer)]
+    return columns(headings, rows)

@@ -196,7 +196,7 @@ def test_list_secrets(appliance: Appliance, v2: KvV2) -> None:
     assert everywhere(appliance, "SCAN", "secret/metadata/list/").json["data"] == {"keys": ["a", "a/deep", "b", "z"]}
     assert everywhere(appliance, "GET", "secret/metadata/list?list=true&after=b").json["data"] == {"keys": ["z"]}
     details = everywhere(appliance, "LIST", "secret/detailed-metadata/list").json["data"]
-    assert list(details["key_info"]) == ["a", "b", "z"]
+    assert list(details["key_info"]) == ["a", "a/", "b", "z"]
     assert details["key_info"]["a"]["current_version"] == 1
     v2.delete_metadata_and_all_versions("list/b", **SECRET)
     assert everywhere(appliance, "LIST", "secret/metadata/list").json["data"] == {"keys": ["a", "a/", "z"]}
@@ -229,6 +229,11 @@ def test_paths_of_the_other_version_answer_404_with_a_warning(
     reply = appliance.request(method, path, {"a": 1} if method == "POST" else None)
     assert reply.status == 404
     assert reply.json["warnings"][0].startswith(says)
+
+
+def test_the_help_of_the_mount_names_its_paths(appliance: Appliance) -> None:
+    assert "secret/detailed-metadata/{path...}" in appliance.request("GET", "secret?help=1").json["help"]
+    assert appliance.request("GET", "secret/data/x?help=1").json["help"].startswith("Path: secret/data/{path...}")
 
 
 @pytest.mark.parametrize("query", ["after=%00", "limit=x", "limit=-5", "after=%ff&limit=1"])

@@ -45,6 +45,29 @@ async def test_records_agree_with_the_model(barrier: Barrier) -> None:
     await asyncio.to_thread(profile(strategy(run)))
 
 
+async def test_all_paths_below_a_prefix_by_pages(barrier: Barrier) -> None:
+    stored = ["a", "a/", "a/b", "a/b/c", "a/é", "a0", "a/\U0001f511", "ab/x"]
+
+    async def fill(transaction: CoreTransaction) -> None:
+        for path in stored:
+            await transaction.put(f"m/{path}", b"")
+        await transaction.put("m", b"")
+        await transaction.put("n/a/b", b"")
+
+    await barrier.storage.transact(fill)
+    view = barrier.storage.view("m/")
+    whole = sorted(stored, key=str.encode)
+    assert await view.paths("") == whole
+    assert await view.paths("a/") == ["b", "b/c", "é", "\U0001f511"]
+    assert await view.paths("a/", after="b", limit=2) == ["b/c", "é"]
+    assert await view.paths("a/", after="b/") == ["b/c", "é", "\U0001f511"]
+    assert await view.paths("none/") == []
+    pages: list[str] = []
+    while page := await view.paths("", after=pages[-1] if pages else "", limit=3):
+        pages += page
+    assert pages == whole
+
+
 async def test_a_listing_does_not_read_below_its_folders(sqlite_url: str, tmp_path: Path) -> None:
     """Counted in instructions of SQLite's virtual machine, which are the same on every machine."""
     node = Node(sqlite_url, tmp_path)

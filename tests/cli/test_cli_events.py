@@ -14,6 +14,7 @@ from client.session import Session
 from client.subscription import follow
 from tests.cli.conftest import Mimir, Recorder
 
+HOOK = "GET /v1/sys/events/webhooks/deploy"
 STREAM = "GET /v1/sys/events/subscribe/*"
 
 
@@ -53,7 +54,7 @@ def test_each_event_is_a_line_of_json(appliance: Recorder, mimir: Mimir) -> None
     outcome = mimir("events", "subscribe", "--count", "2")
     assert outcome.code == 0
     first, second = outcome.out.splitlines()
-    assert first == '{"id": "e-1", "data": {"path": "ü"}}'
+    assert first == '{"id": "e-1", "data": {"path": "ü"}, "sequence": "1"}'
     assert json.loads(second)["data"] == {"path": "\x9b31m"}
     assert second.isprintable()
     assert appliance.only.headers["Accept"] == "text/event-stream"
@@ -66,8 +67,11 @@ def test_numbers_of_an_event_keep_their_digits(appliance: Recorder, mimir: Mimir
 
 def test_a_field_alone_and_yaml(appliance: Recorder, mimir: Mimir) -> None:
     appliance.answers(200, event(1, path="a"))
-    assert mimir("events", "subscribe", "--count", "1", "--field", "path").raw == b"a"
-    assert mimir("events", "subscribe", "--count", "1", "-o", "yaml").out == "---\nid: e-1\ndata:\n  path: a\n"
+    assert mimir("events", "subscribe", "--count", "1", "--field", "path").raw == b"a\n"
+    assert (
+        mimir("events", "subscribe", "--count", "1", "-o", "yaml").out
+        == "---\nid: e-1\ndata:\n  path: a\nsequence: '1'\n"
+    )
 
 
 def test_what_is_asked_for_goes_into_path_and_query(appliance: Recorder, mimir: Mimir) -> None:
@@ -139,14 +143,15 @@ def test_a_subscription_that_cannot_be(appliance: Recorder, mimir: Mimir, words:
 def test_a_webhook_is_made_of_its_options(appliance: Recorder, mimir: Mimir, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("PEM")
+    appliance.on(HOOK, 404, {"errors": []})
     appliance.gives(key="whsec_abc", name="deploy")
     outcome = mimir(
         *("events", "webhook", "create", "deploy", "--url", "https://a.example/h", "--type", "kv-v2/*"),
         *("--path-prefix", "secret/data/a", "--path-prefix", "secret/data/b", "--disabled", "--receiver-ca", f"@{ca}"),
     )
     assert "whsec_abc" in outcome.out
-    assert appliance.only.target == "/v1/sys/events/webhooks/deploy"
-    assert appliance.only.json == {
+    assert appliance.targets()[-1] == "POST sys/events/webhooks/deploy"
+    assert appliance.requests[-1].json == {
         "url": "https://a.example/h",
         "event_types": ["kv-v2/*"],
         "path_prefixes": ["secret/data/a", "secret/data/b"],
@@ -157,9 +162,56 @@ def test_a_webhook_is_made_of_its_options(appliance: Recorder, mimir: Mimir, tmp
 
 @pytest.mark.parametrize(
     "words",
-    [("create", "a"), ("update", "a"), ("replay", "a"), ("test",), ("create", "", "--url", "https://a.example")],
+    [
+        ("create", "a"),
+        ("update", "a"),
+        ("replay", "a"),
+        ("replay", "a", "--after", "x"),
+        ("test",),
+        ("create", "", "--url", "https://a.example"),
+    ],
     ids=" ".join,
 )
 def test_a_webhook_command_that_lacks_something(appliance: Recorder, mimir: Mimir, words: tuple[str, ...]) -> None:
     assert mimir("events", "webhook", *words).code == 2
     assert appliance.requests == []
+
+
+def test_a_key_is_not_written_on_the_command_line(appliance: Recorder, mimir: Mimir) -> None:
+    words = ("events", "webhook", "create", "a", "--url", "https://a.example", "--key")
+    outcome = mimir(*words, "whsec_geheim")
+    assert outcome.code == 2
+    assert "geheim" not in outcome.err
+    assert appliance.requests == []
+    appliance.on("GET /v1/sys/events/webhooks/a", 404, {"errors": []})
+    appliance.answers(204)
+    outcome = mimir(*words, "-", stdin=b"whsec_geheim\n")
+    assert outcome.out == "Success! The webhook a is made.\n"
+    assert appliance.requests[-1].json["key"] == "whsec_geheim"
+
+
+def test_create_changes_nothing_that_is_there_and_update_makes_nothing(appliance: Recorder, mimir: Mimir) -> None:
+    words = ("deploy", "--url", "https://a.example")
+    appliance.gives(name="deploy")
+    assert "update" in mimir("events", "webhook", "create", *words).err
+    appliance.answers(404, {"errors": []})
+    assert "create" in mimir("events", "webhook", "update", *words).err
+    assert {request.method for request in appliance.requests} == {"GET"}
+
+
+def test_a_test_message_that_was_not_taken_is_an_exit_code(appliance: Recorder, mimir: Mimir) -> None:
+    appliance.gives(delivered=False, status=500, error="the receiver answered 500")
+    outcome = mimir("events", "webhook", "test", "deploy")
+    assert outcome.code == 1
+    assert "the receiver answered 500" in outcome.out
+    appliance.gives(delivered=True, status=200, error="")
+    assert mimir("events", "webhook", "test", "deploy").code == 0
+
+
+def test_a_webhook_shows_how_it_is_going(appliance: Recorder, mimir: Mimir) -> None:
+    appliance.gives(name="deploy", url="https://a.example", ca_cert="", status={"pending": 3, "last_error": "x\x1b"})
+    shown = mimir("events", "webhook", "read", "deploy").out
+    assert r"last_error    x\x1b" in shown
+    assert "ca_cert    -" in shown
+    appliance.gives(keys=["deploy"], key_info={"deploy": {"url": "https://a.example", "enabled": True}})
+    assert mimir("events", "webhook", "list").out.split()[-3:] == ["deploy", "https://a.example", "true"]

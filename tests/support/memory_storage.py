@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from core.errors import CasMismatchError, SealedError
-from core.protocols import CoreTransaction, DecodedCache, Entry, Event, Record, StorageView, Transaction
+from core.protocols import CoreTransaction, DecodedCache, Entry, Event, Record, StorageView, StoredEvent, Transaction
 
 T = TypeVar("T")
 Records = list[Record]  # in a class that has a method `list`, the annotation would name that
 Names = list[str]
+Stored = list[StoredEvent]
 
 
 def _folded(names: set[str], after: str, limit: int) -> list[str]:
@@ -27,6 +28,8 @@ class _State:
         self.entries: dict[str, Entry] = {}
         self.records: dict[tuple[str, str], Record] = {}
         self.events: list[Event] = []
+        self.log: list[StoredEvent] = []
+        self.numbered = 0
         self.sealed = False
         self.commits = 0
         self.lock = asyncio.Lock()
@@ -99,6 +102,21 @@ class _Reader:
         rows = [r for (k, i), r in sorted(self._state.records.items()) if k == kind and i > after]
         return rows[:limit] if limit else rows
 
+    async def events_after(self, number: int, *, limit: int) -> Stored:
+        self._check()
+        return [event for event in self._state.log if event.number > number][:limit]
+
+    async def event_bounds(self) -> tuple[int, int]:
+        newest = self._state.numbered
+        return (self._state.log[0].number if self._state.log else newest and newest + 1), newest
+
+    async def nth_newest_event(self, count: int) -> int:
+        return self._state.log[-1 - count].number if len(self._state.log) > count else 0
+
+    @property
+    def events_heard(self) -> int:
+        return self._state.numbered
+
     def _check(self) -> None:
         if self._state.sealed:
             raise SealedError("Vault is sealed")
@@ -107,6 +125,15 @@ class _Reader:
 class _Txn(_Reader):
     async def announce(self, event: Event) -> None:
         self._state.events.append(event)
+
+    async def append_event(self, body: bytes) -> None:
+        self._state.numbered += 1
+        self._state.log = [*self._state.log, StoredEvent(self._state.numbered, body)]
+
+    async def drop_events(self, *, before: int) -> int:
+        kept = [event for event in self._state.log if event.number >= before]
+        removed, self._state.log = len(self._state.log) - len(kept), kept
+        return removed
 
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         old = await self.get(path)
@@ -184,11 +211,11 @@ class MemoryStorage(_Reader):
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         self._check()
         async with self._state.lock:
-            before = dict(self._state.entries), dict(self._state.records), list(self._state.events)
+            before = dict(self._state.entries), dict(self._state.records), list(self._state.events), self._state.log
             try:
                 result = await body(_Txn(self._state, self._prefix))
             except BaseException:
-                self._state.entries, self._state.records, self._state.events = before
+                self._state.entries, self._state.records, self._state.events, self._state.log = before
                 raise
             self._state.commits += 1
             return result
@@ -215,10 +242,11 @@ class MemoryStorage(_Reader):
         capacity: int = 10_000,
         weigh: Callable[[T], int] | None = None,
         budget: int = 0,
+        absent: T | None = None,
     ) -> DecodedCache[T]:
         async def fill(path: str) -> T | None:
             entry = await self.get(path)
-            return None if entry is None else await load(self, path, entry)
+            return absent if entry is None else await load(self, path, entry)
 
         return _Cache(self._state, fill)  # type: ignore[return-value]
 

@@ -48,7 +48,7 @@ async def test_an_evicted_value_is_loaded_again(ring: ChangeRing) -> None:
     source = Source(ring)
     await source.cache.get("a")
     await source.cache.get("b")
-    source.cache.evict([path_hash("mount/a"), path_hash("other/b"), 0])
+    source.cache.evict({path_hash("mount/a"), path_hash("other/b"), 0})
     assert (source.cache.peek("a"), source.cache.peek("b")) == (None, "B")
 
 
@@ -78,7 +78,7 @@ async def test_the_longest_unused_goes_first(ring: ChangeRing) -> None:
     source.cache.peek("a")
     await source.cache.get("d")
     assert [path for path in "abcd" if source.cache.peek(path)] == ["a", "c", "d"]
-    source.cache.evict([path_hash("mount/b")])  # gone already
+    source.cache.evict({path_hash("mount/b")})  # gone already
 
 
 async def test_a_cleared_cache_is_empty(ring: ChangeRing) -> None:

@@ -74,6 +74,14 @@ async def test_a_limit_that_is_none_is_refused(limit: str) -> None:
     assert await keys(mount, "list", "metadata", limit="-1") == ["a", "a/", "ab", "z/"]
 
 
+@pytest.mark.parametrize("after", ["\0", "a\n", "\udcff"], ids=["NUL", "line", "surrogate"])
+async def test_a_page_behind_what_is_no_name_is_refused(after: str) -> None:
+    mount = await filled()
+    for path in ("metadata", "detailed-metadata"):
+        with pytest.raises(InvalidRequestError, match="after must be a name"):
+            await mount.call("list", path, after=after)
+
+
 async def test_a_folder_name_that_cannot_be_one_is_refused() -> None:
     with pytest.raises((InvalidRequestError, RequestTooLargeError), match="at most 1900 bytes"):
         await Mount().call("list", "metadata/" + "x" * 1901)
@@ -83,7 +91,7 @@ async def test_details_are_the_metadata_of_each_secret() -> None:
     mount = await filled()
     data: dict[str, Any] = (await mount.call("list", "detailed-metadata/a")).data or {}
     assert data["keys"] == ["b", "b/", "d"]
-    assert list(data["key_info"]) == ["b", "d"]
+    assert (list(data["key_info"]), data["key_info"]["b/"]) == (["b", "b/", "d"], {})
     assert data["key_info"]["d"] == (await mount.call("read", "metadata/a/d")).data
     data = (await mount.call("scan", "detailed-metadata/")).data or {}
     assert list(data["key_info"]) == data["keys"] == NAMES

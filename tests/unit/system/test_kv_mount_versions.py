@@ -46,7 +46,7 @@ def test_version_1_becomes_version_2(before: str | None) -> None:
 
 @pytest.mark.parametrize("version", ["1", ""])
 def test_version_2_does_not_become_version_1(version: str) -> None:
-    with pytest.raises(InvalidRequestError, match="cannot go back"):
+    with pytest.raises(InvalidRequestError, match="cannot downgrade mount from version 2"):
         tuned_entry(kv("2"), TuneBody(options={"version": version}))
 
 
