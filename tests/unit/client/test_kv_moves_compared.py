@@ -319,7 +319,7 @@ def test_it_asks_again_where_it_is_told_to_wait(server: _Server) -> None:
 
 def test_errors_say_of_which_server_they_are(server: _Server) -> None:
     server.answers = [(403, {"errors": ["permission denied"]})]
-    with steady(client(server), label="the source: ") as one, pytest.raises(DeniedError, match="^the source: a: perm"):
+    with steady(client(server), label="the source: ") as one, pytest.raises(DeniedError, match=r"^the source: a: perm"):
         one.read("a")
 
 
