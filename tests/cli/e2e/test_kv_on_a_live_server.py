@@ -195,3 +195,18 @@ def test_a_generic_command_on_the_wrong_path_names_the_right_one(user: User) -> 
 def test_a_stranger_is_told_to_log_in(user: User) -> None:
     user.token = ""
     assert "mimir login" in user.refusal("kv", "get", "vault/numbers")
+
+
+def test_a_webhook_from_its_birth_to_its_end(user: User) -> None:
+    made = as_json(user, "events", "webhook", "create", "cli", "--url", "http://127.0.0.1:1/hook", "--type", "kv-v2/*")
+    assert made["key"].startswith("whsec_")
+    assert "update" in user.refusal("events", "webhook", "create", "cli", "--url", "http://127.0.0.1:1/hook")
+    assert ["delivered", "false"] in table(user.out("events", "webhook", "test", "cli", code=1))
+    user.mimir("events", "webhook", "update", "cli", "--disabled")
+    shown = user.out("events", "webhook", "read", "cli")
+    assert ["enabled", "false"] in table(shown)
+    assert made["key"] not in shown
+    assert "at most" in user.refusal("events", "webhook", "replay", "cli", "--after", "999999999")
+    user.mimir("events", "webhook", "delete", "cli")
+    assert "create" in user.refusal("events", "webhook", "update", "cli", "--enabled")
+    assert "https://" in user.refusal("events", "webhook", "create", "cli", "--url", "http://hooks.example.com/")
