@@ -137,6 +137,21 @@ def test_a_secret_is_sent_in_parts_in_order(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(list(target._parts(given))) == 5
 
 
+@pytest.mark.parametrize(
+    ("numbers", "stages", "kept"),
+    [
+        ([], None, 1),
+        ([15], None, 1),
+        ([3, 12], None, 10),
+        ([1, 6, 7], {"golden": 1, "current": 7}, 2),
+        ([14, 15], {"previous": 14, "current": 15}, 1),
+    ],
+    ids=["none", "one", "oldest to latest", "an old one with a label", "labels alone"],
+)
+def test_how_many_versions_have_to_be_kept(numbers: list[int], stages: dict[str, int] | None, kept: int) -> None:
+    assert target.span(MovedSecret({}, {number: {} for number in numbers}, stages)) == kept
+
+
 def test_a_disabled_version_without_data_comes_as_destroyed() -> None:
     row = version_row({"created_time": "2026-01-01T00:00:00Z", "deletion_time": "", "state": "disabled"}, None)
     sent = target._sent(row)
@@ -300,6 +315,12 @@ def test_it_asks_again_where_it_is_told_to_wait(server: _Server) -> None:
     server.answers = [(429, {"errors": ["quota"]}), (503, {"errors": ["away"]}), (200, {"data": {"a": 1}})]
     with steady(client(server)) as one:
         assert one.read("a").data == {"a": 1}
+
+
+def test_errors_say_of_which_server_they_are(server: _Server) -> None:
+    server.answers = [(403, {"errors": ["permission denied"]})]
+    with steady(client(server), label="the source: ") as one, pytest.raises(DeniedError, match=r"^the source: a: perm"):
+        one.read("a")
 
 
 def test_names_keep_their_blanks(server: _Server) -> None:
