@@ -149,6 +149,7 @@ class InlineStatements:
         self.in_company = in_company
         self.needs_own_transaction = False
         self.has_scanned = False
+        self.has_written = False  # that anything was changed
 
     @property
     def dialect(self) -> Dialect:
@@ -163,7 +164,11 @@ class InlineStatements:
         prepared = _prepared(statement, tuple(given), self._connection.dialect)
         values = [given[name] if name in given else prepared.constants[name] for name in prepared.names]
         cursor = self._driver.execute(prepared.text, values)
-        return FetchedResult(cursor.fetchall(), cursor.rowcount)
+        rows = cursor.fetchall()
+        changed = cursor.rowcount  # -1 of what only reads
+        if changed > 0:
+            self.has_written = True
+        return FetchedResult(rows, changed)
 
     async def scan(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
         """Every row, fetched in a thread. Whoever waits for it must not be cancelled: the connection is in use.
@@ -182,7 +187,7 @@ class InlineStatements:
         if self.in_company:
             self.needs_own_transaction = True
             raise OwnTransactionNeededError
-        self.has_scanned = True
+        self.has_scanned = self.has_written = True  # it may be a DELETE
 
     def _run_steps(self, steps: Steps[T]) -> T:
         try:

@@ -182,7 +182,7 @@ class SecretChange:
         if head == before.current:
             return after
         if after.value_version and after.value_version != head:
-            await self.txn.put(value_path(after, after.value_version), after.value)
+            await self.txn.put(value_path(after, after.value_version), after.value, cas=0)  # it stood in the row
             after = replace(after, value_version=0, value=b"")
         row = after.versions.get(head)
         if head not in given and row is not None and not row.destroyed:  # an older version becomes current
