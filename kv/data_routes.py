@@ -82,9 +82,9 @@ class DataRoutes:
 
     async def _current_answer(self, opened: OpenSecret) -> Any:
         """Kept with the secret if its value is; until the version is deleted by time."""
-        number, value = await self._engine.read(opened)
-        answer = read_answer(opened.secret, number, value)
-        if number == opened.secret.value_version:
+        secret, number, value = await self._engine.read(opened)
+        answer = read_answer(secret, number, value)
+        if secret is opened.secret and number == secret.value_version:
             opened.until = opened.secret.versions[number].deleted_at or _FOREVER
             opened.answer = answer
         return answer
@@ -94,13 +94,11 @@ class DataRoutes:
         if version and stage:
             raise InvalidRequestError("version and stage both choose a version; give one of them")
         try:
-            number, value = await self._engine.read(opened, version=version, stage=stage)
+            found = await self._engine.read(opened, version=version, stage=stage)
         except GoneError as exc:
             return gone_answer(exc.secret, exc.number)
-        if number not in opened.secret.versions:  # it was changed meanwhile
-            raise NotFoundError("")
         self._reads.note(opened, request)
-        return Response(data=read_answer(opened.secret, number, value))
+        return Response(data=read_answer(*found))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

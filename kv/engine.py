@@ -28,6 +28,14 @@ class Written(NamedTuple):
         return self.secret.versions[self.number]
 
 
+class Found(NamedTuple):
+    """A version that may be read, with the secret as it is in: a newer one than was asked about if that was old."""
+
+    secret: Secret
+    number: int
+    value: bytes
+
+
 class GoneError(NotFoundError):
     """The version is there, its value may not be read: the caller is told the version."""
 
@@ -51,32 +59,34 @@ class KvEngine:
 
     # --- values -----------------------------------------------------------------------------------------------------
 
-    async def read(self, opened: OpenSecret, *, version: int = 0, stage: str = "") -> tuple[int, bytes]:
-        """A version's number and its JSON. Raises NotFoundError, and GoneError when it may not be read."""
-        secret = opened.secret
+    async def read(self, opened: OpenSecret, *, version: int = 0, stage: str = "") -> Found:
+        """A version and its JSON. Raises NotFoundError, and GoneError when it may not be read."""
+        number = self._readable(opened.secret, version=version, stage=stage)
+        value = await self._store.value(opened.secret, number)
+        if value is not None:
+            return Found(opened.secret, number, value)
+        return await self._read_anew(opened.name, version=version, stage=stage)
+
+    async def _read_anew(self, name: str, *, version: int, stage: str) -> Found:
+        """What it is now that it was changed between the reading of its row and of the value."""
+
+        async def look(change: SecretChange) -> Found:
+            secret = change.before
+            if secret is None:
+                raise NotFoundError("")
+            number = self._readable(secret, version=version, stage=stage)
+            return Found(secret, number, await change.value(number))
+
+        return await self._store.change(name, look)
+
+    def _readable(self, secret: Secret, *, version: int = 0, stage: str = "") -> int:
+        """Which version is asked for. Raises NotFoundError and GoneError."""
         number = rules.chosen(secret, version=version, stage=stage)
         if not number:
             raise NotFoundError("")
         if secret.versions[number].state(self.now()) is not State.ENABLED:
             raise GoneError(secret, number)
-        value = await self._store.value(secret, number)
-        if value is not None:
-            return number, value
-        return await self._read_anew(opened.name, version=version, stage=stage)
-
-    async def _read_anew(self, name: str, *, version: int, stage: str) -> tuple[int, bytes]:
-        """What it is now that it was changed between the reading of its row and of the value."""
-
-        async def look(change: SecretChange) -> tuple[int, bytes]:
-            secret = change.before
-            number = rules.chosen(secret, version=version, stage=stage) if secret is not None else 0
-            if secret is None or not number:
-                raise NotFoundError("")
-            if secret.versions[number].state(self.now()) is not State.ENABLED:
-                raise GoneError(secret, number)
-            return number, await change.value(number)
-
-        return await self._store.change(name, look)
+        return number
 
     async def put(
         self, name: str, value: bytes, *, author: Author, cas: int | None = None, label: str = CURRENT
@@ -107,11 +117,7 @@ class KvEngine:
             if secret is None:
                 raise NotFoundError("")
             rules.check_cas(secret, cas, label=CURRENT, settings=settings)
-            number = rules.chosen(secret)
-            if not number:
-                raise NotFoundError("")
-            if secret.versions[number].state(now) is not State.ENABLED:
-                raise GoneError(secret, number)
+            number = self._readable(secret)
             merged = exact_json.merge_patch(exact_json.decode(await change.value(number)), patch)
             value = exact_json.encode(merged)
             check_size(value)
@@ -198,7 +204,8 @@ class KvEngine:
             if after == secret:
                 return secret
             after = await change.write(after)
-            await self._announce(change, operation, after, numbers=numbers)
+            known = [number for number in numbers if number in secret.versions] if numbers else None
+            await self._announce(change, operation, after, numbers=known)
             return after
 
         return await self._store.change(name, apply)

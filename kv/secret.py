@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from core.errors import InvalidRequestError, NotFoundError
+from kv.times import LATEST, SECOND
 
 CURRENT, PREVIOUS, PENDING = "current", "previous", "pending"
 DEFAULT_MAX_VERSIONS = 10  # Vault's
@@ -136,7 +137,8 @@ def next_version(secret: Secret, now: int, author: Author, *, settings: Settings
     if settings.delete_version_after >= 0:
         asked = [seconds for seconds in (settings.delete_version_after, secret.delete_version_after) if seconds]
         after = min(asked, default=0)
-    return Version(created_at=now, deleted_at=now + after * 1_000_000_000 if after else 0, author=author)
+    deleted_at = min(now + after * SECOND, LATEST) if after else 0
+    return Version(created_at=now, deleted_at=deleted_at, author=author)
 
 
 def with_version(secret: Secret, version: Version, *, label: str, settings: Settings) -> Secret:

@@ -38,11 +38,9 @@ class SubkeysRoutes:
         if version and stage:
             raise InvalidRequestError("version and stage both choose a version; give one of them")
         try:
-            number, value = await self._engine.read(opened, version=version, stage=stage)
+            found = await self._engine.read(opened, version=version, stage=stage)
         except GoneError as exc:
             gone = {"subkeys": None, "metadata": version_block(exc.secret, exc.number)}
             return Response(status=404, data=gone)
-        if number not in opened.secret.versions:  # it was changed meanwhile
-            raise NotFoundError("")
-        names = exact_json.subkeys(exact_json.decode(value), depth)
-        return Response(data={"subkeys": names, "metadata": version_block(opened.secret, number)})
+        names = exact_json.subkeys(exact_json.decode(found.value), depth)
+        return Response(data={"subkeys": names, "metadata": version_block(found.secret, found.number)})

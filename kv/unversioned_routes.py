@@ -63,9 +63,9 @@ class UnversionedRoutes:
 
     async def _answer(self, opened: OpenSecret) -> PreparedData:
         """Kept with the secret if its value is."""
-        number, value = await self._engine.read(opened)
+        secret, number, value = await self._engine.read(opened)
         answer = PreparedData(exact_json.decode(value), value)
-        if number == opened.secret.value_version:
+        if secret is opened.secret and number == secret.value_version:
             opened.answer = answer
         return answer
 

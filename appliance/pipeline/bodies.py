@@ -24,6 +24,7 @@ def _number(text: str) -> float | str:
 
 _decode = msgspec.json.Decoder().decode
 _decode_large = msgspec.json.Decoder(float_hook=_number).decode
+_WITH_BODY = frozenset((Operation.UPDATE, Operation.PATCH))  # of these no handler reads the query
 _NESTED = frozenset((dict, list))  # what the decoder makes of objects and arrays
 _POSITION = re.compile(r"\(byte (\d+)\)")
 
@@ -33,12 +34,18 @@ def parse_data(
 ) -> dict[str, Any]:
     """The members of the body; of the query where the operation has no body, as Vault does.
 
+    Where both are there, the query counts: it is what handlers read, so it is what policies and the audit log see.
     Raises InvalidRequestError that names a position in the body and never its content.
     """
     if operation is Operation.PATCH:
         _check_patch_type(headers)
     if not body:
         return dict(query) if operation is not Operation.UPDATE else {}
+    data = _parse_body(body, headers)
+    return data if operation in _WITH_BODY else {**data, **query}
+
+
+def _parse_body(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     if len(body) > MAX_BODY:
         raise RequestTooLargeError(f"the request body is larger than {MAX_BODY} bytes")
     # curl -d sends JSON under the type of a form

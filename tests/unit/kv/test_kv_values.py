@@ -3,6 +3,8 @@
 import pytest
 
 from core.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
+from core.requests import Operation, Request
+from kv import exact_json
 from kv.engine import MAX_VALUE
 from kv.store import INLINE
 from tests.unit.kv.kv_mount import Mount
@@ -190,3 +192,51 @@ async def test_who_wrote_a_version_is_kept_with_it() -> None:
         "10.0.0.7",
         "rotation 17",
     )
+
+
+@pytest.mark.parametrize("version", [0, 1], ids=["current", "by number"])
+async def test_a_read_during_which_the_secret_was_made_anew_mixes_no_two_secrets(version: int) -> None:
+    mount = Mount()
+    other = mount.other_worker()
+    await mount.put("s", {"v": "old" * INLINE})
+    parts = mount.engine.parts  # type: ignore[attr-defined]  # of VersionedRoutes
+    opened = await parts.store.find("s")  # the row is read, the value is not yet
+    await other.call("delete", "metadata/s")
+    mount.clock.advance(60)
+    for _ in range(1 if version else 12):  # the number is one that the old secret never had
+        await other.put("s", {"v": "new" * INLINE})
+    found = await parts.engine.read(opened, version=version)
+    assert found.value.startswith(b'{"v":"new')
+    assert found.secret.secret_id != opened.secret.secret_id
+    assert found.secret.versions[found.number].created_at > opened.secret.created_at
+
+
+async def test_a_version_that_is_to_be_deleted_after_ages_is_stored_and_read() -> None:
+    mount = Mount()
+    await mount.call("update", "metadata/s", {"delete_version_after": 2**53})
+    written = await mount.put("s", {"a": 1})
+    assert written["deletion_time"] == "2500-01-01T00:00:00Z"
+    assert await mount.get("s") == {"a": 1}
+
+
+async def test_an_event_names_the_versions_that_are_there() -> None:
+    mount = Mount()
+    for _ in range(3):
+        await mount.put("s", {"a": 1})
+    await mount.call("update", "destroy/s", {"versions": list(range(2, 10_000))})
+    assert mount.storage.events[-1].metadata["versions"] == "2,3"
+
+
+@pytest.mark.parametrize("space", [b"\x0b", b"\x0c"], ids=["VT", "FF"])
+def test_a_form_that_begins_with_what_only_python_takes_for_a_space_is_no_json(space: bytes) -> None:
+    form = Request(
+        request_id="r",
+        operation=Operation.UPDATE,
+        mount_path="kv/",
+        path="s",
+        data={"a": "b"},
+        body=space + b'{"data":{},"a=b"}',
+    )
+    assert exact_json.whole_body(form) == {"a": "b"}
+    with pytest.raises(InvalidRequestError, match="no data provided"):
+        exact_json.data_member(form)

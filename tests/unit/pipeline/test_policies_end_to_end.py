@@ -178,3 +178,17 @@ async def test_a_trial_at_the_end_of_time_is_answered(rig: Rig, at: object) -> N
         body = {"policies": ["w"], "path": "shelf/keys/a", "action": "read", "at": at}
         reply = await rig.call("POST", "sys/policies/test", body)
         assert reply.status in {200, 400}, reply.body
+
+
+@pytest.mark.parametrize(
+    "rule", ['allowed_parameters = { "version" = ["1"] }', 'denied_parameters = { "version" = ["2"] }']
+)
+@pytest.mark.parametrize(
+    "body", [None, {"version": "1"}, {"x": 1}, b"version=1"], ids=["none", "same", "other", "form"]
+)
+async def test_a_body_hides_no_query_from_policies(rig: Rig, body: object, rule: str) -> None:
+    token = await rig.child(f'path "shelf/keys/*" {{ capabilities = ["read"]\n {rule} }}')
+    assert (await rig.call("PUT", "shelf/keys/a", {"a": 1})).status == 204
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if isinstance(body, bytes) else None
+    assert (await rig.call("GET", "shelf/keys/a?version=2", body, token=token, headers=form)).status == 403
+    assert (await rig.call("GET", "shelf/keys/a?version=1", token=token)).status == 200
