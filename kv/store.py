@@ -30,7 +30,9 @@ READS = "r/"
 CONFIG = "config"
 INLINE = 16 * 1024  # bytes: a larger value would make every write of metadata slow
 _BUDGET = 24 * 1024 * 1024  # bytes of decoded secrets of one mount in one worker's memory
-_OVERHEAD = 1500  # bytes of a decoded secret besides its value, roughly; what is made of the value is twice its size
+# Bytes that a decoded secret takes, roughly: of its own, for each version, and for each byte of its row, which is kept
+# decoded, as JSON and in its audited form. A member or item of the value, however short, is two objects and a hash.
+_OVERHEAD, _PER_VERSION, _PER_BYTE, _PER_MEMBER = 1000, 200, 3, 150
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_secret = msgspec.msgpack.Decoder(Secret).decode
@@ -40,11 +42,13 @@ _decode_settings = msgspec.msgpack.Decoder(Settings).decode
 class OpenSecret:
     """A secret in memory, with what was made of it for answers."""
 
-    __slots__ = ("answer", "name", "noted_by", "noted_until", "secret", "until")
+    __slots__ = ("answer", "name", "noted_by", "noted_until", "secret", "size", "until")
 
-    def __init__(self, name: str, secret: Secret) -> None:
+    def __init__(self, name: str, secret: Secret, *, size: int) -> None:
+        """`size` is that of the stored row."""
         self.name = name
         self.secret = secret
+        self.size = size
         self.answer: PreparedData | None = None  # to a plain read
         self.until = 0  # nanoseconds: when that ends to be true
         self.noted_by: object = None  # who read it last, and until when that need not be noted again (kv.reads)
@@ -219,7 +223,7 @@ def decode_secret(value: bytes) -> Secret:
 
 
 async def _load_secret(_view: StorageView, path: str, entry: Entry) -> OpenSecret:
-    return OpenSecret(path[len(SECRETS) :], decode_secret(entry.value))
+    return OpenSecret(path[len(SECRETS) :], decode_secret(entry.value), size=len(entry.value))
 
 
 async def _load_settings(_view: StorageView, _path: str, entry: Entry) -> Settings:
@@ -228,4 +232,5 @@ async def _load_settings(_view: StorageView, _path: str, entry: Entry) -> Settin
 
 def _weigh(opened: OpenSecret) -> int:
     secret = opened.secret
-    return _OVERHEAD + 400 * len(secret.versions) + 3 * len(secret.value)
+    members = secret.value.count(b",")
+    return _OVERHEAD + _PER_VERSION * len(secret.versions) + _PER_BYTE * opened.size + _PER_MEMBER * members

@@ -44,6 +44,7 @@ class EventHub:
         self._of_token: Counter[str] = Counter()
         self._reader: asyncio.Task[None] | None = None
         self._is_open = False
+        self._loading = asyncio.Lock()
         self.window = Window(0)
 
     async def open(self) -> None:
@@ -117,8 +118,14 @@ class EventHub:
         return await self._storage.event_bounds()
 
     async def load(self, number: int, *, limit: int) -> tuple[list[HeldEvent], int]:
-        """The next ones behind that number, and the number of the last row that was read."""
-        rows = await self._storage.events_after(number, limit=limit)
+        """The next ones behind that number, and the number of the last row that was read.
+
+        One page at a time, and between two of them the requests get their turn: SQLite answers without a wait, and
+        many that read the log from its beginning would be served together, for a second, before anybody else.
+        """
+        async with self._loading:
+            await asyncio.sleep(0)
+            rows = await self._storage.events_after(number, limit=limit)
         return [held for row in rows if (held := _held(row)) is not None], rows[-1].number if rows else number
 
     # --- the reader -----------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """Versions of values: put, read, patch, delete, destroy; labels; compare-and-set."""
 
+import tracemalloc
+from typing import Any
+
 import pytest
 
 from core.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
 from core.requests import Operation, Request
-from kv import exact_json
+from kv import exact_json, store
 from kv.engine import MAX_VALUE
 from kv.store import INLINE
 from tests.unit.kv.kv_mount import Mount
@@ -240,3 +243,23 @@ def test_a_form_that_begins_with_what_only_python_takes_for_a_space_is_no_json(s
     assert exact_json.whole_body(form) == {"a": "b"}
     with pytest.raises(InvalidRequestError, match="no data provided"):
         exact_json.data_member(form)
+
+
+@pytest.mark.parametrize(
+    ("value", "metadata"),
+    [({"v": ["a"] * 3000}, {}), ({"v": [[]] * 3000}, {}), ({}, {f"{n:0128}": "v" * 512 for n in range(64)})],
+    ids=["strings", "lists", "custom metadata"],
+)
+async def test_the_cache_weighs_what_a_secret_takes_in_memory(value: dict[str, Any], metadata: dict[str, str]) -> None:
+    mount = Mount()
+    await mount.put("s", value)
+    if metadata:
+        await mount.call("update", "metadata/s", {"custom_metadata": metadata})
+    find = mount.engine.parts.store.find  # type: ignore[attr-defined]  # of VersionedRoutes
+    tracemalloc.start()
+    opened = await find("s")
+    await mount.get("s")
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert opened.answer is not None
+    assert store._weigh(opened) > taken > 50_000

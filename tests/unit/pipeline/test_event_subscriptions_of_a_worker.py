@@ -16,7 +16,7 @@ from appliance.events.retention import Retention
 from appliance.events.window import Window
 from appliance.wire import MessageStream, StreamMessage
 from barrier.changes import ChangeRing
-from core.protocols import CoreTransaction, Event
+from core.protocols import CoreTransaction, Event, StoredEvent
 from tests.unit.pipeline.rig import NODE, MakeRig, Reply, Rig, make_rig, wire
 
 READS_APPS = """
@@ -336,6 +336,34 @@ async def test_one_that_nobody_ever_reads_makes_room(rig: Rig) -> None:
     await subscribe(rig)
     rig.clock.advance(31)
     await until(lambda: not rig.made.hub.count)
+
+
+async def test_many_that_read_the_log_from_its_beginning_hold_nobody_up(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await announce(rig, *(f"data/{number}" for number in range(200)))
+    streams = [
+        await subscribe(rig, "kv-v2/destroy", headers={"Last-Event-ID": "0"}) for _ in range(hub_module.MAX_OF_TOKEN)
+    ]
+    rig.made.hub.window = Window(200)  # they come from before it
+    pages = [0]
+    load = rig.made.hub._storage.events_after
+
+    async def counted(number: int, *, limit: int) -> list[StoredEvent]:
+        pages[0] += 1
+        return await load(number, limit=limit)
+
+    monkeypatch.setattr(rig.made.hub._storage, "events_after", counted)
+    readers = [asyncio.create_task(stream.receive()) for stream in streams]
+    most = 0
+    while pages[0] < 64:
+        before = pages[0]
+        await asyncio.sleep(0)  # as a request would have its turn
+        most = max(most, pages[0] - before)
+    assert most <= 2
+    for stream, reader in zip(streams, readers, strict=True):
+        stream.close()
+        assert await reader is None
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
