@@ -53,7 +53,7 @@ class _Namespace(_Line):
 
 
 class _RequestHead(_Line):
-    """What stands between `id` and `data`: the same for all requests of one caller to one path."""
+    """What stands between `id` and `path`: the same for all requests of one caller to one mount."""
 
     client_id: str = ""
     operation: str = ""
@@ -63,7 +63,6 @@ class _RequestHead(_Line):
     client_token: str = ""
     client_token_accessor: str = ""
     namespace: _Namespace | None = None
-    path: str = ""
 
 
 class _RequestTail(_Line):
@@ -91,8 +90,7 @@ class _Response(_Line):
 
 
 _ROOT_NAMESPACE = _Namespace(id="root")
-_KNOWN = 2048  # callers and paths whose constant parts are remembered, and the longest path among them: about 2 MB
-_KNOWN_PATH = 200
+_KNOWN = 2048  # callers whose constant parts are remembered: about 2 MB
 _serial = itertools.count(1)
 
 
@@ -198,18 +196,20 @@ class LineFormat:
     def _around_data(self, request: AuditRequest) -> tuple[bytes, bytes]:
         """The members before and after `data`, remembered for what comes again and again."""
         if request.headers or request.secret_headers or request.wrap_ttl or request.client_id:
-            return self._encode_around(request)
+            head, tail = self._encode_but_path(request)
+            return _with_path(head, request.path), tail
         around = request.around
-        if around is not None:
-            known = around.get(self._serial)
-            if known is None:
-                known = around[self._serial] = self._encode_around(request)
-            return known
-        if len(request.path) > _KNOWN_PATH:
-            return self._encode_around(request)
+        if around is None:
+            return self._around_known(request)
+        known = around.get(self._serial)
+        if known is None:
+            known = around[self._serial] = self._around_known(request)
+        return known
+
+    def _around_known(self, request: AuditRequest) -> tuple[bytes, bytes]:
+        """As `_around_data`, of a caller who is known at the mount, as a rule."""
         key = (
             request.client_token,
-            request.path,
             request.operation,
             request.mount_accessor,
             request.mount_point,
@@ -222,10 +222,11 @@ class LineFormat:
         if known is None:
             if len(self._parts) >= _KNOWN:
                 self._parts.clear()
-            known = self._parts[key] = self._encode_around(request)
-        return known
+            known = self._parts[key] = self._encode_but_path(request)
+        return _with_path(known[0], request.path), known[1]
 
-    def _encode_around(self, request: AuditRequest) -> tuple[bytes, bytes]:
+    def _encode_but_path(self, request: AuditRequest) -> tuple[bytes, bytes]:
+        """The path comes last of the members before `data`: all before it is the same for one caller at a mount."""
         namespace = request.namespace
         head = _RequestHead(
             request.client_id,
@@ -236,7 +237,6 @@ class LineFormat:
             self._hash.recurring(request.client_token),
             self._accessor(request.client_token_accessor),
             _Namespace(request.namespace_id, namespace) if namespace else _ROOT_NAMESPACE,
-            request.path,
         )
         headers = self._headers(request)
         tail = _RequestTail(request.remote_address, request.remote_port, request.wrap_ttl, headers)
@@ -304,6 +304,10 @@ class LineFormat:
 
 def _error(sentence: str) -> bytes:
     return b',"error":' + _json(sentence) if sentence else b""
+
+
+def _with_path(head: bytes, path: str) -> bytes:
+    return b'%b,"path":%b' % (head, _json(path)) if path else head
 
 
 def _members(part: _Line) -> bytes:

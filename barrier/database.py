@@ -300,7 +300,7 @@ def make_group_commit(url: URL, *, patience: float) -> GroupCommit:
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # the driver's connection has no public type
     cursor = connection.cursor()
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=1000", "cache_size=-8192"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-8192"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
         cursor.close()

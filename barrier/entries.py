@@ -44,6 +44,11 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
     return Entry(keyring.decrypt(bytes(sealed), _context(path, revision), f"entry {path!r}"), revision)
 
 
+async def has_entry(connection: Statements, path: str) -> bool:
+    """Whether there is one."""
+    return await _revision(connection, path) > 0
+
+
 async def load_paths(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
     """What follows `prefix` in every path that starts with it, in order, behind `after`."""
     # without `after` the prefix itself is left out, too: no name below it is empty

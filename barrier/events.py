@@ -97,21 +97,27 @@ async def append(connection: Statements, keyring: Keyring, body: bytes, *, place
         await connection.execute(_INSERT, row)
 
 
-async def load_after(connection: Statements, keyring: Keyring, number: int, *, limit: int) -> list[StoredEvent]:
-    """The next ones behind that number; one that does not open comes with an empty body, so that readers get past."""
+async def load_after(
+    connection: Statements, keyring: Keyring, number: int, *, limit: int, is_newest: bool = False
+) -> list[StoredEvent]:
+    """The next ones behind that number; one that does not open comes with an empty body, so that readers get past.
+
+    Raises UnknownTermError, unless there is no newer keyring (`is_newest`): then the row was edited.
+    """
     statement = _AFTER.where(_C.number < _UNSETTLED) if _is_postgres(connection) else _AFTER
     rows = (await connection.execute(statement, {"after_": number, "limit_": limit})).all()
-    return await in_slices(rows, lambda row: _open(keyring, row))
+    return await in_slices(rows, lambda row: _open(keyring, row, is_newest=is_newest))
 
 
-def _open(keyring: Keyring, row: Any) -> StoredEvent:  # SQLAlchemy rows are untyped; the order is _ROW's
+def _open(keyring: Keyring, row: Any, *, is_newest: bool) -> StoredEvent:
+    """SQLAlchemy rows are untyped; the order is _ROW's."""
     number, event_id, sealed = row
     name = f"event {number}"
     try:
         return StoredEvent(number, keyring.decrypt(bytes(sealed), _DOMAIN + bytes(event_id), name))
-    except UnknownTermError:
-        raise  # the keyring of another process is newer
     except IntegrityError as exc:
+        if isinstance(exc, UnknownTermError) and not is_newest:
+            raise  # the keyring of another process may be newer
         log.warning("an event is skipped", reason=exc.sentence)
         return StoredEvent(number, b"")
 

@@ -1,8 +1,10 @@
 """SQLite's writer: transactions that wait together are committed together.
 
 A COMMIT waits for the disk, some milliseconds, and SQLite has one writer at a time. So what comes meanwhile waits, and
-runs one after the other inside one BEGIN IMMEDIATE … COMMIT, each in a savepoint of its own: a later one sees what an
-earlier one wrote, one that fails is undone alone, and all are answered when the COMMIT is on disk, or fail with it.
+runs one after the other inside one BEGIN IMMEDIATE … COMMIT: a later one sees what an earlier one wrote, and all are
+answered when the COMMIT is on disk, or fail with it. One that fails has written nothing as a rule, since it looks
+before it writes; if it has, all is undone and the others run again without it. That is rarer, and so cheaper, than a
+savepoint for each.
 
 The bodies run on the event loop's thread (docs/adr/0002) and so without a break; the COMMIT runs in a thread, and the
 loop serves others and collects the next group. A group is closed after so many members or so much time, since other
@@ -185,22 +187,23 @@ class GroupCommit:
             has_run = True
             member = self._waiting.popleft()
             statements = InlineStatements(connection, in_company=bool(members))
-            failure = await _run_member(member, driver, statements)
+            failure = await _run_member(member, statements)
             if failure is None and not statements.needs_own_transaction:
                 members.append(member)
                 if statements.has_scanned or not member.may_share:
                     return
                 continue
-            others_stand = _undo_last(driver, is_first=not members)
-            if not others_stand:  # a full disk undoes the whole transaction: the others run again, without this one
-                self._waiting.extendleft(reversed(members))
-                members.clear()
             if statements.needs_own_transaction:  # whatever its body made of the refusal
                 member.may_share = False
                 self._waiting.appendleft(member)
             elif failure is not None:
                 member.fail(failure)
-            if not others_stand and self._waiting:
+            if driver.in_transaction and not statements.has_written:
+                continue
+            _undo(driver)  # what it wrote, with what the others wrote: they run again, in their turn
+            self._waiting.extendleft(reversed(members))
+            members.clear()
+            if self._waiting:
                 await self._begin(driver, deadline)
 
 
@@ -221,16 +224,10 @@ def _announce(members: list[_Member]) -> None:
                 member.fail(exc)
 
 
-async def _run_member(
-    member: _Member, driver: sqlite3.Connection, statements: InlineStatements
-) -> BaseException | None:
+async def _run_member(member: _Member, statements: InlineStatements) -> BaseException | None:
     """What its body raised."""
     try:
-        if statements.in_company:
-            driver.execute("SAVEPOINT member")
         member.result = await member.work(statements)
-        if statements.in_company and not statements.needs_own_transaction:
-            driver.execute("RELEASE member")
     except asyncio.CancelledError as exc:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # it is us who are to end
@@ -242,17 +239,10 @@ async def _run_member(
     return None
 
 
-def _undo_last(driver: sqlite3.Connection, *, is_first: bool) -> bool:
-    """Undo what the last member wrote; whether the transaction with what the others wrote is still there."""
-    if not is_first and driver.in_transaction:
-        with contextlib.suppress(sqlite3.Error):
-            driver.execute("ROLLBACK TO member")
-            driver.execute("RELEASE member")
-            return True
+def _undo(driver: sqlite3.Connection) -> None:
     with contextlib.suppress(sqlite3.Error):  # then the next BEGIN says so
-        if driver.in_transaction:
+        if driver.in_transaction:  # a full disk has undone it already
             driver.execute("ROLLBACK")
-    return False
 
 
 def _roll_back(connection: Connection) -> None:

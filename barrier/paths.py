@@ -40,8 +40,11 @@ def path_after(path: str) -> str:
 def list_start(prefix: str, after: str) -> str:
     """The least path whose name below `prefix` comes behind `after`.
 
-    A name that ends in "/" stands for all below it, so the listing goes on behind its last descendant.
+    A name that ends in "/" stands for all below it, so the listing goes on behind its last descendant. Raises
+    InvalidRequestError for an `after` that no name can be.
     """
+    if "\0" in after:
+        raise InvalidRequestError("after contains a NUL character")
     folder, slash, _rest = after.partition("/")
     if slash:
         return f"{prefix}{folder}0"  # "0" follows "/"

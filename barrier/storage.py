@@ -30,7 +30,7 @@ class _EventBell:
         self.rings = 0
         self._name = path_hash(events.RING_NAME)
 
-    def evict(self, hashes: list[int]) -> None:
+    def evict(self, hashes: set[int]) -> None:
         """What was changed."""
         if self._name in hashes:
             self.rings += 1
@@ -257,7 +257,14 @@ class BarrierStorage:
 
     async def events_after(self, number: int, *, limit: int) -> Stored:
         """Committed events behind that number, in their order; the body of one that does not open is empty."""
-        return await self._read(lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit))
+        try:
+            return await self._read(
+                lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit)
+            )
+        except UnknownTermError:  # also after fetching the keyring anew
+            return await self._read(
+                lambda connection, keyring: events.load_after(connection, keyring, number, limit=limit, is_newest=True)
+            )
 
     async def event_bounds(self) -> tuple[int, int]:
         """From which number on nothing was removed, and the newest that can be read; (0, 0): there never was one."""

@@ -120,6 +120,10 @@ class BarrierTransaction:
         """Only a mount's view knows where it happened."""
         raise RuntimeError(f"{event.type} is announced at no mount")
 
+    async def has(self, path: str) -> bool:
+        """Whether there is such an entry, without opening it."""
+        return await entries.has_entry(self._live(), path)
+
     async def append_event(self, body: bytes) -> None:
         """Add to the log of events."""
         await events.append(self._live(), self._keyring, body, place=self._appended)

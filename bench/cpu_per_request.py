@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bench.http_api import Api
 from bench.load import run_wrk
-from bench.scenarios import KEY, PLAINTEXT, prepare
+from bench.scenarios import IN_HSM, PLAINTEXT, prepare
 from bench.servers import ROOT, Mimir, free_port
 from core.protocols import AeadInput, KeyKind, KeyUsage
 from pkcs11_glue.hsm import Hsm
@@ -44,10 +44,10 @@ class Load:
 
 
 def _sealed(api: Api, plaintext: str) -> str:
-    return str(api.call("POST", f"transit/encrypt/{KEY}", {"plaintext": plaintext})["data"]["ciphertext"])
+    return str(api.call("POST", f"transit/encrypt/{IN_HSM.name}", {"plaintext": plaintext})["data"]["ciphertext"])
 
 
-_ENCRYPT, _DECRYPT = f"transit/encrypt/{KEY}", f"transit/decrypt/{KEY}"
+_ENCRYPT, _DECRYPT = f"transit/encrypt/{IN_HSM.name}", f"transit/decrypt/{IN_HSM.name}"
 LOADS = (
     Load("encrypt 64 B", _ENCRYPT, lambda _: {"plaintext": PLAINTEXT}),
     Load("decrypt 64 B", _DECRYPT, lambda api: {"ciphertext": _sealed(api, PLAINTEXT)}),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from client.errors import AbsentError, NoAnswerError
-from client.progress import progress_in_items
+from client.progress import progress_in_pages
 
 if TYPE_CHECKING:
     from client.api import Answer, Client, JsonObject
@@ -50,7 +50,7 @@ def joined(pages: "Iterator[Answer]", *, label: str, wanted: bool) -> "Answer":
     """All pages as one answer: `keys`, and `key_info` if they have it. A count on the terminal shows how far it is."""
     names: list[str] = []
     details: JsonObject = {}
-    with progress_in_items(label, wanted=wanted) as advance:
+    with progress_in_pages(label, wanted=wanted) as advance:
         for page in pages:
             names += names_in(page)
             more = page.data.get("key_info")
@@ -83,7 +83,7 @@ def rows_in(answer: "Answer") -> "list[JsonObject]":
 def joined_rows(pages: "Iterator[Answer]", *, label: str, wanted: bool) -> "Answer":
     """All pages as one answer; a count of what was found shows that it goes on."""
     rows: list[JsonObject] = []
-    with progress_in_items(label, wanted=wanted) as advance:
+    with progress_in_pages(label, wanted=wanted) as advance:
         for page in pages:
             rows += rows_in(page)
             advance(len(page.data["secrets"]))

@@ -35,6 +35,30 @@ def progress_in_items(label: str, *, wanted: bool, total: int | None = None) -> 
         yield lambda count: bars.update(bar, advance=count)
 
 
+@contextlib.contextmanager
+def progress_in_pages(label: str, *, wanted: bool) -> Iterator[Advance]:
+    """As `progress_in_items`, from the second step on: what is done in one needs no count, nor the time to load it."""
+    with contextlib.ExitStack() as stack:
+        yield _Count(lambda: stack.enter_context(progress_in_items(label, wanted=wanted))).advance
+
+
+class _Count:
+    """A count that may never be shown."""
+
+    def __init__(self, begin: Callable[[], Advance]) -> None:
+        self._begin = begin
+        self._so_far = 0
+        self._move: Advance | None = None
+
+    def advance(self, count: int) -> None:
+        if self._move is None and self._so_far:
+            self._move = self._begin()
+            self._move(self._so_far)
+        if self._move is not None:
+            self._move(count)
+        self._so_far += count
+
+
 def _is_looked_at(*, wanted: bool) -> bool:
     return wanted and sys.stderr is not None and sys.stderr.isatty()
 

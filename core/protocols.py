@@ -387,6 +387,10 @@ class CoreTransaction(Transaction, RecordReader, Protocol):
         """Remove those that exist, in few statements; how many there were."""
         ...
 
+    async def has(self, path: str) -> bool:
+        """Whether there is such an entry, without opening it."""
+        ...
+
     async def append_event(self, body: bytes) -> None:
         """Add to the log of events, behind all that were committed before."""
         ...

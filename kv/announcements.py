@@ -51,3 +51,9 @@ def plain_announcement(operation: str, mount: str, name: str) -> Event:
     path = mount + name
     metadata = {"operation": operation, "path": path, "data_path": path, "modified": "true"}
     return Event(type=f"kv-v1/{operation}", path=name, metadata=metadata)
+
+
+def settings_announcement(mount: str) -> Event:
+    """A change of what holds for all secrets of the mount."""
+    metadata = {"operation": "config-write", "path": mount + "config", "modified": "true"}
+    return Event(type="kv-v2/config-write", path="config", metadata=metadata)

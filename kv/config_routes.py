@@ -18,6 +18,7 @@ class ConfigRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
+        self._engine = parts.engine
 
     def routes(self) -> list[Route]:
         """Below the mount."""
@@ -51,5 +52,5 @@ class ConfigRoutes:
                 -1, parse_duration(body.delete_version_after, field="delete_version_after")
             )
         if changed:
-            await self._store.change_settings(lambda settings: replace(settings, **changed))
+            await self._engine.change_settings(lambda settings: replace(settings, **changed))
         return NO_CONTENT

@@ -7,9 +7,9 @@ from core.clock import Clock
 from core.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
 from kv import exact_json
 from kv import secret as rules
-from kv.announcements import announcement
+from kv.announcements import announcement, settings_announcement
 from kv.metadata import MetadataChange, changed, check_metadata_cas
-from kv.secret import CURRENT, Author, Secret, State, Version
+from kv.secret import CURRENT, Author, Secret, Settings, State, Version
 from kv.store import KvStore, OpenSecret, SecretChange, new_id
 from kv.times import from_seconds
 
@@ -143,21 +143,18 @@ class KvEngine:
 
     async def undelete(self, name: str, numbers: list[int]) -> None:
         """Undo `delete`."""
-        now = self.now()
-        await self._change_versions(name, lambda secret: rules.undeleted(secret, numbers, now), "undelete", numbers)
+        await self._change_versions(name, lambda secret: rules.undeleted(secret, numbers), "undelete", numbers)
 
     async def destroy(self, name: str, numbers: list[int]) -> None:
         """Destroy the values of versions for good."""
-        now = self.now()
-        await self._change_versions(name, lambda secret: rules.destroyed(secret, numbers, now), "destroy", numbers)
+        await self._change_versions(name, lambda secret: rules.destroyed(secret, numbers), "destroy", numbers)
 
     async def set_state(self, name: str, numbers: list[int], state: State) -> Secret:
         """Enable, disable or destroy versions. Raises NotFoundError, and InvalidRequestError for unknown versions."""
-        now = self.now()
 
         def change(secret: Secret) -> Secret:
             _check_known(secret, numbers)
-            return rules.with_state(secret, numbers, state, now)
+            return rules.with_state(secret, numbers, state)
 
         found = await self._change_versions(name, change, "state", numbers)
         if found is None:
@@ -245,6 +242,12 @@ class KvEngine:
                 await self._announce(row, "metadata-delete", row.before)
 
         await self._store.change(name, remove)
+
+    # --- settings of the mount --------------------------------------------------------------------------------------
+
+    async def change_settings(self, change: Callable[[Settings], Settings]) -> None:
+        """Write what holds for all secrets."""
+        await self._store.change_settings(change, event=settings_announcement(self._prefix))
 
     # --- events -----------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,14 @@ Names of secrets are not kept: a row belongs to a secret's id, and goes away wit
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from core.clock import Clock
-from core.errors import IntegrityError, UnsupportedPathError
+from core.errors import CasMismatchError, IntegrityError, StoreUnavailableError, UnsupportedPathError
 from core.protocols import StorageView, Transaction
 from core.requests import Caller, Request
 from kv.store import READS, SECRETS, OpenSecret, decode_secret
@@ -24,7 +25,8 @@ from kv.times import SECOND, from_seconds
 RESOLUTION = 900.0  # seconds in which reads of one secret by one reader count as one
 MAX_WAITING = 50_000  # secrets; about 15 MiB
 _MAX_REMEMBERED = 50_000  # pairs of secret and reader; about 10 MiB
-_BATCH = 100  # rows of one transaction, which takes some 10 ms
+_BATCH = 25  # rows of one transaction: on SQLite nobody else of the worker runs meanwhile, some 2 ms
+_ATTEMPTS = 5
 _PAUSE = 0.02  # seconds between two, in which others write
 _DAY = 86400 * SECOND
 _SAME = (int(RESOLUTION) - 60) * SECOND  # another worker has written the same reader so shortly before
@@ -51,6 +53,14 @@ class _Seen(NamedTuple):
     name: str
     caller: Caller | None
     address: str
+
+
+class _Row(NamedTuple):
+    """A record as it is to be written over the revision that it was made from."""
+
+    path: str
+    value: bytes
+    revision: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -134,23 +144,46 @@ class ReadLog:
             self._overflowed = 0
 
     async def _write(self, rows: list[tuple[str, _Seen]]) -> None:
-        async def work(txn: Transaction) -> None:
-            for secret_id, seen in rows:
-                try:
-                    await self._write_one(txn, secret_id, seen)
-                except IntegrityError:  # whoever reads that row is told; the others are written
-                    continue
+        """One transaction, which only writes: what it needs to know is read before, where others get their turn."""
+        for _ in range(_ATTEMPTS):
+            changed = [row for row in [await self._next(*row) for row in rows] if row is not None]
+            if not changed:
+                return
+            try:
+                await self._storage.transact(partial(_put_all, rows=changed))
+            except CasMismatchError:  # another worker was faster with one of them
+                continue
+            await self._drop_orphans(rows)
+            return
+        raise StoreUnavailableError("too many workers note reads of the same secrets; they try again")
 
-        await self._storage.transact(work)
+    async def _next(self, secret_id: str, seen: _Seen) -> _Row | None:
+        """The row to be written; None when there is nothing to write."""
+        path = READS + secret_id
+        try:
+            entry = await self._storage.get(path)
+            record = _merged(None if entry is None else _load(entry.value), seen, self._now())
+        except IntegrityError:  # whoever asks for that row is told; the others are written
+            return None
+        return None if record is None else _Row(path, _encode(record), entry.revision if entry else 0)
 
-    async def _write_one(self, txn: Transaction, secret_id: str, seen: _Seen) -> None:
-        secret = await txn.get(SECRETS + seen.name)
-        if secret is None or decode_secret(secret.value).secret_id != secret_id:
-            return  # it is gone: nothing would ever remove its row
-        entry = await txn.get(READS + secret_id)
-        record = _merged(None if entry is None else _load(entry.value), seen, self._now())
-        if record is not None:
-            await txn.put(READS + secret_id, _encode(record), cas=entry.revision if entry else 0)
+    async def _drop_orphans(self, rows: list[tuple[str, _Seen]]) -> None:
+        """Remove rows of secrets that were deleted before they were written: nothing else ever would."""
+        for secret_id, seen in rows:
+            if await self._is_gone(secret_id, seen.name):
+                await self._storage.delete(READS + secret_id)
+
+    async def _is_gone(self, secret_id: str, name: str) -> bool:
+        try:
+            entry = await self._storage.get(SECRETS + name)
+            return entry is None or decode_secret(entry.value).secret_id != secret_id
+        except IntegrityError:  # not for us to tell
+            return False
+
+
+async def _put_all(txn: Transaction, rows: list[_Row]) -> None:
+    for row in rows:
+        await txn.put(row.path, row.value, cas=row.revision)
 
 
 def _reader(caller: Caller | None) -> str:

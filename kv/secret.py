@@ -70,7 +70,7 @@ class Secret(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, int] = {}
     max_versions: int = 0  # 0: what holds for the mount
     cas_required: bool = False
-    delete_version_after: int = 0  # seconds; 0: what holds for the mount, -1: never
+    delete_version_after: int = 0  # seconds; 0: what holds for the mount
     custom_metadata: dict[str, str] | None = None
     owner: str = ""
     classification: str = ""
@@ -134,7 +134,7 @@ def check_cas(secret: Secret | None, cas: int | None, *, label: str, settings: S
 def next_version(secret: Secret, now: int, author: Author, *, settings: Settings) -> Version:
     """A version made now; with a time of deletion where secret or mount ask for one. The shorter of both counts."""
     after = 0
-    if settings.delete_version_after >= 0 and secret.delete_version_after >= 0:
+    if settings.delete_version_after >= 0:
         asked = [seconds for seconds in (settings.delete_version_after, secret.delete_version_after) if seconds]
         after = min(asked, default=0)
     deleted_at = min(now + after * SECOND, LATEST) if after else 0
@@ -202,46 +202,45 @@ def deleted(secret: Secret, numbers: Iterable[int], now: int) -> Secret:
     return _each(
         secret,
         numbers,
-        now,
         lambda row: (
             replace(row, deleted_at=now) if row.state(now) is not State.DESTROYED and not _is_past(row, now) else row
         ),
     )
 
 
-def undeleted(secret: Secret, numbers: Iterable[int], now: int) -> Secret:
+def undeleted(secret: Secret, numbers: Iterable[int]) -> Secret:
     """Undo `deleted`, and a time of deletion to come."""
-    return _each(secret, numbers, now, lambda row: row if row.destroyed else replace(row, deleted_at=0))
+    return _each(secret, numbers, lambda row: row if row.destroyed else replace(row, deleted_at=0))
 
 
-def destroyed(secret: Secret, numbers: Iterable[int], now: int) -> Secret:
+def destroyed(secret: Secret, numbers: Iterable[int]) -> Secret:
     """Those versions without their values, for good."""
-    return _each(secret, numbers, now, lambda row: replace(row, destroyed=True))
+    return _each(secret, numbers, lambda row: replace(row, destroyed=True))
 
 
-def with_state(secret: Secret, numbers: Iterable[int], state: State, now: int) -> Secret:
+def with_state(secret: Secret, numbers: Iterable[int], state: State) -> Secret:
     """Those versions in that state. Raises InvalidRequestError where a destroyed one is to come back."""
     numbers = list(numbers)
     if state is State.DESTROYED:
-        return destroyed(secret, numbers, now)
+        return destroyed(secret, numbers)
     for number in numbers:
         row = secret.versions.get(number)
         if row is not None and row.destroyed:
             raise InvalidRequestError(f"version {number} is destroyed, and cannot be {state.value} again")
     if state is State.DISABLED:
-        return _each(secret, numbers, now, lambda row: replace(row, disabled=True))
-    return _each(secret, numbers, now, lambda row: replace(row, disabled=False, deleted_at=0))
+        return _each(secret, numbers, lambda row: replace(row, disabled=True))
+    return _each(secret, numbers, lambda row: replace(row, disabled=False, deleted_at=0))
 
 
 def _is_past(row: Version, now: int) -> bool:
     return 0 < row.deleted_at <= now
 
 
-def _each(secret: Secret, numbers: Iterable[int], now: int, change: Callable[[Version], Version]) -> Secret:
+def _each(secret: Secret, numbers: Iterable[int], change: Callable[[Version], Version]) -> Secret:
     """Numbers of which there is no version are passed over, as in Vault."""
     wanted = {number for number in numbers if number in secret.versions}
     versions = {number: change(row) if number in wanted else row for number, row in secret.versions.items()}
-    return secret if versions == secret.versions else replace(secret, versions=versions, updated_at=now)
+    return secret if versions == secret.versions else replace(secret, versions=versions)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from core.errors import IntegrityError, RequestTooLargeError
 from core.ids import random_base62
-from core.protocols import DecodedCache, Entry, StorageView, Transaction
+from core.protocols import DecodedCache, Entry, Event, StorageView, Transaction
 from core.requests import PreparedData
 from kv.secret import DEFAULT_SETTINGS, Secret, Settings
 
@@ -117,13 +117,14 @@ class KvStore:
 
         return await self._storage.transact(work)
 
-    async def change_settings(self, change: Callable[[Settings], Settings]) -> Settings:
-        """Write the mount's settings anew."""
+    async def change_settings(self, change: Callable[[Settings], Settings], *, event: Event) -> Settings:
+        """Write the mount's settings anew, and announce it."""
 
         async def work(txn: Transaction) -> Settings:
             entry = await txn.get(CONFIG)
             changed = change(DEFAULT_SETTINGS if entry is None else _decode_settings(entry.value))
             await txn.put(CONFIG, _encode(changed), cas=entry.revision if entry else 0)
+            await txn.announce(event)
             return changed
 
         return await self._storage.transact(work)
@@ -192,7 +193,7 @@ class SecretChange:
         if head == before.current:
             return after
         if after.value_version and after.value_version != head:
-            await self.txn.put(value_path(after, after.value_version), after.value)
+            await self.txn.put(value_path(after, after.value_version), after.value, cas=0)  # it stood in the row
             after = replace(after, value_version=0, value=b"")
         row = after.versions.get(head)
         if head not in given and row is not None and not row.destroyed:  # an older version becomes current

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from core.errors import InvalidRequestError
 
 SECOND = 1_000_000_000  # nanoseconds
-LATEST = 16_725_225_600 * SECOND  # the year 2500: nanoseconds are stored in 64 bits, which end in 2554
+LATEST = (1 << 63) // SECOND * SECOND  # the year 2262: what Go has room for, and a row
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)"  # RFC 3339, 5.6
@@ -41,5 +41,5 @@ def parse_time(text: str, *, field: str) -> int:
     except (ValueError, OverflowError):
         raise InvalidRequestError(f"{field} is not a time that exists") from None
     if not 0 < seconds < LATEST // SECOND:
-        raise InvalidRequestError(f"{field} must be after 1970 and before 2500")
+        raise InvalidRequestError(f"{field} must lie between 1970 and 2262")
     return seconds * SECOND + int((fraction or "0").ljust(9, "0"))

@@ -72,7 +72,7 @@ class MountView:
         """Run `body` and commit it. Raises UnsupportedPathError when the mount is gone."""
 
         async def guarded(txn: CoreTransaction) -> T:
-            if await txn.get(self._row) is None:
+            if not await txn.has(self._row):
                 raise UnsupportedPathError("the mount was disabled meanwhile")
             return await body(_BelowPrefix(txn, self._prefix, self._announcer))
 

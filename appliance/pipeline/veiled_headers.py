@@ -1,6 +1,7 @@
 """The headers of a request as an engine may see them: without the caller's token."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 _TOKENS = frozenset(("x-vault-token", "x-mimir-token", "authorization"))
 
@@ -17,6 +18,10 @@ class VeiledHeaders(Mapping[str, str]):
         if name.lower() in _TOKENS:
             raise KeyError(name)
         return self._headers[name]
+
+    def get(self, name: str, default: Any = None) -> Any:  # Mapping's own raises and catches a KeyError
+        """The header, or `default`."""
+        return default if name.lower() in _TOKENS else self._headers.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._headers if name.lower() not in _TOKENS)

@@ -154,7 +154,7 @@ class _Job:
         from client.kv_moves.source import KvSource
         from client.kv_moves.steady import steady
 
-        there = self._stack.enter_context(steady(source_client(self._session, options)))
+        there = self._stack.enter_context(steady(source_client(self._session, options), label="the source: "))
         source = KvSource(there, options["source_mount"], options["source_prefix"])
         here = self._client.endpoint
         same_server = (there.endpoint.host, there.endpoint.port) == (here.host, here.port)

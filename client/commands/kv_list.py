@@ -38,6 +38,8 @@ def list_(
 ) -> None:
     """List the names of secrets and folders below PATH; never a value. Long lists are fetched in pages."""
     client = session.client()
+    if client.wrap_ttl:
+        raise click.UsageError("--wrap-ttl (MIMIR_WRAP_TTL) does not go with list, which puts pages together")
     found = find_mount(client, path, mount)
     if detailed:
         check_versioned(found)

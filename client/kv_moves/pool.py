@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from client.errors import CliError, DeniedError, LocalError, RefusedError
+from client.errors import CliError, DeniedError, LocalError, NoAnswerError, RefusedError, UnavailableError
 from client.kv_moves.target import Done, Outcome
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def run_all(
     summary = Summary()
     pool = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="secrets")
     running: dict[Future[Done], str] = {}
+    cancel = True
     try:
         for item in items:
             running[pool.submit(work, item)] = name_of(item)
@@ -69,10 +70,14 @@ def run_all(
                 break
         while running:
             _collect(running, summary, advance)
-    except CliError as exc:
+    except CliError as exc:  # of the items themselves, if no server is away: what was taken on is finished
         summary.stopped = exc
+        cancel = isinstance(exc, NoAnswerError | UnavailableError)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=cancel)
+    for future, name in running.items():  # what was under way when it was stopped
+        if not future.cancelled() and not isinstance(future.exception(), NoAnswerError | UnavailableError):
+            _count(future, name, summary)
     return summary
 
 
@@ -95,9 +100,12 @@ def _collect(running: dict["Future[Done]", str], summary: Summary, advance: "Adv
     """Take what is ready, and wait for the first if nothing is."""
     ready, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in ready:
-        name = running.pop(future)
-        try:
-            summary.add(name, future.result())
-        except (RefusedError, LocalError) as exc:
-            summary.fail(name, exc)
+        _count(future, running.pop(future), summary)
         advance(1)
+
+
+def _count(future: "Future[Done]", name: str, summary: Summary) -> None:
+    try:
+        summary.add(name, future.result())
+    except (RefusedError, LocalError) as exc:
+        summary.fail(name, exc)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from client.api import Answer, Client
-from client.errors import LocalError, UnavailableError
+from client.errors import CliError, LocalError, UnavailableError
 from client.transport import KeptConnection, RawAnswer
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further attempt
 class SteadyClient(Client):
     """Every request it makes may be repeated. It takes the names of secrets as they are, blanks at their ends too."""
 
+    label: str = ""  # stands before its errors, where there is another server, too
     own: threading.local = field(default_factory=threading.local)
     opened: list[KeptConnection] = field(default_factory=list)
 
@@ -49,8 +50,9 @@ class SteadyClient(Client):
                     partial=partial,
                     denied=denied,
                 )
-            except UnavailableError:
-                if wait is None:
+            except CliError as exc:
+                if wait is None or not isinstance(exc, UnavailableError):
+                    exc.args = (f"{self.label}{exc.sentence}",)
                     raise
                 time.sleep(wait)
         raise RuntimeError("the last attempt answers or raises")
@@ -69,11 +71,11 @@ class SteadyClient(Client):
 
 
 @contextlib.contextmanager
-def steady(client: Client) -> "Iterator[SteadyClient]":
+def steady(client: Client, *, label: str = "") -> "Iterator[SteadyClient]":
     """The same appliance, token and headers; answers are never wrapped. Its connections are closed behind the block."""
     members = {one.name: getattr(client, one.name) for one in fields(client)}
     token = client.load_token()  # once: threads do not ask at the terminal, or read a file that changes
-    made = SteadyClient(**members | {"wrap_ttl": "", "load_token": lambda: token})
+    made = SteadyClient(**members | {"wrap_ttl": "", "load_token": lambda: token, "label": label})
     try:
         yield made
     finally:

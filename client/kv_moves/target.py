@@ -68,11 +68,8 @@ class VersionsTarget:
 
     def _keep_all(self, secret: MovedSecret) -> int:
         """Raise max_versions where versions would be dropped that the source has; the new number, or 0."""
-        if not secret.versions:
-            return 0
         limit = int(secret.metadata.get("max_versions") or 0) or self._limit
-        labelled = set((secret.stages or {}).values())
-        needed = max(secret.versions) - min((n for n in secret.versions if n not in labelled), default=1) + 1
+        needed = span(secret)
         if needed <= limit:
             return 0
         secret.metadata["max_versions"] = max(needed, self._source_limit)
@@ -98,6 +95,13 @@ class VersionsTarget:
         difference = differences(secret, self._mount.read(where))
         if difference:
             raise LocalError(f"it is not what the source has: {difference}")
+
+
+def span(secret: MovedSecret) -> int:
+    """How many versions a secret must keep for none of these to be dropped. Those with a label are kept anyway."""
+    labelled = set((secret.stages or {}).values())
+    latest = max(secret.versions, default=0)
+    return latest - min((number for number in secret.versions if number not in labelled), default=latest) + 1
 
 
 def _notes(secret: MovedSecret, raised: int) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def write_secrets(server: Appliance, writer: int) -> int:
     acknowledged = 0
     for number in range(WRITES_EACH):
         body = json.dumps({"data": {"n": number}})
-        connection.request("POST", f"/v1/secret/data/w{writer}-{number}", body, {"X-Vault-Token": server.root_token})
+        connection.request("POST", f"/v1/durable/data/w{writer}-{number}", body, {"X-Vault-Token": server.root_token})
         reply = connection.getresponse()
         reply.read()
         acknowledged += reply.status == 200
@@ -78,8 +78,8 @@ def test_writers_share_a_sync_and_none_is_answered_before_it(
     make_appliance: Callable[..., Appliance], tmp_path: Path
 ) -> None:
     server = make_appliance(workers=1).start()
-    server.client().sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
-    assert server.request("POST", "secret/data/first", {"data": {}}).status == 200
+    server.client().sys.enable_secrets_engine("kv", path="durable", options={"version": "2"})
+    assert server.request("POST", "durable/data/first", {"data": {}}).status == 200
     acknowledged: list[int] = []
     writers = [
         threading.Thread(target=lambda n=n: acknowledged.append(write_secrets(server, n))) for n in range(WRITERS)
@@ -99,7 +99,7 @@ def test_writers_share_a_sync_and_none_is_answered_before_it(
         if call["name"] in {"fsync", "fdatasync"} and socket.endswith("-wal"):
             assert rest.endswith("= 0"), rest
             syncs.append((begin, end))
-        elif call["name"] == "read" and "POST /v1/secret/data/" in rest:
+        elif call["name"] == "read" and "POST /v1/durable/data/" in rest:
             arrived[socket] = end
         elif call["name"] == "write" and '"HTTP/1.1 200 ' in rest:
             since = arrived.pop(socket)
@@ -140,7 +140,7 @@ class Writer(threading.Thread):
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
         body = json.dumps({"data": value_of(name, version), "options": {"cas": version - 1}})
         try:
-            connection.request("POST", f"/v1/secret/data/{name}", body, {"X-Vault-Token": self.token})
+            connection.request("POST", f"/v1/durable/data/{name}", body, {"X-Vault-Token": self.token})
             reply = connection.getresponse()
             reply.read()
         except (OSError, http.client.HTTPException):
@@ -163,14 +163,14 @@ def check(server: Appliance, writers: list[Writer]) -> int:
     for writer in writers:
         for name, attempted in writer.attempted.items():
             acknowledged = writer.acknowledged.get(name, 0)
-            reply = server.request("GET", f"secret/metadata/{name}")
+            reply = server.request("GET", f"durable/metadata/{name}")
             if reply.status == 404:
                 assert not acknowledged, name
                 continue
             latest = reply.json["data"]["current_version"]
             assert acknowledged <= latest <= attempted, name
             for version in reply.json["data"]["versions"]:
-                found = server.request("GET", f"secret/data/{name}?version={version}")
+                found = server.request("GET", f"durable/data/{name}?version={version}")
                 assert found.status == 200, (name, version)
                 assert found.json["data"]["data"] == value_of(name, int(version))
                 seen += 1
@@ -179,7 +179,7 @@ def check(server: Appliance, writers: list[Writer]) -> int:
 
 def kill_everything(make_appliance: Callable[..., Appliance], *, rounds: int) -> None:
     server = make_appliance(workers=2).start()
-    server.client().sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+    server.client().sys.enable_secrets_engine("kv", path="durable", options={"version": "2"})
     dice = random.Random(20261123)  # noqa: S311 - when to strike, not a key
     for number in range(rounds):
         writers = [Writer(server, number * 100 + n, server.root_token) for n in range(8)]

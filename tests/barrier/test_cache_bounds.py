@@ -16,7 +16,7 @@ async def workers(sqlite_url: str, tmp_path: Path) -> AsyncIterator[tuple[CoreSt
     first = await node.worker()
     await initialize(first)
     second = await node.worker()
-    await second.unseal()
+    await second.unseal_from_hsm()
     yield first.storage, second.storage
     await node.close()
 

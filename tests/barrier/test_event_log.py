@@ -94,13 +94,30 @@ async def test_a_body_in_another_row_does_not_open_and_is_passed_over(node: Node
     assert await bodies(barrier) == [b"one", b"", b"three"]
 
 
-@pytest.mark.parametrize("column", ["sealed", "event_id"])
-async def test_an_edited_row_does_not_open(node: Node, barrier: Barrier, column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        pytest.param("sealed", "00" * 40, id="format"),
+        pytest.param("sealed", "01000000ff" + "00" * 40, id="unknown-term"),
+        pytest.param("sealed", "", id="empty"),
+        pytest.param("event_id", "00" * 16, id="id"),
+    ],
+)
+async def test_an_edited_row_does_not_open(node: Node, barrier: Barrier, column: str, value: str) -> None:
     await append(barrier, b"one", b"two")
     first = (await barrier.storage.events_after(0, limit=1))[0].number
-    blob = f"x'{'00' * 40}'" if node.url.startswith("sqlite") else f"decode('{'00' * 40}', 'hex')"
+    blob = f"x'{value}'" if node.url.startswith("sqlite") else f"decode('{value}', 'hex')"
     await execute(node.url, f"UPDATE events SET {column} = {blob} WHERE number = {first}")
     assert await bodies(barrier) == [b"", b"two"]
+
+
+async def test_events_under_a_term_of_another_process_open(node: Node, barrier: Barrier) -> None:
+    other = await node.worker()
+    await other.unseal_from_hsm()
+    await append(barrier, b"old term")
+    await barrier.rotate()
+    await append(barrier, b"new term")
+    assert await bodies(other) == [b"old term", b"new term"]
 
 
 async def test_bounds_tell_how_far_back_the_log_reaches(barrier: Barrier) -> None:

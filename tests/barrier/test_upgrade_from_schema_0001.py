@@ -103,6 +103,12 @@ async def test_rows_of_the_old_schema_have_no_path(old: Node) -> None:
     assert await storage.count_records("token") == 2
 
 
+async def test_an_upgraded_store_has_a_log_of_events(old: Node) -> None:
+    storage = (await upgraded(old)).storage
+    await storage.transact(lambda transaction: transaction.append_event(b"first"))
+    assert [event.body for event in await storage.events_after(0, limit=9)] == [b"first"]
+
+
 async def test_a_row_of_the_old_schema_is_given_a_path_by_writing_it(old: Node) -> None:
     storage = (await upgraded(old)).storage
     moved = Record(record_id="child", body=b"moved", parent="parent", path="root/auth/token/child")

@@ -133,6 +133,7 @@ def test_a_refused_preflight_ends_it(appliance: Recorder, mimir: Mimir) -> None:
         (("search", "secret"), "say what to look for"),
         (("diff", "secret/app", "--from", "0"), "0 is not in the range"),
         (("rollback", "secret/app", "--version", "1", "--wrap-ttl", "1m"), "--wrap-ttl"),
+        (("list", "secret", "--wrap-ttl", "1m"), "--wrap-ttl"),
         (("stage", "set", "secret/app", "blue"), "Missing option '--version'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import Any
 
 import pytest
 
 from client import pages
+from client.progress import progress_in_pages
 from tests.cli.conftest import Mimir, Recorder
 from tests.cli.kv_script import mounted
 
@@ -268,3 +271,21 @@ def test_a_list_of_another_shape_is_no_fault(app: Recorder, mimir: Mimir, data: 
 def test_an_engines_own_words_say_why_nothing_is_there(appliance: Recorder, mimir: Mimir) -> None:
     appliance.answers(404, {"data": None, "warnings": ["Invalid path for a versioned K/V secrets engine."]})
     assert "Invalid path for a versioned K/V secrets engine" in mimir("secret", "read", "secret/app").err
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("steps", "shown"), [([3], False), ([3, 4], True)], ids=["one", "two"])
+def test_a_count_is_shown_from_the_second_page_on(
+    monkeypatch: pytest.MonkeyPatch, steps: list[int], shown: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+    with progress_in_pages("Listing", wanted=True) as advance:
+        for step in steps:
+            advance(step)
+    assert ("Listing 7" in terminal.getvalue()) is shown
+    assert bool(terminal.getvalue()) is shown

@@ -123,6 +123,9 @@ class _Reader:
 
 
 class _Txn(_Reader):
+    async def has(self, path: str) -> bool:
+        return await self.get(path) is not None
+
     async def announce(self, event: Event) -> None:
         self._state.events.append(event)
 

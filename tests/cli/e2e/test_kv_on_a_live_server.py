@@ -132,6 +132,36 @@ def test_a_mount_learns_to_keep_versions(user: User) -> None:
     assert user.out("kv", "config", "read", "plain", "--field", "max_versions") == "2"
 
 
+def test_who_read_what_and_who_answers_for_it(user: User) -> None:
+    user.mimir("kv", "put", "vault/insight/read", "a=b")
+    user.mimir("kv", "metadata", "put", "vault/insight/read", "--owner", "web")
+    user.mimir("kv", "put", "vault/insight/lonely", "a=b")
+    user.mimir("kv", "metadata", "put", "vault/insight/ended", "--owner", "x", "--expires-at", "2020-01-01T00:00:00Z")
+    user.mimir("kv", "get", "vault/insight/read")
+    report = as_json(user, "kv", "report", "vault/insight", "--no-owner", "--overdue")["secrets"]
+    assert {row["name"]: row["reasons"] for row in report} == {
+        "insight/lonely": ["no_owner"],
+        "insight/ended": ["overdue"],
+    }
+    assert table(user.out("kv", "search", "vault/insight", "--owner", "web"))[2:] == [
+        ["insight/read", "web", "-", "-", "-"]
+    ]
+    assert user.out("kv", "search", "vault/insight", "nobody-has-this") == "None."
+
+
+def test_changes_are_told_from_where_one_left_off(user: User) -> None:
+    user.mimir("kv", "put", "vault/told/a", "password=geheim")
+    user.mimir("kv", "put", "vault/told/b", "password=geheim")
+    asked = ("events", "subscribe", "kv-v2/data-*", "--path-prefix", "vault/data/told/", "--count", "1", "--after")
+    said = user.out(*asked, "0")
+    first = json.loads(said)
+    second = json.loads(user.out(*asked, first["sequence"]))
+    paths = [event["data"]["event"]["metadata"]["path"] for event in (first, second)]
+    assert paths == ["vault/data/told/a", "vault/data/told/b"]
+    assert "geheim" not in said
+    assert "a number" in user.refusal(*asked, "yesterday")
+
+
 REFUSED = [
     (("get", "nowhere/app"), 1, "no engine is mounted there"),
     (("get", "transit/keys/x"), 1, "transit/ is no kv engine"),
@@ -145,6 +175,7 @@ REFUSED = [
     (("metadata", "put", "vault/x", "--rotate-every", "90 days"), 1, "duration"),
     (("stage", "set", "vault/numbers", "current", "--version", "99"), 1, "no version 99"),
     (("enable", "vault/numbers", "--versions", "99"), 1, "no version 99"),
+    (("report", "vault", "--unread-for", "long"), 1, "duration"),
     (("config", "write", "vault", "--delete-version-after", "soon"), 1, "duration"),
 ]
 
@@ -164,3 +195,18 @@ def test_a_generic_command_on_the_wrong_path_names_the_right_one(user: User) -> 
 def test_a_stranger_is_told_to_log_in(user: User) -> None:
     user.token = ""
     assert "mimir login" in user.refusal("kv", "get", "vault/numbers")
+
+
+def test_a_webhook_from_its_birth_to_its_end(user: User) -> None:
+    made = as_json(user, "events", "webhook", "create", "cli", "--url", "http://127.0.0.1:1/hook", "--type", "kv-v2/*")
+    assert made["key"].startswith("whsec_")
+    assert "update" in user.refusal("events", "webhook", "create", "cli", "--url", "http://127.0.0.1:1/hook")
+    assert ["delivered", "false"] in table(user.out("events", "webhook", "test", "cli", code=1))
+    user.mimir("events", "webhook", "update", "cli", "--disabled")
+    shown = user.out("events", "webhook", "read", "cli")
+    assert ["enabled", "false"] in table(shown)
+    assert made["key"] not in shown
+    assert "at most" in user.refusal("events", "webhook", "replay", "cli", "--after", "999999999")
+    user.mimir("events", "webhook", "delete", "cli")
+    assert "create" in user.refusal("events", "webhook", "update", "cli", "--enabled")
+    assert "https://" in user.refusal("events", "webhook", "create", "cli", "--url", "http://hooks.example.com/")

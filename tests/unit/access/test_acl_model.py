@@ -69,8 +69,8 @@ def granted(rules, pattern):
 def deciding(rules, path, *, listing):
     if not listing:
         return exact(rules, path) or best(rules, path)
-    folder = path if path.endswith("/") else path + "/"
-    bare = folder[:-1]
+    folder = path if path.endswith("/") or not path else path + "/"  # the empty path is no folder
+    bare = folder.removesuffix("/")
     certain = exact(rules, folder) or exact(rules, bare)
     if certain is not None:
         return certain
@@ -115,6 +115,7 @@ def build(policies, prefix=""):
 @example([[("+/a", ("read",)), ("+/+", ("deny",))]], "b/a", "read", False)
 @example([[("a/*", ("list",)), ("a/b/*", ("deny",))]], "a/b", "list", False)
 @example([[("a/+b", ("read",)), ("a/*", ("deny",))]], "a/+b", "read", False)
+@example([[("+/+", ("list",))]], "", "list", False)
 def test_decisions_agree_with_the_model(policies, path, capability, sudo):
     rules = [rule for policy in policies for rule in policy]
     assert build(policies).allows(path, capability, sudo=sudo) is allows(rules, path, capability, sudo=sudo)

@@ -1,13 +1,15 @@
 """Read records: who read a secret last, written seldom, over two workers, without loss but by a crash."""
 
+import contextlib
+
 import pytest
 
-from core.errors import IntegrityError, StoreUnavailableError
+from core.errors import CasMismatchError, IntegrityError, StoreUnavailableError
 from core.protocols import Entry
 from core.requests import Caller
 from kv import reads
 from kv.reads import RESOLUTION, ReadLog, ReadRecord
-from kv.store import READS
+from kv.store import READS, SECRETS
 from tests.unit.kv.kv_mount import Mount
 
 ANN = Caller(accessor="a", display_name="userpass-ann", policies=("p",), entity_id="ann-id")
@@ -242,16 +244,36 @@ async def test_a_row_that_was_tampered_with_does_not_keep_the_others_from_being_
     mount = await _mount("a", "b", "c")
     for name in "abc":
         await mount.get(name)
-    whole = ReadLog._write_one
+    bad, whole = {READS + await _id(mount, "a"), SECRETS + "b"}, mount.view.get
 
-    async def write_one(self: ReadLog, txn: object, secret_id: str, seen: object) -> None:
-        if getattr(seen, "name", "") == "b":
+    async def get(path: str) -> Entry | None:
+        if path in bad:
             raise IntegrityError("entry does not authenticate")
-        await whole(self, txn, secret_id, seen)  # type: ignore[arg-type]  # handed on
+        return await whole(path)
 
-    monkeypatch.setattr(ReadLog, "_write_one", write_one)
+    monkeypatch.setattr(mount.view, "get", get)
     await _tend(mount)
     assert len(_rows(mount)) == 2
+
+
+@pytest.mark.parametrize("times", [1, 99], ids=["once", "always"])
+async def test_a_worker_that_another_one_outruns_reads_anew(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    mount = await _mount()
+    await mount.get("s")
+    whole, lost = mount.view.transact, []
+
+    async def transact(body: object) -> object:
+        if len(lost) < times:
+            lost.append(1)
+            raise CasMismatchError("the entry is at revision 1, not at 0")
+        return await whole(body)  # type: ignore[arg-type]  # handed on
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mount.view, "transact", transact)
+        with contextlib.nullcontext() if times == 1 else pytest.raises(StoreUnavailableError):
+            await _tend(mount)
+    await _tend(mount)
+    assert len(_rows(mount)) == 1
 
 
 async def test_what_waits_has_a_bound_and_the_next_read_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ async def test_a_write_to_what_is_not_there_is_checked_as_create(path: str, name
 
 async def test_a_mount_that_asks_for_cas_asks_for_it_at_a_promotion_too() -> None:
     mount = await _mount(2)
-    change = mount.engine.parts.store.change_settings  # type: ignore[attr-defined]  # of VersionedRoutes
+    change = mount.engine.parts.engine.change_settings  # type: ignore[attr-defined]  # of VersionedRoutes
     await change(lambda settings: type(settings)(cas_required=True))
     with pytest.raises(InvalidRequestError, match="check-and-set parameter required"):
         await mount.call("update", "stages/s", {"stage": "current", "version": 1})
