@@ -23,6 +23,7 @@ from kv.times import from_seconds
 
 MAX_SCANNED = 10_000  # names in one answer to SCAN: hashing them for the audit log takes a tenth of a second
 MAX_DETAILED = 1_000  # secrets in one answer with their metadata, for the same reason
+MAX_VERSIONS = 20_000  # of all of them together, as each is shown: some 7 MB of JSON
 _MORE = "there are more names behind the last one: ask again with after set to it"
 
 _ANSWERS = 32  # that are kept
@@ -83,13 +84,18 @@ class Listing:
         names, more = await _page(read, folder, after=after, limit=limit, most=MAX_DETAILED)
         now = from_seconds(self._clock.now())
         details: dict[str, object] = {}
+        room = MAX_VERSIONS
         for position, name in enumerate(names):
             if position % _SLICE == 0:
                 await asyncio.sleep(0)
-            opened = None if name.endswith("/") else await self._store.find(folder + name)
+            secret = None if name.endswith("/") else await self._store.glance(folder + name)
+            room -= len(secret.versions) if secret is not None else 0
+            if room < 0 and details:
+                more = True
+                break
             # nothing of a folder, and of what was deleted meanwhile
-            details[name] = {} if opened is None else metadata_block(opened.secret, now)
-        return Response(data={"keys": names, "key_info": details}, warnings=[_MORE] if more else None)
+            details[name] = {} if secret is None else metadata_block(secret, now)
+        return Response(data={"keys": list(details), "key_info": details}, warnings=[_MORE] if more else None)
 
 
 class KeptAnswers:

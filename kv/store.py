@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from core.errors import IntegrityError
+from core.errors import IntegrityError, RequestTooLargeError
 from core.ids import random_base62
 from core.protocols import DecodedCache, Entry, Event, StorageView, Transaction
 from core.requests import PreparedData
@@ -29,6 +29,7 @@ VALUES = "v/"
 READS = "r/"
 CONFIG = "config"
 INLINE = 16 * 1024  # bytes: a larger value would make every write of metadata slow
+MAX_ROW = 1024 * 1024  # bytes, some 10,000 versions: each write makes the row anew, and nobody else writes meanwhile
 _BUDGET = 24 * 1024 * 1024  # bytes of decoded secrets of one mount in one worker's memory
 # Bytes that a decoded secret takes, roughly: of its own, for each version, and for each byte of its row, which is kept
 # decoded, as JSON and in its audited form. A member or item of the value, however short, is two objects and a hash.
@@ -155,7 +156,10 @@ class SecretChange:
         return entry.value
 
     async def write(self, after: Secret, values: Mapping[int, bytes] | None = None) -> Secret:
-        """Store the secret with the values of its new versions, each where the docstring of this module says."""
+        """Store the secret with the values of its new versions, each where the docstring of this module says.
+
+        Raises RequestTooLargeError when they are more versions than a row holds.
+        """
         given = dict(values or {})
         if self.before is not None:
             after = await self._drop_values(self.before, after)
@@ -165,7 +169,10 @@ class SecretChange:
             after = replace(after, value_version=head, value=given.pop(head))
         for number, value in given.items():
             await self.txn.put(value_path(after, number), value)
-        await self.txn.put(SECRETS + self.name, _encode(after), cas=self._revision)
+        row = _encode(after)
+        if len(row) > MAX_ROW and len(after.versions) > (len(self.before.versions) if self.before else 0):
+            raise RequestTooLargeError("the secret has so many versions that there is no room; lower its max_versions")
+        await self.txn.put(SECRETS + self.name, row, cas=self._revision)
         return after
 
     async def _drop_values(self, before: Secret, after: Secret) -> Secret:

@@ -79,7 +79,7 @@ class WrappingRoutes:
         members = msgspec.json.decode(kept, type=dict[str, msgspec.Raw])
         members["request_id"] = msgspec.Raw(msgspec.json.encode(request.request_id))
         return Response(
-            data=msgspec.json.decode(members["data"]),  # for the audit record, as auth is; the wire gets the raw body
+            data=_decode_exactly(members["data"]),  # for the audit record, as auth is; the wire gets the raw body
             auth=_granted(members["auth"]),
             raw=RawBody(body=msgspec.json.encode(members) + b"\n"),
         )
@@ -97,6 +97,14 @@ def _wrapping_token(request: Request, body: WrappingTokenBody) -> str:
     if isinstance(request, AccessRequest):
         return request.token
     return parse_token(request.headers)
+
+
+def _number(text: str) -> msgspec.Raw:
+    """As it is written: it may be larger than what a float holds, and the wrapping token is used up already."""
+    return msgspec.Raw(text.encode())
+
+
+_decode_exactly = msgspec.json.Decoder(float_hook=_number).decode
 
 
 def _granted(block: msgspec.Raw) -> AuthGrant | None:

@@ -180,6 +180,9 @@ def test_numbers_come_back_with_every_digit(server: Appliance, mount: str) -> No
     sent = b'{"data":%b}' % value if mount == "kv2/data" else value
     assert server.request("POST", f"{mount}/numbers", raw=sent).status in {200, 204}
     assert value in server.request("GET", f"{mount}/numbers").body
+    wrapped = server.request("GET", f"{mount}/numbers", headers={"X-Vault-Wrap-TTL": "60"})
+    unwrapped = server.request("POST", "sys/wrapping/unwrap", token=wrapped.json["wrap_info"]["token"])
+    assert value in unwrapped.body
 
 
 def test_a_patch_keeps_the_digits_of_what_it_does_not_name(server: Appliance) -> None:

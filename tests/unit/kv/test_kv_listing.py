@@ -144,3 +144,17 @@ async def test_few_answers_are_kept() -> None:
         kept.keep(key, PreparedData({}, b"x" * 100_000), sequence)
     found = sum(kept.find(("list", str(number), "", 0))[0] is not None for number in range(200))
     assert 0 < found <= 40
+
+
+async def test_a_page_with_details_ends_before_it_shows_too_many_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_VERSIONS", 3)
+    mount = Mount()
+    for name in ("a", "b", "b", "c", "c", "c", "c", "d"):
+        await mount.put(name, {"n": 1})
+    seen, after = [], ""
+    while after != "d":
+        answer = await mount.call("list", "detailed-metadata", after=after)
+        seen.append(list((answer.data or {})["keys"]))
+        after = seen[-1][-1]
+        assert bool(answer.warnings) == (after != "d")
+    assert seen == [["a", "b"], ["c"], ["d"]]

@@ -263,3 +263,17 @@ async def test_the_cache_weighs_what_a_secret_takes_in_memory(value: dict[str, A
     tracemalloc.stop()
     assert opened.answer is not None
     assert store._weigh(opened) > taken > 50_000
+
+
+async def test_a_secret_with_too_many_versions_takes_no_more_until_fewer_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "MAX_ROW", 320)
+    mount = Mount()
+    for _ in range(5):
+        await mount.put("s", {"a": 1})
+    with pytest.raises(RequestTooLargeError, match="lower its max_versions"):
+        await mount.put("s", {"a": 1})
+    await mount.call("update", "destroy/s", {"versions": [1]})
+    await mount.call("update", "metadata/s", {"max_versions": 3})
+    assert (await mount.put("s", {"a": 2}))["version"] == 6
