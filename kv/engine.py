@@ -9,7 +9,7 @@ from kv import exact_json
 from kv import secret as rules
 from kv.announcements import announcement, settings_announcement
 from kv.metadata import MetadataChange, changed, check_metadata_cas
-from kv.secret import CURRENT, Author, Secret, Settings, State, Version
+from kv.secret import CURRENT, Author, Secret, Settings, State
 from kv.store import KvStore, OpenSecret, SecretChange, new_id
 from kv.times import from_seconds
 
@@ -21,11 +21,6 @@ class Written(NamedTuple):
 
     secret: Secret
     number: int
-
-    @property
-    def version(self) -> Version:
-        """Its row."""
-        return self.secret.versions[self.number]
 
 
 class Found(NamedTuple):

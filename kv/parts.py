@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from core.clock import Clock
 from core.engine import EngineContext, MountInfo
-from core.protocols import StorageView
 from kv.cursors import Cursors
 from kv.engine import KvEngine
 from kv.listing import Listing
@@ -17,7 +16,6 @@ class Parts:
     """One worker's view of one mount."""
 
     mount: MountInfo
-    storage: StorageView
     clock: Clock
     store: KvStore
     engine: KvEngine
@@ -31,7 +29,6 @@ def assemble(context: EngineContext) -> Parts:
     store = KvStore(context.storage)
     return Parts(
         mount=context.mount,
-        storage=context.storage,
         clock=context.clock,
         store=store,
         engine=KvEngine(store, context.clock, prefix=context.mount.path),
