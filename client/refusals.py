@@ -72,11 +72,17 @@ def _permission_denied(sentences: list[str], *, path: str, token_sent: bool, den
     )
 
 
+def _smaller(sentences: list[str]) -> str:
+    if any("a secret has at most" in sentence for sentence in sentences):
+        return ": store it as several secrets, or encrypt the file with `mimir transit encrypt --file`"
+    return ": send it in smaller parts, or use --file where the command has it"
+
+
 def _remedy(status: int, sentences: list[str]) -> str:
     if status == 404 and any("no handler for route" in sentence for sentence in sentences):
         return ". No engine is mounted there: see `mimir secrets engine list`, and `mimir secrets engine enable TYPE`"
     if status == 413 and sentences:
-        return ": send it in smaller parts, or use --file where the command has it"
+        return _smaller(sentences)
     if status == 503 and any("sealed" in sentence.lower() for sentence in sentences):
         return ". See `mimir status`, and unseal with `mimir operator unseal`"
     if status == 503:

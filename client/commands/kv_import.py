@@ -232,10 +232,13 @@ def _report(session: Session, summary: "Summary", *, dry_run: bool) -> None:
     """The summary on standard output, what failed on standard error, and the exit code."""
     from client.kv_moves.summary import shown_summary
 
+    if summary.stopped is not None and not summary.tried:
+        raise summary.stopped
     shown_summary(session, summary, dry_run=dry_run)
     if summary.stopped is not None:
         raise type(summary.stopped)(
             f"{summary.stopped.sentence}. Run the same command again to go on: what is there is passed over"
         )
     if summary.failed:
-        raise LocalError(f"{summary.failed} secrets failed; the others are there")
+        secrets = "1 secret" if summary.failed == 1 else f"{summary.failed} secrets"
+        raise LocalError(f"{secrets} failed; the others are there" if summary.verified else f"{secrets} failed")

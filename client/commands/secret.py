@@ -19,14 +19,14 @@ secret = group(
     "secret",
     summary="Read, write, list and delete secrets of any engine.",
     lazy={"read": "client.commands.secret:read"},
-    examples=("mimir secret read database/creds/orders-api", "mimir secret write secret/app password=@password.txt"),
+    examples=("mimir secret read database/creds/orders-api", "mimir secret write cubbyhole/app password=@password.txt"),
 )
 for _command in (write, list_, delete):
     secret.add_command(_command)
 
 
 @command(
-    "read", examples=("mimir secret read database/creds/orders-api", "mimir secret read secret/app --field password")
+    "read", examples=("mimir secret read database/creds/orders-api", "mimir secret read cubbyhole/app --field password")
 )
 @click.argument("path")
 @pass_session

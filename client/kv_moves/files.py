@@ -27,12 +27,13 @@ class FileSecret(NamedTuple):
 
 def from_dotenv(inputs: Inputs, file: str, name: str) -> FileSecret:
     """The whole file is one secret."""
+    where = "standard input" if file == "-" else printable(file)
     try:
         data = parse_dotenv(utf8(inputs.file(file), what="file"))
     except LocalError as exc:
-        raise LocalError(f"{printable(file)}: {exc.sentence}") from exc
+        raise LocalError(f"{where}: {exc.sentence}") from exc
     if not data:
-        raise LocalError(f"{printable(file)} holds no KEY=VALUE")
+        raise LocalError(f"{where} holds no KEY=VALUE")
     return FileSecret(name, dict(data))
 
 

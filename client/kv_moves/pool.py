@@ -36,6 +36,11 @@ class Summary:
         """Secrets that were read back and are the same."""
         return self.outcomes[Outcome.IMPORTED] + self.outcomes[Outcome.PRESENT]
 
+    @property
+    def tried(self) -> int:
+        """Secrets of which something became."""
+        return sum(self.outcomes.values()) + self.failed
+
     def add(self, name: str, done: Done) -> None:
         """One that went well."""
         self.outcomes[done.outcome] += 1

@@ -45,7 +45,7 @@ def _dry(summary: "Summary") -> str:
 def _text(summary: "Summary") -> str:
     outcomes = summary.outcomes
     rows = [
-        ("imported", f"{outcomes[Outcome.IMPORTED]} ({summary.versions} versions)"),
+        ("imported", f"{outcomes[Outcome.IMPORTED]} ({summary.versions} version{'s' * (summary.versions != 1)})"),
         ("there already", outcomes[Outcome.PRESENT]),
         ("skipped", outcomes[Outcome.SKIPPED]),
         ("failed", summary.failed),
@@ -53,5 +53,8 @@ def _text(summary: "Summary") -> str:
     lines = [columns(("Secrets", "Number"), rows)]
     if summary.notes:
         lines.append(columns(("Secret", "Note"), summary.notes))
-    lines.append(f"Verified: {summary.verified} secrets were read back and are what the source has.")
+    if summary.verified == 1:
+        lines.append("Verified: 1 secret was read back and is what the source has.")
+    elif summary.verified:
+        lines.append(f"Verified: {summary.verified} secrets were read back and are what the source has.")
     return "\n\n".join(lines)

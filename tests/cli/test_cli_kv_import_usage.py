@@ -42,6 +42,7 @@ def mounted(appliance, **options):
 LOCAL = [
     (("import", "--from-json", "/no/such", "--to", "secret/"), "'/no/such' cannot be read"),
     (("import", "--from-dotenv", "/no/such", "--to", "secret/app"), "'/no/such' cannot be read"),
+    (("import", "--from-json", "-", "--to", "secret/"), "standard input is not JSON"),
     (("import", "--from-dotenv", "-", "--to", "secret/"), "--to names the secret"),
     (("import", "--from-export", "-", "--transit-key", "k", "--to", "secret/"), "needs a file"),
     (("import", "--from-export", "/no/such", "--transit-key", "k", "--to", "secret/"), "'/no/such' cannot be read"),
@@ -56,7 +57,15 @@ def test_what_cannot_be_read_is_told_before_anything_is_written(mimir, appliance
     assert outcome.code in {1, 2}
     assert says in outcome.err
     assert [request.method for request in appliance.requests] == ["GET"]
-    assert "hush" not in outcome.err + outcome.out
+    assert "hush" not in outcome.err
+    assert outcome.out == ""  # no summary of nothing
+    assert "go on" not in outcome.err
+
+
+def test_a_line_of_standard_input_is_named(mimir, appliance):
+    mounted(appliance)
+    outcome = mimir("kv", "import", "--from-dotenv", "-", "--to", "secret/app", stdin=b"A=1\nhush\n")
+    assert outcome.err == "Error: standard input: line 2 is not KEY=VALUE\n"
 
 
 def test_version_1_takes_no_versions(mimir, appliance):

@@ -168,6 +168,7 @@ REFUSED = [
     (405, {"errors": []}, ExitCode.FAILED, "does not take this operation"),
     (413, b"", ExitCode.FAILED, "too large"),
     (413, {"errors": ["the request body is larger than 9 bytes"]}, ExitCode.FAILED, "9 bytes: send it in smaller"),
+    (413, {"errors": ["a secret has at most 9 bytes of JSON"]}, ExitCode.FAILED, "JSON: store it as several secrets"),
     (307, b"", ExitCode.FAILED, "set MIMIR_ADDR"),
     (418, b"", ExitCode.FAILED, "status 418"),
     (412, b"", ExitCode.UNAVAILABLE, "try again"),
