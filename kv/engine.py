@@ -88,10 +88,10 @@ class KvEngine:
     ) -> Written:
         """Add a version. Raises InvalidRequestError when `cas` does not hold, RequestTooLargeError."""
         check_size(value)
-        settings, now = await self._store.settings(), self.now()
+        settings = await self._store.settings()
 
         async def add(change: SecretChange) -> Written:
-            secret = change.before
+            secret, now = change.before, self.now()  # not before the transaction, which may have waited behind others
             rules.check_cas(secret, cas, label=label, settings=settings)
             if secret is None:
                 secret = rules.new_secret(new_id(), now)
@@ -105,10 +105,10 @@ class KvEngine:
 
     async def patch(self, name: str, patch: exact_json.Json, *, author: Author, cas: int | None = None) -> Written:
         """Add a version that is the current one, merged with `patch`. Raises NotFoundError and GoneError."""
-        settings, now = await self._store.settings(), self.now()
+        settings = await self._store.settings()
 
         async def merge(change: SecretChange) -> Written:
-            secret = change.before
+            secret, now = change.before, self.now()
             if secret is None:
                 raise NotFoundError("")
             rules.check_cas(secret, cas, label=CURRENT, settings=settings)

@@ -64,9 +64,9 @@ class ImportRoutes:
         secret = before or importing.created(new_id(), given, now)
         found = importing.sorted_out(secret, given, settings)
         for number in found.present:
-            row = secret.versions[number]
-            value = None if row.destroyed else await change.value(number)
-            importing.check_same(number, row, given.versions[number], value)
+            row, said = secret.versions[number], given.versions[number]
+            value = None if row.destroyed or said.value is None else await change.value(number)
+            importing.check_same(number, row, said, value)
         if before is not None and not found.added:
             importing.check_same_labels(before, given)
             return Imported(before, added=[], present=found.present, dropped=found.dropped)
