@@ -142,12 +142,16 @@ class InlineStatements:
     A look-up takes 10 us, a thread hop and back 100 us, and aiosqlite makes four of them a statement: docs/adr/0002.
     """
 
-    def __init__(self, connection: Connection, *, in_company: bool = False) -> None:
-        """`in_company`: others of the same transaction have done their part, and wait for this one."""
+    def __init__(self, connection: Connection, *, in_company: bool = False, seen: set[str] | None = None) -> None:
+        """`in_company`: others of the same transaction have done their part, and wait for this one.
+
+        `seen` are paths of entries that this transaction has found, and not removed since.
+        """
         self._connection = connection
         self._driver = driver_connection(connection)
         self._dialect = connection.dialect
         self.in_company = in_company
+        self.seen: set[str] = set() if seen is None else seen
         self.needs_own_transaction = False
         self.has_scanned = False
         self.has_written = False  # that anything was changed

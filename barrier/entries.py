@@ -5,7 +5,7 @@ from typing import Any, cast
 from sqlalchemy import LargeBinary, bindparam, delete, select, text, update
 from sqlalchemy import cast as sql_cast
 
-from barrier.connection import Statements, in_slices, scan
+from barrier.connection import InlineStatements, Statements, in_slices, scan
 from barrier.database import WriteConflictError
 from barrier.keyring import Keyring
 from barrier.paths import path_after, prefix_end
@@ -45,8 +45,15 @@ async def load_entry(connection: Statements, keyring: Keyring, path: str) -> Ent
 
 
 async def has_entry(connection: Statements, path: str) -> bool:
-    """Whether there is one."""
-    return await _revision(connection, path) > 0
+    """Whether there is one; of the transactions of a group only the first has to look."""
+    if not isinstance(connection, InlineStatements):
+        return await _revision(connection, path) > 0
+    if path in connection.seen:
+        return True
+    found = await _revision(connection, path) > 0
+    if found:
+        connection.seen.add(path)
+    return found
 
 
 async def load_paths(connection: Statements, prefix: str, *, after: str, limit: int) -> list[str]:
@@ -94,11 +101,15 @@ async def _revision(connection: Statements, path: str) -> int:
 
 async def remove_entry(connection: Statements, path: str) -> bool:
     """Delete one entry; whether there was one."""
+    if isinstance(connection, InlineStatements):
+        connection.seen.discard(path)
     return (await connection.execute(_DELETE, {"path_": path})).rowcount > 0
 
 
 async def remove_prefix(connection: Statements, prefix: str) -> list[str]:
     """Delete every entry whose path starts with `prefix`; their paths."""
+    if isinstance(connection, InlineStatements):
+        connection.seen.clear()
     end = prefix_end(prefix)
     statement = delete(entries).where(entries.c.path >= prefix)
     if end is not None:

@@ -180,13 +180,13 @@ class GroupCommit:
     async def _run_members(self, connection: Connection, members: list[_Member], deadline: float) -> None:
         """Run those that wait, until the group's bounds are reached; `members` are those that succeeded."""
         driver, closes = driver_connection(connection), time.monotonic() + MAX_SECONDS
-        has_run = False
+        has_run, seen = False, set[str]()
         while self._waiting and len(members) < MAX_MEMBERS:
             if has_run and (time.monotonic() >= closes or (members and not self._waiting[0].may_share)):
                 return
             has_run = True
             member = self._waiting.popleft()
-            statements = InlineStatements(connection, in_company=bool(members))
+            statements = InlineStatements(connection, in_company=bool(members), seen=seen)
             failure = await _run_member(member, statements)
             if failure is None and not statements.needs_own_transaction:
                 members.append(member)
@@ -203,6 +203,7 @@ class GroupCommit:
             _undo(driver)  # what it wrote, with what the others wrote: they run again, in their turn
             self._waiting.extendleft(reversed(members))
             members.clear()
+            seen.clear()
             if self._waiting:
                 await self._begin(driver, deadline)
 

@@ -33,7 +33,8 @@ class Method:
     `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
     Otherwise request and response records are written together, before the response leaves. `statuses` are those of
     its answers besides 200 and 204, for the OpenAPI document. `asks_access`: the handler looks at `request.access`,
-    since its answer shows only what the caller may see.
+    since its answer shows only what the caller may see. `is_atomic`: what it writes is one transaction, which is done
+    or not however the request ends; so nothing must be seen to when the request is cut off.
     """
 
     handler: Handler
@@ -42,6 +43,7 @@ class Method:
     summary: str = ""
     statuses: tuple[int, ...] = ()
     asks_access: bool = False
+    is_atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class DataRoutes:
                 exists=self._exists,
                 methods={
                     read: Method(handler=self._read, mutates=False, summary="A version of a secret", statuses=(404,)),
-                    write: Method(handler=self._put, body=PutBody, summary="Add a version"),
+                    write: Method(handler=self._put, body=PutBody, is_atomic=True, summary="Add a version"),
                     patch: Method(
                         handler=self._patch, body=PutBody, summary="Add a version that differs in a few members"
                     ),

@@ -273,6 +273,8 @@ class Pipeline:
                     until = min(until, exchange.acl.until)
                 self._admissions.note(exchange, method, sequence=seen, until=until)
             return await self._execute(exchange, method)
+        if method.is_atomic:
+            return await self._execute(exchange, method)
         mounted.users += 1  # one more: this may outlive its client, who counts as the other
         return await self._outlive_client(self._execute_and_leave(exchange, method, mounted))
 
