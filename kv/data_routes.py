@@ -84,7 +84,7 @@ class DataRoutes:
         """Kept with the secret if its value is; until the version is deleted by time."""
         secret, number, value = await self._engine.read(opened)
         answer = read_answer(secret, number, value)
-        if secret is opened.secret and number == secret.value_version:
+        if secret is opened.secret and number in secret.values:
             opened.until = opened.secret.versions[number].deleted_at or _FOREVER
             opened.answer = answer
         return answer

@@ -59,7 +59,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Secret(msgspec.Struct, frozen=True, array_like=True):
-    """A secret. `value` is the one of `value_version`, when it is small enough to stand here (0: none does)."""
+    """A secret. `values` are those that are small enough to stand here, by version."""
 
     format: int
     secret_id: str  # names its other values; a secret that is made again under the same name has another one
@@ -78,8 +78,12 @@ class Secret(msgspec.Struct, frozen=True, array_like=True):
     expires_at: int = 0  # nanoseconds
     metadata_version: int = 0  # one more at every write of the metadata
     metadata_cas_required: bool = False
-    value_version: int = 0
-    value: bytes = b""
+    values: dict[int, bytes] = {}
+
+    def has_value(self, number: int) -> bool:
+        """Whether there is such a version, and its value was not destroyed."""
+        row = self.versions.get(number)
+        return row is not None and not row.destroyed
 
     @property
     def current(self) -> int:

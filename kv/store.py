@@ -1,7 +1,7 @@
 """What a mount keeps, whichever version it is of: under which path, and how it is read back.
 
-    s/<name>                  the secret: settings, versions, labels, and the current value if it is small (a Secret)
-    v/<secret id>/<00000001>  the value of another version, or a large one: JSON as it was given
+    s/<name>                  the secret: settings, versions, labels, and values as far as there is room (a Secret)
+    v/<secret id>/<00000001>  the value of a version for which there is no room there: JSON as it was given
     r/<secret id>             who read it last (kv.reads)
     config                    what holds for all secrets of the mount (a Settings)
     cursor-key                hides the names in cursors (kv.cursors)
@@ -28,7 +28,7 @@ SECRETS = "s/"
 VALUES = "v/"
 READS = "r/"
 CONFIG = "config"
-INLINE = 16 * 1024  # bytes: a larger value would make every write of metadata slow
+INLINE = 16 * 1024  # bytes of values in a secret's row: more would make every write of metadata slow
 MAX_ROW = 1024 * 1024  # bytes, some 10,000 versions: each write makes the row anew, and nobody else writes meanwhile
 _BUDGET = 24 * 1024 * 1024  # bytes of decoded secrets of one mount in one worker's memory
 # Bytes that a decoded secret takes, roughly: of its own, for each version, and for each byte of its row, which is kept
@@ -88,8 +88,9 @@ class KvStore:
 
     async def value(self, secret: Secret, number: int) -> bytes | None:
         """The JSON of a version; None when it went away since the secret was read."""
-        if number == secret.value_version:
-            return secret.value
+        value = secret.values.get(number)
+        if value is not None:
+            return value
         entry = await self._storage.get(value_path(secret, number))
         return None if entry is None else entry.value
 
@@ -146,8 +147,9 @@ class SecretChange:
         before = self.before
         if before is None:
             raise RuntimeError("there is no secret")
-        if number == before.value_version:
-            return before.value
+        value = before.values.get(number)
+        if value is not None:
+            return value
         entry = await self.txn.get(value_path(before, number))
         if entry is None:
             raise IntegrityError(
@@ -160,47 +162,26 @@ class SecretChange:
 
         Raises RequestTooLargeError when they are more versions than a row holds.
         """
-        given = dict(values or {})
-        if self.before is not None:
-            after = await self._drop_values(self.before, after)
-            after = await self._settle_head(self.before, after, given)
-        head = after.current
-        if head in given and len(given[head]) <= INLINE:
-            after = replace(after, value_version=head, value=given.pop(head))
-        for number, value in given.items():
-            await self.txn.put(value_path(after, number), value)
+        found = {number: value for number, value in after.values.items() if after.has_value(number)}
+        kept, displaced = _placed({**found, **(values or {})}, after.current)
+        after = replace(after, values=kept)
         row = _encode(after)
         if len(row) > MAX_ROW and len(after.versions) > (len(self.before.versions) if self.before else 0):
             raise RequestTooLargeError("the secret has so many versions that there is no room; lower its max_versions")
+        for number in self._with_rows():
+            if number in kept or (number not in displaced and not after.has_value(number)):
+                await self.txn.delete(value_path(after, number))
+        for number, value in displaced.items():
+            await self.txn.put(value_path(after, number), value)
         await self.txn.put(SECRETS + self.name, row, cas=self._revision)
         return after
 
-    async def _drop_values(self, before: Secret, after: Secret) -> Secret:
-        """Remove the values of versions that are gone or destroyed now."""
-        for number, row in before.versions.items():
-            kept = after.versions.get(number)
-            if row.destroyed or (kept is not None and not kept.destroyed):
-                continue
-            if number == before.value_version:
-                after = replace(after, value_version=0, value=b"")
-            else:
-                await self.txn.delete(value_path(before, number))
-        return after
-
-    async def _settle_head(self, before: Secret, after: Secret, given: dict[int, bytes]) -> Secret:
-        """Make way for another current version: the value that stood in the row gets one of its own."""
-        head = after.current
-        if head == before.current:
-            return after
-        if after.value_version and after.value_version != head:
-            await self.txn.put(value_path(after, after.value_version), after.value, cas=0)  # it stood in the row
-            after = replace(after, value_version=0, value=b"")
-        row = after.versions.get(head)
-        if head not in given and row is not None and not row.destroyed:  # an older version becomes current
-            given[head] = await self.value(head)
-            if len(given[head]) <= INLINE:
-                await self.txn.delete(value_path(after, head))
-        return after
+    def _with_rows(self) -> list[int]:
+        """The versions whose values have rows of their own now."""
+        before = self.before
+        if before is None or len(before.values) == len(before.versions):
+            return []
+        return [number for number in before.versions if before.has_value(number) and number not in before.values]
 
     async def erase(self) -> None:
         """Remove the secret with all its values."""
@@ -209,6 +190,20 @@ class SecretChange:
         await self.txn.delete_prefix(f"{VALUES}{self.before.secret_id}/")
         await self.txn.delete(f"{READS}{self.before.secret_id}")
         await self.txn.delete(SECRETS + self.name)
+
+
+def _placed(values: dict[int, bytes], head: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """Those that stand in the secret's row, the current one and the latest first, and those for which no room is."""
+    if sum(map(len, values.values())) <= INLINE:
+        return values, {}
+    kept: dict[int, bytes] = {}
+    displaced: dict[int, bytes] = {}
+    room = INLINE
+    for number in sorted(values, key=lambda number: (number == head, number), reverse=True):
+        fits = len(values[number]) <= room
+        (kept if fits else displaced)[number] = values[number]
+        room -= len(values[number]) if fits else 0
+    return kept, displaced
 
 
 def new_id() -> str:
@@ -239,5 +234,5 @@ async def _load_settings(_view: StorageView, _path: str, entry: Entry) -> Settin
 
 def _weigh(opened: OpenSecret) -> int:
     secret = opened.secret
-    members = secret.value.count(b",")
+    members = secret.values.get(secret.current, b"").count(b",")
     return _OVERHEAD + _PER_VERSION * len(secret.versions) + _PER_BYTE * opened.size + _PER_MEMBER * members

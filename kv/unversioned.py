@@ -11,7 +11,7 @@ from kv import secret as rules
 from kv.announcements import plain_announcement
 from kv.engine import check_size
 from kv.secret import CURRENT, Author, Secret, Version
-from kv.store import KvStore, SecretChange, new_id, value_path
+from kv.store import KvStore, SecretChange, new_id
 from kv.times import from_seconds
 
 ONLY = 1  # the number of the one version
@@ -33,8 +33,6 @@ class UnversionedEngine:
         async def write(row: SecretChange) -> None:
             before = row.before
             _check_unversioned(before)
-            if before is not None and before.value_version != ONLY:  # the new value may find its place in the row
-                await row.txn.delete(value_path(before, ONLY))
             after = _with_value(before or rules.new_secret(new_id(), now), Version(created_at=now, author=author))
             await row.write(after, {ONLY: value})
             await row.txn.announce(plain_announcement("write", self._prefix, name))
@@ -67,6 +65,5 @@ def _with_value(secret: Secret, version: Version) -> Secret:
         latest=ONLY,
         versions={ONLY: version},
         labels={CURRENT: ONLY},
-        value_version=0,
-        value=b"",
+        values={},
     )

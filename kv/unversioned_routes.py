@@ -65,7 +65,7 @@ class UnversionedRoutes:
         """Kept with the secret if its value is."""
         secret, number, value = await self._engine.read(opened)
         answer = PreparedData(exact_json.decode(value), value)
-        if secret is opened.secret and number == secret.value_version:
+        if secret is opened.secret and number in secret.values:
             opened.answer = answer
         return answer
 
