@@ -27,7 +27,7 @@ MAX_WAITING = 50_000  # secrets; about 15 MiB
 _MAX_REMEMBERED = 50_000  # pairs of secret and reader; about 10 MiB
 _BATCH = 25  # rows of one transaction: on SQLite nobody else of the worker runs meanwhile, some 2 ms
 _ATTEMPTS = 5
-_PAUSE = 0.02  # seconds between two, in which others write
+_PAUSE = 0.08  # seconds between two, so that notes take a twentieth of the time of who reads and writes
 _DAY = 86400 * SECOND
 _SAME = (int(RESOLUTION) - 60) * SECOND  # another worker has written the same reader so shortly before
 
