@@ -3,12 +3,13 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class PutOptions(msgspec.Struct):
     """`cas`: the version that must hold the label now; 0: none may. `stage`: the label, `current` unless said."""
 
-    cas: int | None = None
+    cas: int | float | str | bool | UnsetType | None = UNSET  # null is 0, as in Vault
     stage: str | None = None
 
 

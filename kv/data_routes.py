@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import UNSET
+
 from core.engine import Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Operation, Request, Response
@@ -15,7 +17,7 @@ from kv.names import secret_name
 from kv.parts import Parts
 from kv.secret import CURRENT
 from kv.store import OpenSecret
-from kv.version_numbers import parse_versions, version_of
+from kv.version_numbers import parse_cas, parse_versions, version_of
 
 _FOREVER = 1 << 63  # nanoseconds
 
@@ -66,11 +68,9 @@ class DataRoutes:
 
     async def _read(self, request: Request, _body: NoBody) -> Response:
         name = secret_name(request)
-        opened = self._store.peek(name) or await self._store.find(name)
-        if opened is None:
-            raise NotFoundError("")
         if request.query:
-            return await self._read_chosen(request, opened)
+            return await self._read_chosen(request, name)
+        opened = await self._open(name)
         answer = opened.answer
         if answer is None or opened.until <= self._engine.now():
             try:
@@ -79,6 +79,13 @@ class DataRoutes:
                 return gone_answer(exc.secret, exc.number)
         self._reads.note(opened, request)
         return Response(data=answer)
+
+    async def _open(self, name: str) -> OpenSecret:
+        """Raises NotFoundError."""
+        opened = self._store.peek(name) or await self._store.find(name)
+        if opened is None:
+            raise NotFoundError("")
+        return opened
 
     async def _current_answer(self, opened: OpenSecret) -> Any:
         """Kept with the secret if its value is; until the version is deleted by time."""
@@ -89,10 +96,11 @@ class DataRoutes:
             opened.answer = answer
         return answer
 
-    async def _read_chosen(self, request: Request, opened: OpenSecret) -> Response:
+    async def _read_chosen(self, request: Request, name: str) -> Response:
         version, stage = version_of(request), label_of(request.query.get("stage", ""))
         if version and stage:
             raise InvalidRequestError("version and stage both choose a version; give one of them")
+        opened = await self._open(name)
         try:
             found = await self._engine.read(opened, version=version, stage=stage)
         except GoneError as exc:
@@ -140,6 +148,5 @@ def _options(body: PutBody) -> tuple[int | None, str]:
     options = body.options
     if options is None:
         return None, CURRENT
-    if options.cas is not None and options.cas < 0:
-        raise InvalidRequestError("options.cas must not be negative")
-    return options.cas, label_of(options.stage or "") or CURRENT
+    cas = None if options.cas is UNSET else parse_cas(options.cas)
+    return cas, label_of(options.stage or "") or CURRENT

@@ -1,5 +1,6 @@
 """What a change of a secret's metadata may be, and what becomes of the secret. No I/O."""
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -80,14 +81,18 @@ def check_custom_metadata(metadata: Mapping[str, str]) -> None:
     for name, value in metadata.items():
         size = len(name.encode("utf-8", "surrogatepass"))
         if not 0 < size <= _KEY:
-            raise _invalid(f"length of key {name[:_KEY]!r} is {size} but must be 0 < len(key) <= {_KEY}")
+            raise _invalid(f"length of key {_quoted(name[:_KEY])} is {size} but must be 0 < len(key) <= {_KEY}")
         if not name.isprintable():
-            raise _invalid(f"key {name!r} contains unprintable characters")
+            raise _invalid(f"key {_quoted(name)} contains unprintable characters")
         size = len(value.encode("utf-8", "surrogatepass"))
         if not 0 < size <= _VALUE:
-            raise _invalid(f"length of value for key {name!r} is {size} but must be 0 < len(value) <= {_VALUE}")
+            raise _invalid(f"length of value for key {_quoted(name)} is {size} but must be 0 < len(value) <= {_VALUE}")
         if not value.isprintable():
-            raise _invalid(f"value for key {name!r} contains unprintable characters")
+            raise _invalid(f"value for key {_quoted(name)} contains unprintable characters")
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 def _invalid(problem: str) -> InvalidRequestError:

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from core.durations import parse_duration
 from core.engine import Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Operation, Request, Response
+from kv import exact_json
 from kv.answers import metadata_block
 from kv.bodies import MetadataBody
 from kv.invalid_routes import refusals
@@ -78,14 +80,14 @@ class MetadataRoutes:
         name, change = secret_name(request), _change(request, body, is_patch=False)
         if not change.names:  # as in Vault, not even a new secret
             return NO_CONTENT
-        await self._engine.write_metadata(name, change, cas=_cas(body))
+        await self._engine.write_metadata(name, change, cas=_cas(request, body))
         return await self._done(body)
 
     async def _patch(self, request: Request, body: MetadataBody) -> Response:
         name, change = secret_name(request), _change(request, body, is_patch=True)
         if not change.names:
             return NO_CONTENT
-        await self._engine.write_metadata(name, change, cas=_cas(body), is_patch=True)
+        await self._engine.write_metadata(name, change, cas=_cas(request, body), is_patch=True)
         return await self._done(body)
 
     async def _delete(self, request: Request, _body: NoBody) -> Response:
@@ -103,10 +105,9 @@ class MetadataRoutes:
         return Response(warnings=warnings) if warnings else NO_CONTENT
 
 
-def _cas(body: MetadataBody) -> int | None:
-    if body.metadata_cas is not None and body.metadata_cas < 0:
-        raise InvalidRequestError("metadata_cas must not be negative")
-    return body.metadata_cas
+def _cas(request: Request, body: MetadataBody) -> int | None:
+    """None when it is not there; a null is 0, as in OpenBao."""
+    return body.metadata_cas or 0 if "metadata_cas" in request.data else None
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -140,13 +141,14 @@ def _wanted(request: Request, body: MetadataBody, name: str, *, is_patch: bool) 
     if given is None:
         return _DEFAULTS[name] if name in request.data else UNSET
     if name == "custom_metadata":
-        return _custom_metadata(given, is_patch=is_patch)
+        return _custom_metadata(request, given, is_patch=is_patch)
     return _READERS[name](given) if name in _READERS else given
 
 
-def _custom_metadata(given: dict[str, Any], *, is_patch: bool) -> dict[str, str | None]:
-    """Values as text; in a patch a null stays one."""
-    return {name: None if value is None and is_patch else _text(value) for name, value in given.items()}
+def _custom_metadata(request: Request, given: dict[str, Any], *, is_patch: bool) -> dict[str, str | None]:
+    """Values as text, numbers with the digits that they were sent with; in a patch a null stays one."""
+    exact = exact_json.whole_body(request).get("custom_metadata") or given
+    return {name: None if value is None and is_patch else _text(value) for name, value in exact.items()}
 
 
 def _text(value: object) -> str:
@@ -155,6 +157,8 @@ def _text(value: object) -> str:
         return value
     if value is None:
         return ""
+    if isinstance(value, msgspec.Raw):
+        return bytes(value).decode()
     if isinstance(value, int | float):
         return str(int(value) if isinstance(value, bool) else value)
     raise InvalidRequestError("custom_metadata must be an object whose values are strings")

@@ -31,12 +31,13 @@ class SubkeysRoutes:
         ]
 
     async def _read(self, request: Request, _body: NoBody) -> Response:
-        opened = await self._store.find(secret_name(request))
-        if opened is None:
-            raise NotFoundError("")
+        name = secret_name(request)
         depth, version, stage = depth_of(request), version_of(request), label_of(request.query.get("stage", ""))
         if version and stage:
             raise InvalidRequestError("version and stage both choose a version; give one of them")
+        opened = await self._store.find(name)
+        if opened is None:
+            raise NotFoundError("")
         try:
             found = await self._engine.read(opened, version=version, stage=stage)
         except GoneError as exc:

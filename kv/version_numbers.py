@@ -1,5 +1,6 @@
 """Numbers of versions, in the loose forms that Vault's clients use."""
 
+import re
 from typing import Any
 
 from core.errors import InvalidRequestError
@@ -7,6 +8,7 @@ from core.requests import Request
 
 _MOST = 10_000  # versions in one request
 _LARGEST = 1 << 53
+_WHOLE = re.compile(r"-?\d{1,16}", re.ASCII)
 
 
 def version_of(request: Request) -> int:
@@ -32,6 +34,17 @@ def parse_versions(given: Any) -> list[int]:
     if 0 in numbers:
         raise InvalidRequestError("versions are counted from 1")
     return sorted(set(numbers))
+
+
+def parse_cas(given: Any) -> int:
+    """`options.cas`, as loosely as Vault reads it: null, false and "" are 0. Raises InvalidRequestError."""
+    if isinstance(given, bool) or given in (None, ""):
+        return int(given or 0)
+    if isinstance(given, str) and _WHOLE.fullmatch(given):
+        given = int(given)
+    if type(given) is not int or not -_LARGEST < given < _LARGEST:
+        raise InvalidRequestError("error parsing check-and-set parameter")
+    return given
 
 
 def _number(item: Any, field: str) -> int:

@@ -11,10 +11,10 @@ _ALIASES = {"kv-v1": "1", "kv-v2": "2", "generic": ""}  # generic is what kv was
 
 def resolve_alias(mount_type: str, options: dict[str, str] | None) -> tuple[str, dict[str, str] | None]:
     """Type and options of a mount as they are kept."""
-    if mount_type not in _ALIASES:
+    if mount_type != KV and mount_type not in _ALIASES:
         return mount_type, options
-    version = _ALIASES[mount_type]
-    return KV, {**(options or {}), "version": version} if version else options
+    version = _ALIASES.get(mount_type)
+    return KV, {**(options or {}), **({"version": version} if version else {})}  # Vault never shows null for kv
 
 
 def check_version(mount_type: str, options: Mapping[str, str] | None, *, before: Mapping[str, str] | None) -> None:
@@ -29,6 +29,8 @@ def check_version(mount_type: str, options: Mapping[str, str] | None, *, before:
         raise InvalidRequestError(f"kv has the versions {' and '.join(_VERSIONS)}; options.version must be one of them")
     if before is not None and version_of(before) == "2" and wanted == "1":
         raise InvalidRequestError("cannot downgrade mount from version 2")
+    if before and before.get("version") and not (options or {}).get("version"):
+        raise InvalidRequestError("options.version must be 1 or 2; leave it out to keep it")
 
 
 def version_of(options: Mapping[str, str] | None) -> str:

@@ -1,21 +1,13 @@
 """The same requests to transit at a real OpenBao and at Mimir: status, members, types and values must be alike.
 
-The requests are in transit_requests/, in scripts of lines:
-
-    [reason] NAME = member < METHOD path body
-
-A reason in brackets is one of `ACCEPTED`: there the two differ on purpose, and it is a fault if they do not. `NAME`
-keeps a member of `data`, which later lines have as $NAME. The body, if any, is sent as it stands. $P and $Q are
-plaintexts, $C is a context, $R the public key of an RSA key; `vault:v` becomes the prefix of the server that is asked.
+The requests are in transit_requests/, in the lines that `tests.clients.beside` reads; a reason is one of `ACCEPTED`.
+$P and $Q are plaintexts, $C is a context, $R the public key of an RSA key; `vault:v` becomes the prefix of the server
+that is asked.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
-import json
-import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.clients.bao import Bao
+from tests.clients.beside import Caller, Reply, faults_of, scripts
 
 pytestmark = pytest.mark.heavy  # needs another server's program
 
-LINE = re.compile(r"(?:\[(?P<reason>[a-z0-9 ]+)\] )?(?:(?P<name>[A-Z]) = (?P<member>\w+) < )?(?P<request>[A-Z]+ .+)")
-SCRIPTS = {path.stem: path for path in sorted(Path(__file__).with_name("transit_requests").glob("*.txt"))}
+SCRIPTS = scripts(Path(__file__).with_name("transit_requests"))
 ACCEPTED = {
     "always valid": "every item says whether it is valid; OpenBao leaves out false",
     "base64": "one text has one spelling: bits that say nothing are zero",
@@ -72,48 +64,6 @@ THEIRS_ALONE = frozenset({"backup_info", "restore_info"})  # when, which Mimir l
 OF_THE_FRAMEWORK = "Endpoint "
 
 
-@dataclass
-class Reply:
-    """An answer as a client sees it."""
-
-    status: int
-    data: Any
-    warnings: list[str]
-    errors: Any
-
-
-@dataclass
-class Caller:
-    """One client of one server's mount, and what it kept."""
-
-    server: Bao
-    mount: str
-    prefix: str
-    kept: dict[str, str] = field(default_factory=dict)
-
-    def ask(self, line: str) -> Reply:
-        """Send METHOD, path and body."""
-        method, path, *body = self._filled(line).split(" ", 2)
-        connection = http.client.HTTPConnection(self.server.address.removeprefix("http://"), timeout=60)
-        try:
-            headers = {"X-Vault-Token": self.server.token}
-            connection.request(method, f"/v1/{self.mount}/{path}", body=body[0] if body else None, headers=headers)
-            reply = connection.getresponse()
-            text = reply.read()
-        finally:
-            connection.close()
-        answer = json.loads(text) if text else {}
-        return Reply(reply.status, answer.get("data"), answer.get("warnings") or [], answer.get("errors"))
-
-    def keep(self, name: str, member: str, reply: Reply) -> None:
-        """Remember a member for later lines; one that is not there is remembered as such."""
-        self.kept[name] = (reply.data or {}).get(member, "NONE")
-
-    def _filled(self, line: str) -> str:
-        filled = re.sub(r"\$([A-Z])", lambda found: self.kept.get(found[1], "NONE"), line)
-        return filled.replace("vault:v", self.prefix)
-
-
 @pytest.fixture(scope="module")
 def public_key() -> str:
     """PEM, as it stands in JSON."""
@@ -128,25 +78,8 @@ def test_requests_see_no_difference(ours: Bao, theirs: Bao, public_key: str, scr
     for server, prefix in ((theirs, "vault:v"), (ours, "mimir:v")):
         server.must(f"secrets enable -path=beside-{script} transit", form="table")
         callers.append(Caller(server, f"beside-{script}", prefix, {**samples, "R": public_key}))
-    faults: list[str] = []
-    for line in SCRIPTS[script].read_text().splitlines():
-        faults += compared(line, *callers)
+    faults = faults_of(SCRIPTS[script], *callers, accepted=ACCEPTED, compare=differences)
     assert not faults, "\n".join(faults)
-
-
-def compared(line: str, theirs: Caller, ours: Caller) -> list[str]:
-    """One line at both; what a client could notice, or that it could notice nothing where it should."""
-    parts = LINE.fullmatch(line)
-    assert parts, line
-    replies = [caller.ask(parts["request"]) for caller in (theirs, ours)]
-    if parts["name"]:
-        for caller, reply in zip((theirs, ours), replies, strict=True):
-            caller.keep(parts["name"], parts["member"], reply)
-    found = differences(*replies)
-    if not parts["reason"]:
-        return [f"{line}\n    {'; '.join(found)}\n    {replies[0].errors}\n    {replies[1].errors}"] if found else []
-    assert parts["reason"] in ACCEPTED, line
-    return [] if found else [f"{line}\n    does not differ"]
 
 
 def differences(theirs: Reply, ours: Reply) -> list[str]:

@@ -103,6 +103,9 @@ async def test_subkeys_of_a_chosen_version() -> None:
             await mount.call("read", "subkeys/s", **query)
     with pytest.raises(NotFoundError):
         await mount.call("read", "subkeys/none")
+    for path in ("subkeys/none", "data/none"):  # a question that is none is told from a secret that is none
+        with pytest.raises(InvalidRequestError, match="version must be"):
+            await mount.call("read", path, version="x")
 
 
 async def test_subkeys_of_a_deleted_version_answer_404_with_its_metadata() -> None:

@@ -104,6 +104,22 @@ async def test_a_destroyed_value_is_nowhere() -> None:
     assert not any(b"needle" in entry.value for entry in mount.storage._state.entries.values())
 
 
+@pytest.mark.parametrize(
+    ("cas", "taken"), [(None, False), ("", False), (False, False), ("1", False), ("2", True)], ids=repr
+)
+async def test_cas_is_read_as_loosely_as_vault_reads_it(cas: object, taken: bool) -> None:
+    mount = Mount()
+    await mount.put("s", {"a": 1})
+    await mount.put("s", {"a": 2})
+    for operation in ("update", "patch"):
+        if taken:
+            assert (await mount.call(operation, "data/s", {"data": {"a": 3}, "options": {"cas": cas}})).data
+            return
+        with pytest.raises(InvalidRequestError, match="did not match the current version"):
+            await mount.call(operation, "data/s", {"data": {"a": 3}, "options": {"cas": cas}})
+    assert (await mount.put("new", {"a": 1}, cas=None))["version"] == 1
+
+
 @pytest.mark.parametrize(("cas", "taken"), [(0, False), (1, False), (2, True), (3, False)], ids=str)
 async def test_a_write_with_cas_needs_the_current_version(cas: int, taken: bool) -> None:
     mount = Mount()
@@ -147,11 +163,13 @@ async def test_a_patch_merges_and_keeps_what_it_does_not_name() -> None:
         (b'{"data":null}', "no data provided"),
         (b'{"data":[1]}', "data must be"),
         (b'{"data":"x"}', "data must be"),
-        (b'{"data":{},"options":{"cas":-1}}', "cas must not be negative"),
-        (b'{"data":{},"options":{"cas":"x"}}', "cas"),
+        (b'{"data":{},"options":{"cas":-1}}', "check-and-set parameter did not match"),
+        (b'{"data":{},"options":{"cas":"x"}}', "error parsing check-and-set parameter"),
+        (b'{"data":{},"options":{"cas":0.0}}', "error parsing check-and-set parameter"),
+        (b'{"data":{},"options":{"cas":[]}}', "options.cas must be"),
         (b'{"data":{},"options":{"stage":"A B"}}', "a stage is"),
     ],
-    ids=["none", "null", "list", "text", "negative", "word", "label"],
+    ids=["none", "null", "list", "text", "negative", "word", "float", "list", "label"],
 )
 async def test_a_put_that_is_not_one_is_refused(body: bytes, says: str) -> None:
     mount = Mount()

@@ -11,8 +11,8 @@ from core.errors import InvalidRequestError
 @pytest.mark.parametrize(
     ("body", "options"),
     [
-        (EnableBody(type="kv"), None),
-        (EnableBody(type="generic"), None),
+        (EnableBody(type="kv"), {}),
+        (EnableBody(type="generic"), {}),
         (EnableBody(type="kv-v1"), {"version": "1"}),
         (EnableBody(type="kv-v2"), {"version": "2"}),
         (EnableBody(type="kv-v2", options={"version": "1", "x": "y"}), {"version": "2", "x": "y"}),
@@ -48,6 +48,11 @@ def test_version_1_becomes_version_2(before: str | None) -> None:
 def test_version_2_does_not_become_version_1(version: str) -> None:
     with pytest.raises(InvalidRequestError, match="cannot downgrade mount from version 2"):
         tuned_entry(kv("2"), TuneBody(options={"version": version}))
+
+
+def test_a_version_is_not_taken_away() -> None:
+    with pytest.raises(InvalidRequestError, match="leave it out to keep it"):
+        tuned_entry(kv("1"), TuneBody(options={"version": ""}))
 
 
 def test_another_option_keeps_the_version() -> None:
