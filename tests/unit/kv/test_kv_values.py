@@ -104,20 +104,23 @@ async def test_a_destroyed_value_is_nowhere() -> None:
     assert not any(b"needle" in entry.value for entry in mount.storage._state.entries.values())
 
 
-@pytest.mark.parametrize(
-    ("cas", "taken"), [(None, False), ("", False), (False, False), ("1", False), ("2", True)], ids=repr
-)
-async def test_cas_is_read_as_loosely_as_vault_reads_it(cas: object, taken: bool) -> None:
+@pytest.mark.parametrize("operation", ["update", "patch"])
+@pytest.mark.parametrize("cas", [None, "", False, True, "1", "-2"], ids=repr)
+async def test_a_cas_that_is_loosely_another_version_holds_back(cas: object, operation: str) -> None:
     mount = Mount()
     await mount.put("s", {"a": 1})
     await mount.put("s", {"a": 2})
-    for operation in ("update", "patch"):
-        if taken:
-            assert (await mount.call(operation, "data/s", {"data": {"a": 3}, "options": {"cas": cas}})).data
-            return
-        with pytest.raises(InvalidRequestError, match="did not match the current version"):
-            await mount.call(operation, "data/s", {"data": {"a": 3}, "options": {"cas": cas}})
-    assert (await mount.put("new", {"a": 1}, cas=None))["version"] == 1
+    with pytest.raises(InvalidRequestError, match="did not match the current version"):
+        await mount.call(operation, "data/s", {"data": {"a": 3}, "options": {"cas": cas}})
+    assert await mount.get("s") == {"a": 2}
+
+
+@pytest.mark.parametrize(("before", "cas"), [(0, None), (0, ""), (0, False), (1, True), (2, "2")], ids=repr)
+async def test_a_cas_that_is_loosely_the_current_version_is_taken(before: int, cas: object) -> None:
+    mount = Mount()
+    for number in range(before):
+        await mount.put("s", {"n": number})
+    assert (await mount.put("s", {"a": 3}, cas=cas))["version"] == before + 1
 
 
 @pytest.mark.parametrize(("cas", "taken"), [(0, False), (1, False), (2, True), (3, False)], ids=str)
