@@ -33,8 +33,10 @@ class Method:
     `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
     Otherwise request and response records are written together, before the response leaves. `statuses` are those of
     its answers besides 200 and 204, for the OpenAPI document. `asks_access`: the handler looks at `request.access`,
-    since its answer shows only what the caller may see. `is_atomic`: what it writes is one transaction, which is done
-    or not however the request ends; so nothing must be seen to when the request is cut off.
+    since its answer shows only what the caller may see. `asks_identity`: it looks at `request.identity`. `takes_bytes`:
+    the body is no JSON (an OCSP request); the handler finds it in `request.body`, and `data` is empty. `is_atomic`:
+    what it writes is one transaction, which is done or not however the request ends; so nothing must be seen to when
+    the request is cut off.
     """
 
     handler: Handler
@@ -43,6 +45,8 @@ class Method:
     summary: str = ""
     statuses: tuple[int, ...] = ()
     asks_access: bool = False
+    asks_identity: bool = False
+    takes_bytes: bool = False
     is_atomic: bool = False
 
 
@@ -171,6 +175,18 @@ class KeptEngine(Protocol):
 
         An error is logged and the call repeated a minute later. Another process may be serving the mount meanwhile,
         and a second housekeeper may run for a moment: changes are transactions.
+        """
+        ...
+
+
+@runtime_checkable
+class HastyEngine(KeptEngine, Protocol):
+    """A KeptEngine with work that should not wait for the minute: a certificate was revoked, a CRL is to be signed."""
+
+    def is_due(self) -> bool:
+        """Whether `housekeep` should be called now. Asked about once a second; quick, and without I/O.
+
+        It may say yes without need (a cached entry was dropped); `housekeep` finds out.
         """
         ...
 

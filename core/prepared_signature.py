@@ -7,16 +7,15 @@ bytes. What is checked, what is signed and what is built are the same bytes.
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from core.errors import KeyPolicyError
 from core.protocols import KeyCustodian, SignatureScheme, WrappedKey
-from core.public_keys import verify_signature
+from core.public_keys import load_public_key, verify_signature
 
 BuiltT = TypeVar("BuiltT")
 
@@ -32,6 +31,35 @@ _HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
 _NO_HASH = "sha256"  # the default of the custodian's call, which does not look at it for these
 
 
+class ToBeSigned(Generic[BuiltT]):
+    """An object before its signature. `draft` is the whole of it with a signature that does not verify."""
+
+    def __init__(self, key: WrappedKey, build: Build[BuiltT]) -> None:
+        """`build` is handed a private key and the hash that fits it, or None.
+
+        It must build the same bytes whenever it is called. Raises KeyPolicyError for a key that signs no X.509 objects.
+        """
+        if key.public_key is None:
+            raise KeyPolicyError("this key has no public half, so it signs no certificates and requests")
+        self._key = key
+        self._build = build
+        self._public_der = key.public_key
+        self._public = load_public_key(key.public_key)
+        self._signer, self._digest = _signer_for(self._public)
+        learnt = self._signer(self._public)
+        self.draft = build(learnt, self._digest)
+        self.message = learnt.message  # what is signed: the TBSCertificate, in DER
+        self._scheme = learnt.scheme
+        self._hash = learnt.hash_name or _hash_name(self._digest)
+
+    async def sign(self, keys: KeyCustodian) -> BuiltT:
+        """The same object, signed. Raises InvalidSignatureError when the custodian's signature does not verify."""
+        signed = self.message if self._digest is None else hashlib.new(self._hash, self.message).digest()
+        [signature] = await keys.sign(self._key, (signed,), scheme=self._scheme, hash_name=self._hash)
+        verify_signature(self._public_der, signature, signed, scheme=self._scheme, hash_name=self._hash)
+        return self._build(self._signer(self._public, message=self.message, signature=signature), self._digest)
+
+
 async def sign_prepared(keys: KeyCustodian, key: WrappedKey, build: Build[BuiltT]) -> BuiltT:
     """What `build` makes, signed by `key`; it is handed a private key and the hash that fits it, or None.
 
@@ -39,17 +67,11 @@ async def sign_prepared(keys: KeyCustodian, key: WrappedKey, build: Build[BuiltT
     where `build` asks for it by PSS with a salt of the digest's length. Raises KeyPolicyError for a key that signs no
     X.509 objects, and InvalidSignatureError when the custodian's signature does not verify.
     """
-    if key.public_key is None:
-        raise KeyPolicyError("this key has no public half, so it signs no certificates and requests")
-    public = load_der_public_key(key.public_key)
-    signer, digest = _signer_for(public)
-    learnt = signer(public)
-    build(learnt, digest)
-    hash_name = _NO_HASH if digest is None else digest.name
-    signed = learnt.message if digest is None else hashlib.new(digest.name, learnt.message).digest()
-    [signature] = await keys.sign(key, (signed,), scheme=learnt.scheme, hash_name=hash_name)
-    verify_signature(key.public_key, signature, signed, scheme=learnt.scheme, hash_name=hash_name)
-    return build(signer(public, message=learnt.message, signature=signature), digest)
+    return await ToBeSigned(key, build).sign(keys)
+
+
+def _hash_name(digest: Digest) -> str:
+    return _NO_HASH if digest is None else digest.name
 
 
 class _Prepared:
@@ -59,6 +81,7 @@ class _Prepared:
     """
 
     scheme = SignatureScheme.ECDSA
+    hash_name = ""  # of the hash that `build` chose
 
     def __init__(self, public: PublicKeyTypes, *, message: bytes = b"", signature: bytes = b"") -> None:
         self._public = public
@@ -69,6 +92,7 @@ class _Prepared:
         """Learn the bytes; or answer the signature, for the bytes it was made for."""
         if not self._signature:
             self.message = bytes(data)
+            self.hash_name = _chosen_hash(_how)
             return _PLACEHOLDER
         if bytes(data) != self.message:
             raise RuntimeError("the object was built with other bytes the second time")
@@ -91,6 +115,14 @@ class _Prepared:
 
 
 _PLACEHOLDER = bytes(64)
+
+
+def _chosen_hash(how: tuple[Any, ...]) -> str:
+    """The last argument of `sign` of EC and RSA keys: a hash, or ECDSA with one."""
+    if not how:
+        return ""
+    chosen = how[-1].algorithm if isinstance(how[-1], ec.ECDSA) else how[-1]
+    return chosen.name if isinstance(chosen, hashes.HashAlgorithm) else ""
 
 
 class _EcSigner(_Prepared, ec.EllipticCurvePrivateKey):

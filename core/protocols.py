@@ -211,6 +211,48 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = msgspec.field(default_factory=dict)  # {"operation": "data-write", "version": "3"}
 
 
+class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One of very many things that are looked for by more than their name: a certificate.
+
+    The body is sealed. The columns are not secret: they stand in the database as they are, authenticated together with
+    the body. Terms are neither secret nor authenticated: whoever finds by them looks into the body.
+    """
+
+    row_id: str  # unique in its catalog: a serial number
+    body: bytes
+    state: int = 0  # 0 to 32767; what it means is the engine's affair
+    group: str = ""  # whose it is: the id of an issuer
+    due_at: int = 0  # epoch seconds: when it ends
+    changed_at: int = 0  # epoch seconds: when something happened to it that others must hear of; 0: never
+    terms: tuple[str, ...] | None = None  # what it can be found by; None at a second `put_row`: as they were
+    number: int = 0  # given by the store when the row is new; later rows have higher ones
+    revision: int = 0
+
+
+class CatalogQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows are wanted: all that is said must hold. `after` is the `next` of the page before."""
+
+    states: tuple[int, ...] = ()  # one of them; (): any
+    group: str | None = None
+    due_from: int | None = None  # due_at >= this
+    due_before: int | None = None  # due_at < this
+    changed_from: int | None = None  # changed_at >= this, and not 0
+    terms: tuple[str, ...] = ()  # each of them; one that ends in "*" stands for all that begin so
+    by_due: bool = False  # in the order of (due_at, number); False: of number
+    after: str = ""
+    limit: int = 100  # 1 to 1000
+
+
+class CatalogPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. There may be more when `next` is not empty, even if there are fewer rows than the limit.
+
+    So a query that finds little among very many rows takes several calls, each of them short.
+    """
+
+    rows: list[CatalogRow]  # without their terms
+    next: str = ""
+
+
 class Transaction(Protocol):
     """Reads and writes that happen together or not at all."""
 
@@ -239,6 +281,21 @@ class Transaction(Protocol):
 
     async def announce(self, event: Event) -> None:
         """Tell subscribers and webhooks, if this is committed: at least once, in the order of the commits."""
+        ...
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """The row as this transaction sees it, without its terms. Raises IntegrityError."""
+        ...
+
+    async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
+        """Write (row.number and row.revision are ignored; `cas` as in `put`). Answers the new revision.
+
+        Raises CasMismatchError.
+        """
+        ...
+
+    async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
+        """Remove those that exist, in few statements; how many there were."""
         ...
 
 
@@ -287,6 +344,34 @@ class StorageView(Protocol):
 
     async def delete(self, path: str) -> bool:
         """A transaction of one delete."""
+        ...
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """The row of a catalog of this mount, without its terms. Raises IntegrityError."""
+        ...
+
+    async def row_ids(self, catalog: str, *, after: str = "", limit: int = 0) -> Names:
+        """Ids of rows, sorted, behind `after`. `limit` 0 means all."""
+        ...
+
+    async def find_rows(self, catalog: str, query: CatalogQuery) -> CatalogPage:
+        """A page of rows. Raises InvalidRequestError for an `after` that is no cursor of this query."""
+        ...
+
+    async def count_rows(
+        self,
+        catalog: str,
+        *,
+        states: Sequence[int] = (),
+        group: str | None = None,
+        due_from: int | None = None,
+        due_before: int | None = None,
+    ) -> int:
+        """How many rows there are of that kind; reads an index, some millions a second."""
+        ...
+
+    def row_cache(self, catalog: str, decode: Callable[[CatalogRow], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        """Decoded rows of a catalog in memory, by row_id."""
         ...
 
     def decoded_cache(

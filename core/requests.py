@@ -48,6 +48,17 @@ class Access(Protocol):
         ...
 
 
+class Identity(Protocol):
+    """Who the caller is, for templates in an engine's configuration."""
+
+    def render(self, template: str) -> str | None:
+        """`template` with its `{{identity.…}}` parts filled in; None where the caller has no such value.
+
+        What is no template is answered as it is. Raises InvalidRequestError for a template that cannot be one.
+        """
+        ...
+
+
 class Request(msgspec.Struct, kw_only=True):
     """One request as an engine sees it: its own path, and nothing of HTTP."""
 
@@ -64,6 +75,7 @@ class Request(msgspec.Struct, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # case-insensitive
     body: bytes = b""  # as it came: for who must not lose a digit of a number; `data` is what was understood of it
     access: Access | None = None  # only where the method says `asks_access`
+    identity: Identity | None = None  # only where the method says `asks_identity`, and the caller is an entity
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.request_id}, {self.operation.word} {self.mount_path}…)"  # no values

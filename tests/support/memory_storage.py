@@ -8,7 +8,20 @@ from dataclasses import replace
 from typing import TypeVar
 
 from core.errors import CasMismatchError, SealedError
-from core.protocols import CoreTransaction, DecodedCache, Entry, Event, Record, StorageView, StoredEvent, Transaction
+from core.protocols import (
+    CatalogPage,
+    CatalogQuery,
+    CatalogRow,
+    CoreTransaction,
+    DecodedCache,
+    Entry,
+    Event,
+    Record,
+    StorageView,
+    StoredEvent,
+    Transaction,
+)
+from tests.support import memory_catalog
 
 T = TypeVar("T")
 Records = list[Record]  # in a class that has a method `list`, the annotation would name that
@@ -27,6 +40,8 @@ class _State:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.records: dict[tuple[str, str], Record] = {}
+        self.rows: memory_catalog.Rows = {}
+        self.rows_made = 0
         self.events: list[Event] = []
         self.log: list[StoredEvent] = []
         self.numbered = 0
@@ -56,6 +71,35 @@ class _Reader:
         found = sorted((p[len(whole) :] for p in self._state.entries if p.startswith(whole)), key=str.encode)
         behind = [path for path in found if path.encode() > after.encode()]
         return behind[:limit] if limit else behind
+
+    def _scope(self, catalog: str) -> str:
+        return f"{self._prefix}\0{catalog}"
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        self._check()
+        return memory_catalog.shown(self._state.rows.get((self._scope(catalog), row_id)))
+
+    async def row_ids(self, catalog: str, *, after: str = "", limit: int = 0) -> Names:
+        self._check()
+        rows = memory_catalog.of_scope(self._state.rows, self._scope(catalog))
+        found = sorted(row.row_id for row in rows if row.row_id > after)
+        return found[:limit] if limit else found
+
+    async def find_rows(self, catalog: str, query: CatalogQuery) -> CatalogPage:
+        self._check()
+        return memory_catalog.page(self._state.rows, self._scope(catalog), query)
+
+    async def count_rows(
+        self,
+        catalog: str,
+        *,
+        states: Sequence[int] = (),
+        group: str | None = None,
+        due_from: int | None = None,
+        due_before: int | None = None,
+    ) -> int:
+        self._check()
+        return memory_catalog.count(self._state.rows, self._scope(catalog), states, group, due_from, due_before)
 
     async def get_record(self, kind: str, record_id: str) -> Record | None:
         self._check()
@@ -155,6 +199,14 @@ class _Txn(_Reader):
             del self._state.entries[path]
         return len(doomed)
 
+    async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
+        self._state.rows_made += 1
+        return memory_catalog.put(self._state.rows, self._scope(catalog), row, cas, self._state.rows_made)
+
+    async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
+        gone = [self._state.rows.pop((self._scope(catalog), row_id), None) for row_id in set(row_ids)]
+        return sum(row is not None for row in gone)
+
     async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
         old = self._state.records.get((kind, record.record_id))
         revision = old.revision if old else 0
@@ -215,10 +267,12 @@ class MemoryStorage(_Reader):
         self._check()
         async with self._state.lock:
             before = dict(self._state.entries), dict(self._state.records), list(self._state.events), self._state.log
+            rows = dict(self._state.rows)
             try:
                 result = await body(_Txn(self._state, self._prefix))
             except BaseException:
                 self._state.entries, self._state.records, self._state.events, self._state.log = before
+                self._state.rows = rows
                 raise
             self._state.commits += 1
             return result
@@ -257,6 +311,13 @@ class MemoryStorage(_Reader):
         async def fill(record_id: str) -> T | None:
             record = await self.get_record(kind, record_id)
             return None if record is None else decode(record)
+
+        return _Cache(self._state, fill)  # type: ignore[return-value]
+
+    def row_cache(self, catalog: str, decode: Callable[[CatalogRow], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        async def fill(row_id: str) -> T | None:
+            row = await self.row(catalog, row_id)
+            return None if row is None else decode(row)
 
         return _Cache(self._state, fill)  # type: ignore[return-value]
 

@@ -1,0 +1,123 @@
+"""How a certificate comes to be: prepare, lint, record the intent, sign once, record the certificate.
+
+The intent is durable before the HSM is asked, and the certificate before anybody sees it. So there is no certificate
+that the inventory does not know, whatever dies when; a serial number whose signature never came is abandoned, never
+used again (`pki.intents`).
+"""
+
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
+
+from core.clock import Clock
+from core.errors import CasMismatchError, InvalidRequestError
+from core.prepared_signature import ToBeSigned
+from core.protocols import KeyCustodian, Transaction, WrappedKey
+from pki.aia import urls_for
+from pki.authority import Authority, Issuer, Urls
+from pki.building import build
+from pki.certificates import CATALOG, Certificate, Known, State, encode_row
+from pki.lint import check_certificate
+from pki.names import common_name_of, name_texts
+from pki.plan import Origin, Plan
+from pki.serials import format_serial, new_serial
+from pki.store import PkiStore
+
+_TRIES = 3  # serial numbers of 158 random bits: a second one is never needed
+
+
+class Issued(NamedTuple):
+    """A certificate that was just made."""
+
+    serial: str
+    certificate: x509.Certificate
+    issuer: Issuer | None  # None: it signed itself
+
+
+class Issuing:
+    """Makes certificates in one mount."""
+
+    def __init__(self, store: PkiStore, keys: KeyCustodian, clock: Clock) -> None:
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+
+    async def issue(self, plan: Plan, issuer: Issuer, authority: Authority, origin: Origin) -> Issued:
+        """A certificate by an issuer. Raises InvalidRequestError when the issuer may not or cannot."""
+        key = signing_key(issuer)
+        return await self._make(plan, issuer, key, urls_for(issuer, authority), origin)
+
+    async def self_sign(self, plan: Plan, key: WrappedKey, urls: Urls, origin: Origin) -> Issued:
+        """A certificate signed by the key that it is about: a root."""
+        return await self._make(plan, None, key, urls, origin)
+
+    async def _make(self, plan: Plan, issuer: Issuer | None, key: WrappedKey, urls: Urls, origin: Origin) -> Issued:
+        for _ in range(_TRIES):
+            serial = new_serial()
+            prepared = ToBeSigned(key, build(plan, issuer, serial, urls))
+            check_certificate(prepared.draft, issuer)
+            if origin.no_store:
+                return Issued(format_serial(serial), await prepared.sign(self._keys), issuer)
+            intent = self._intent(plan, prepared, serial, issuer, origin)
+            try:
+                await self._record(intent)
+            except CasMismatchError:
+                continue  # somebody has that serial number
+            certificate = await prepared.sign(self._keys)
+            await self._complete(intent, certificate)
+            return Issued(intent.serial, certificate, issuer)
+        raise InvalidRequestError("no free serial number was found; try again")
+
+    def _intent(
+        self, plan: Plan, prepared: ToBeSigned[x509.Certificate], serial: int, issuer: Issuer | None, origin: Origin
+    ) -> Known:
+        constraints = plan.basic_constraints
+        body = Certificate(
+            certificate=prepared.message,
+            issuer_id="" if issuer is None else issuer.issuer_id,
+            role=origin.role,
+            way=origin.way,
+            requester=origin.requester,
+            entity_id=origin.entity_id,
+            request_id=origin.request_id,
+            common_name=common_name_of(plan.subject),
+            names=name_texts(plan.names),
+            issued_at=int(self._clock.now()),
+            is_ca=constraints is not None and constraints.ca,
+        )
+        return Known(serial=format_serial(serial), state=State.INTENDED, not_after=plan.not_after, body=body)
+
+    async def _record(self, intent: Known) -> None:
+        row = encode_row(intent, with_terms=True)
+
+        async def write(txn: Transaction) -> None:
+            await txn.put_row(CATALOG, row, cas=0)
+
+        await self._store.storage.transact(write)
+
+    async def _complete(self, intent: Known, certificate: x509.Certificate) -> None:
+        body = replace(intent.body, certificate=certificate.public_bytes(Encoding.DER))
+        row = encode_row(replace(intent, state=State.ISSUED, body=body))
+
+        async def write(txn: Transaction) -> None:
+            await txn.put_row(CATALOG, row, cas=1)
+
+        try:
+            await self._store.storage.transact(write)
+        except CasMismatchError:
+            raise InvalidRequestError(
+                "the certificate took so long to sign that its serial number was given up; ask again"
+            ) from None
+
+
+def signing_key(issuer: Issuer) -> WrappedKey:
+    """The key of an issuer that may issue. Raises InvalidRequestError."""
+    if issuer.row.revoked_at:
+        raise InvalidRequestError(f"the issuer {issuer.issuer_id} is revoked, so it issues nothing any more")
+    if not issuer.may("issuing-certificates"):
+        raise InvalidRequestError(f"the issuer {issuer.issuer_id} may not issue: its usage lacks issuing-certificates")
+    if issuer.key is None:
+        raise InvalidRequestError(f"the key of the issuer {issuer.issuer_id} is not here, so it cannot issue")
+    return issuer.key.key

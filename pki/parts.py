@@ -1,0 +1,34 @@
+"""What the routes of one mount stand on."""
+
+from dataclasses import dataclass
+
+from core.clock import Clock
+from core.engine import EngineContext, Meter, MountInfo
+from core.protocols import KeyCustodian
+from pki.issuing import Issuing
+from pki.store import PkiStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One worker's view of one mount."""
+
+    mount: MountInfo
+    clock: Clock
+    keys: KeyCustodian
+    meter: Meter
+    store: PkiStore
+    issuing: Issuing
+
+
+def assemble(context: EngineContext) -> Parts:
+    """Does no I/O."""
+    store = PkiStore(context.storage)
+    return Parts(
+        mount=context.mount,
+        clock=context.clock,
+        keys=context.keys,
+        meter=context.meter,
+        store=store,
+        issuing=Issuing(store, context.keys, context.clock),
+    )

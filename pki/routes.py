@@ -1,0 +1,22 @@
+"""pki as an engine: all routes of one mount."""
+
+from collections.abc import Sequence
+
+from core.engine import Engine, EngineContext, Route
+from pki.parts import Parts, assemble
+
+
+def create(context: EngineContext) -> Engine:
+    """The entry point `pki`."""
+    return PkiRoutes(assemble(context))
+
+
+class PkiRoutes:
+    """Everything below one mount."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.routes: Sequence[Route] = []
+
+    async def close(self) -> None:
+        """Nothing is held back."""
