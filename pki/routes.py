@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Route
+from pki.inventory_routes import InventoryRoutes
 from pki.parts import Parts, assemble
 
 
@@ -16,7 +17,9 @@ class PkiRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.routes: Sequence[Route] = []
+        self.routes: Sequence[Route] = [
+            *InventoryRoutes(parts).routes(),
+        ]
 
     async def close(self) -> None:
         """Nothing is held back."""
