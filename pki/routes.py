@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from core.engine import Engine, EngineContext, Route
+from core.engine import Engine, EngineContext, Measure, Route
 from pki.inventory_routes import InventoryRoutes
+from pki.measuring import measures
 from pki.parts import Parts, assemble
 
 
@@ -20,6 +21,10 @@ class PkiRoutes:
         self.routes: Sequence[Route] = [
             *InventoryRoutes(parts).routes(),
         ]
+
+    async def measures(self) -> Sequence[Measure]:
+        """Certificates and issuers, for the metrics."""
+        return await measures(self.parts.store, self.parts.clock)
 
     async def close(self) -> None:
         """Nothing is held back."""
