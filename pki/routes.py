@@ -18,5 +18,9 @@ class PkiRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = []
 
+    async def housekeep(self) -> None:
+        """What is to be done without being asked, about once a minute."""
+        await self.parts.intents.reconcile()
+
     async def close(self) -> None:
         """Nothing is held back."""
