@@ -11,6 +11,7 @@ from appliance.access.token_entry import TokenEntry
 from appliance.access.token_roles import TokenRoles
 from appliance.identity.store import IdentityStore
 from appliance.identity.wire import MountNote
+from appliance.measured_engines import MeasuredEngines
 from appliance.metrics import Family, gauge_family
 from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT, Namespace
@@ -23,7 +24,7 @@ from core.requests import Login, LoginAlias
 
 
 class Links:
-    """Each question is asked of the present state; nothing is kept here."""
+    """Each question is asked of the present state; only measures of engines are kept for some seconds."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Links:
         self._lockouts = lockouts
         self._storage = storage
         self._token_mount = token_mount
+        self._measured = MeasuredEngines(mounts)
 
     def namespace_path(self, namespace_id: str) -> str | None:
         """The path of a namespace in service."""
@@ -159,6 +161,10 @@ class Links:
         """Leases by what becomes of them, for the metrics; asked at each scrape."""
         leases = await self._storage.count_records("lease")
         return [gauge_family("leases", "Leases that are stored.", [((), leases)])]
+
+    async def engine_families(self) -> list[Family]:
+        """What engines measure, for the metrics."""
+        return await self._measured.families()
 
     async def tidy_lockouts(self) -> None:
         """Forget failed logins that no longer count, in every namespace."""

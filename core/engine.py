@@ -203,6 +203,24 @@ class TendedEngine(Protocol):
         ...
 
 
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """A number that the store knows better than any process: how many certificates end within a week."""
+
+    name: str  # "pki_certificates": `sys/metrics` adds "mimir_" before it, and the mount as a label
+    text: str  # what it is, in a sentence; the same for all of one name
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class MeasuredEngine(Protocol):
+    """What an engine has whose state belongs among the metrics."""
+
+    async def measures(self) -> Sequence[Measure]:
+        """Asked at a scrape, at most every 15 seconds in a process; quick, by an index."""
+        ...
+
+
 class EngineFactory(Protocol):
     """What the entry point names."""
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from core.engine import Engine, EngineContext, Route
+from core.engine import Engine, EngineContext, Measure, Route
+from pki.inventory_routes import InventoryRoutes
+from pki.measuring import measures
 from pki.parts import Parts, assemble
 
 
@@ -16,7 +18,13 @@ class PkiRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.routes: Sequence[Route] = []
+        self.routes: Sequence[Route] = [
+            *InventoryRoutes(parts).routes(),
+        ]
+
+    async def measures(self) -> Sequence[Measure]:
+        """Certificates and issuers, for the metrics."""
+        return await measures(self.parts.store, self.parts.clock)
 
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""

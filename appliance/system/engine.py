@@ -151,6 +151,6 @@ def _operation_routes(parts: SystemParts) -> list[Route]:
             entities=parts.links.count_entities,
             in_flight=parts.in_flight,
             sanitized=parts.sanitized,
-            extras=(parts.links.lease_families,),
+            extras=(parts.links.lease_families, parts.links.engine_families),
         )
     )

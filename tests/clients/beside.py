@@ -92,8 +92,14 @@ class Caller:
         self.kept[name] = (reply.data or {}).get(member, "NONE")
 
     def _filled(self, request: str) -> str:
-        filled = re.sub(r"\$([A-Z])", lambda found: self.kept.get(found[1], "NONE"), request)
+        filled = re.sub(r"\$([A-Z])", lambda found: _in_json(self.kept.get(found[1], "NONE")), request)
         return filled.replace("vault:v", self.prefix)
+
+
+def _in_json(value: Any) -> str:
+    """As it stands between the quotes of a JSON string: PEM has line breaks."""
+    text = "".join(value) if isinstance(value, list) else str(value)
+    return json.dumps(text)[1:-1] if "\n" in text else text
 
 
 Compare = Callable[[Reply, Reply], list[str]]

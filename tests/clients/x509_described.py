@@ -1,0 +1,111 @@
+"""Certificates, requests, CRLs and keys as plain values that two servers' answers can be compared by.
+
+What differs from one issue to the next (serial numbers, keys, moments) is replaced by what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
+SERIAL = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){9,19}")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
+MOMENTS = frozenset({"expiration", "revocation_time"})
+
+
+def described(value: Any, member: str = "") -> Any:
+    """An answer's data, without what differs from one time to the next."""
+    if isinstance(value, dict):
+        return {_text(name): described(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [described(inner, member) for inner in value]
+    if isinstance(value, str):
+        return _text(value)
+    if member in MOMENTS and isinstance(value, int) and value > 1_000_000_000:
+        return "MOMENT"
+    return value
+
+
+def _text(text: str) -> Any:
+    blocks = [found[0] for found in BLOCK.finditer(text)]
+    if blocks:
+        return [_block(block) for block in blocks] + (["…"] if BLOCK.sub("", text).strip() else [])
+    for pattern, word in ((UUID, "UUID"), (SERIAL, "SERIAL"), (TIME, "TIME")):
+        text = pattern.sub(word, text)
+    return text
+
+
+def _block(block: str) -> Any:
+    kind = BLOCK.match(block)
+    assert kind
+    data = block.encode()
+    match kind[1]:
+        case "CERTIFICATE":
+            return certificate(x509.load_pem_x509_certificate(data))
+        case "CERTIFICATE REQUEST":
+            return request(x509.load_pem_x509_csr(data))
+        case "X509 CRL":
+            return crl(x509.load_pem_x509_crl(data))
+        case label:
+            return {"label": label, "key": key(serialization.load_pem_private_key(data, None))}
+
+
+def key(found: Any) -> str:
+    if isinstance(found, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return found.curve.name
+    if isinstance(found, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return f"rsa-{found.key_size}"
+    return type(found).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
+
+
+def certificate(found: x509.Certificate) -> dict[str, Any]:
+    lifetime = found.not_valid_after_utc - found.not_valid_before_utc
+    return {
+        "subject": subject(found.subject),
+        "issuer": subject(found.issuer),
+        "key": key(found.public_key()),
+        "signature": found.signature_algorithm_oid.dotted_string,
+        "lifetime": "until a day" if found.not_valid_after_utc.second == 0 else round(lifetime.total_seconds(), -1),
+        "extensions": extensions(found.extensions),
+    }
+
+
+def request(found: x509.CertificateSigningRequest) -> dict[str, Any]:
+    return {
+        "subject": subject(found.subject),
+        "key": key(found.public_key()),
+        "signature": found.signature_algorithm_oid.dotted_string,
+        "extensions": extensions(found.extensions),
+    }
+
+
+def crl(found: x509.CertificateRevocationList) -> dict[str, Any]:
+    assert found.next_update_utc
+    return {
+        "issuer": subject(found.issuer),
+        "entries": len(found),
+        "lifetime": round((found.next_update_utc - found.last_update_utc).total_seconds(), -1),
+        "extensions": sorted(extension.oid.dotted_string for extension in found.extensions),
+    }
+
+
+def subject(name: x509.Name) -> list[str]:
+    return [rdn.rfc4514_string() for rdn in name.rdns]
+
+
+def extensions(found: x509.Extensions) -> dict[str, Any]:
+    return {str(extension.oid.dotted_string): [extension.critical, _extension(extension.value)] for extension in found}
+
+
+def _extension(value: x509.ExtensionType) -> Any:
+    if isinstance(value, x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier):
+        return type(value).__name__
+    if isinstance(value, x509.SubjectAlternativeName):
+        return sorted(repr(name) for name in value)
+    return _text(repr(value))
