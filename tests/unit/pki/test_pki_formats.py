@@ -146,11 +146,3 @@ def test_a_format_that_cannot_be_is_said_before_anything_is_made(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=sentence):
         check_wanted(Wanted(format=wanted), **how)
-
-
-@pytest.mark.parametrize(
-    ("key_type", "key_bits"), [("ec", 192), ("rsa", 1024), ("ml-dsa", 45), ("any", 0), ("", 0), ("dsa", 2048)]
-)
-async def test_a_leaf_key_of_no_known_kind_is_refused(key_type: str, key_bits: int) -> None:
-    with pytest.raises(InvalidRequestError, match="no key is made"):
-        await LeafKeys().generate(key_type, key_bits)
