@@ -45,6 +45,11 @@ class Counter(Enum):
         "transit_encryption_limit_reached_total",
         "Encryptions refused because their key version is used up and nothing rotates it.",
     )
+    CERTIFICATES = "pki_certificates_issued_total", "Certificates signed for leaves."
+    INTENTS_ABANDONED = (
+        "pki_intents_abandoned_total",
+        "Serial numbers given up because the certificate's signature never came.",
+    )
 
     def __init__(self, word: str, text: str) -> None:
         self.word = word
@@ -74,6 +79,8 @@ _EVENTS = {
     "key_rotated": Counter.KEYS_ROTATED,
     "encryption_limit_near": Counter.LIMITS_NEAR,
     "encryption_limit_reached": Counter.LIMITS_REACHED,
+    "certificate_issued": Counter.CERTIFICATES,
+    "intent_abandoned": Counter.INTENTS_ABANDONED,
 }
 _COUNTERS = {counter: place for place, counter in enumerate(Counter)}
 _GAUGES = {gauge: len(Counter) + place for place, gauge in enumerate(Gauge)}

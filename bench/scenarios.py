@@ -9,6 +9,7 @@ from typing import Any
 from bench.http_api import Api, ApiError
 from bench.kv_secrets import LISTED, SECRETS, VALUE, list_path, make_listed, make_secrets, secret_name
 from bench.load import CONNECTIONS
+from bench.pki_mounts import NAME, STORED, UNSTORED, make_authority, new_csr
 
 PLAINTEXT = base64.b64encode(bytes(range(64))).decode()
 MEBIBYTE = base64.b64encode(bytes(range(256)) * 4096).decode()
@@ -218,8 +219,27 @@ def _kv_scenarios() -> tuple[Scenario, ...]:
     )
 
 
+def _is_certificate(answer: Mapping[str, Any]) -> bool:
+    return str(answer["data"]["certificate"]).startswith("-----BEGIN CERTIFICATE-----")
+
+
+def _pki_scenarios() -> tuple[Scenario, ...]:
+    """Certificates by a P-256 root. What is stored is durable on both sides before it is answered."""
+    issue: Mapping[str, object] = {"common_name": NAME, "ttl": "24h"}
+
+    def scenario(name: str, path: str, body: Body) -> Scenario:
+        return Scenario(name=name, path=path, prepare=make_authority, body=body, check=_is_certificate)
+
+    return (
+        scenario("pki-issue-unstored", f"pki/issue/{UNSTORED}", lambda _: issue),
+        scenario("pki-issue-stored", f"pki/issue/{STORED}", lambda _: issue),
+        scenario("pki-sign-stored", f"pki/sign/{STORED}", lambda _: {**issue, "csr": new_csr()}),
+    )
+
+
 SCENARIOS = (
     *_kv_scenarios(),
+    *_pki_scenarios(),
     _encrypt("encrypt-64B", IN_HSM, PLAINTEXT),
     _decrypt("decrypt-64B", IN_HSM, PLAINTEXT),
     _encrypt_batch("encrypt-batch-100", IN_HSM),

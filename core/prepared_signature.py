@@ -1,23 +1,29 @@
 """X.509 objects signed by a key that can only be asked asynchronously: in the HSM, maybe across a network.
 
-`cryptography` builds and signs in one synchronous call. So the object is built twice: first to learn the bytes to be
-signed, then, after the custodian has signed them and the signature was verified, with that signature for exactly those
-bytes. What is checked, what is signed and what is built are the same bytes.
+`cryptography` builds and signs in one synchronous call. So the object is built with a placeholder for the signature,
+which tells the bytes to be signed; when the custodian has signed them and the signature was verified, it takes the
+placeholder's place. What is checked, what is signed and what leaves are the same bytes.
 """
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.errors import KeyPolicyError
 from core.protocols import KeyCustodian, SignatureScheme, WrappedKey
 from core.public_keys import load_public_key, verify_signature
 
-BuiltT = TypeVar("BuiltT")
+
+class _Encoded(Protocol):
+    def public_bytes(self, encoding: Encoding) -> bytes: ...
+
+
+BuiltT = TypeVar("BuiltT", bound=_Encoded)
 
 Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None
 # `sign` of a builder of certificates, requests or CRLs, or what calls it
@@ -54,10 +60,18 @@ class ToBeSigned(Generic[BuiltT]):
 
     async def sign(self, keys: KeyCustodian) -> BuiltT:
         """The same object, signed. Raises InvalidSignatureError when the custodian's signature does not verify."""
+        signature = await self._signature(keys)
+        return self._build(self._signer(self._public, message=self.message, signature=signature), self._digest)
+
+    async def sign_der(self, keys: KeyCustodian) -> bytes:
+        """As `sign`, as DER, without building it again."""
+        return _with_signature(self.draft.public_bytes(Encoding.DER), self.message, await self._signature(keys))
+
+    async def _signature(self, keys: KeyCustodian) -> bytes:
         signed = self.message if self._digest is None else hashlib.new(self._hash, self.message).digest()
         [signature] = await keys.sign(self._key, (signed,), scheme=self._scheme, hash_name=self._hash)
         verify_signature(self._public_der, signature, signed, scheme=self._scheme, hash_name=self._hash)
-        return self._build(self._signer(self._public, message=self.message, signature=signature), self._digest)
+        return signature
 
 
 async def sign_prepared(keys: KeyCustodian, key: WrappedKey, build: Build[BuiltT]) -> BuiltT:
@@ -68,6 +82,38 @@ async def sign_prepared(keys: KeyCustodian, key: WrappedKey, build: Build[BuiltT
     X.509 objects, and InvalidSignatureError when the custodian's signature does not verify.
     """
     return await ToBeSigned(key, build).sign(keys)
+
+
+def _with_signature(draft: bytes, message: bytes, signature: bytes) -> bytes:
+    """The draft with a signature in the placeholder's stead.
+
+    Certificates (RFC 5280, 4.1), CRLs (5.1) and requests (RFC 2986, 4.2) are a SEQUENCE of what is signed, an
+    AlgorithmIdentifier and a BIT STRING.
+    """
+    start = draft.find(message)
+    body, placeholder = draft[start:], _bit_string(_PLACEHOLDER)
+    if not (0 < start <= _LONGEST_HEADER and body.endswith(placeholder)) or draft != _sequence(body):
+        raise RuntimeError("the object is not what is signed, an algorithm and a signature")
+    return _sequence(body[: -len(placeholder)] + _bit_string(signature))
+
+
+def _bit_string(octets: bytes) -> bytes:
+    return b"\x03" + _length(len(octets) + 1) + b"\0" + octets
+
+
+def _sequence(content: bytes) -> bytes:
+    return b"\x30" + _length(len(content)) + content
+
+
+def _length(size: int) -> bytes:
+    """A length in DER (X.690, 10.1)."""
+    if size < 0x80:
+        return bytes((size,))
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((0x80 | len(octets),)) + octets
+
+
+_LONGEST_HEADER = 6  # tag, and a length of up to four octets
 
 
 def _hash_name(digest: Digest) -> str:

@@ -141,6 +141,18 @@ class Issuer:
         return self.certificate.subject
 
     @cached_property
+    def is_self_signed(self) -> bool:
+        """Whether it is a root: its issuer is its own name and, where the certificate says so, its own key."""
+        if self.certificate.issuer != self.subject:
+            return False
+        try:
+            named = self.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        except x509.ExtensionNotFound:
+            return True
+        own = self.authority_key_identifier.key_identifier
+        return named.key_identifier is None or named.key_identifier == own
+
+    @cached_property
     def not_after(self) -> int:
         """Epoch seconds."""
         return int(self.certificate.not_valid_after_utc.timestamp())

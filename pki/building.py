@@ -1,6 +1,8 @@
 """A plan as a certificate: which extensions, in which order, critical or not (RFC 5280, 4.2)."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha1
 from typing import Any
 
 from cryptography import x509
@@ -12,6 +14,9 @@ from core.prepared_signature import Build, Digest
 from core.public_keys import load_public_key
 from pki.authority import Issuer, Urls
 from pki.plan import Plan
+
+Extension = x509.Extension[x509.ExtensionType]
+_KEPT = 256  # encoded extensions of each kind
 
 _HASHES: dict[int, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
     256: hashes.SHA256(),
@@ -37,7 +42,6 @@ def build(plan: Plan, issuer: Issuer | None, serial: int, urls: Urls) -> Build[x
 
 def _builder(plan: Plan, issuer: Issuer | None, serial: int, urls: Urls) -> x509.CertificateBuilder:
     key: Any = load_public_key(plan.public_key)
-    extensions = _extensions(plan, issuer, key, urls)
     return x509.CertificateBuilder(
         plan.subject if issuer is None else issuer.subject,
         plan.subject,
@@ -45,7 +49,7 @@ def _builder(plan: Plan, issuer: Issuer | None, serial: int, urls: Urls) -> x509
         serial,
         _moment(plan.not_before),
         _moment(plan.not_after),
-        extensions,
+        _extensions(plan, issuer, urls),
     )
 
 
@@ -53,48 +57,78 @@ def _moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
-def _extensions(plan: Plan, issuer: Issuer | None, key: Any, urls: Urls) -> list[x509.Extension[x509.ExtensionType]]:
-    own = _subject_key_identifier(key)
+def _extensions(plan: Plan, issuer: Issuer | None, urls: Urls) -> list[Extension]:
+    own = _subject_key_identifier(plan.public_key)
     authority = (
-        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
-        if issuer is None
-        else issuer.authority_key_identifier
+        x509.AuthorityKeyIdentifier(own.digest, None, None) if issuer is None else issuer.authority_key_identifier
     )
-    found: list[tuple[x509.ExtensionType, bool]] = []
+    found: list[Extension] = []
     if plan.key_usage is not None:
-        found.append((plan.key_usage, True))
+        found.append(_encoded(plan.key_usage, is_critical=True))
     if plan.ext_key_usage:
-        found.append((x509.ExtendedKeyUsage(plan.ext_key_usage), False))
+        found.append(_encoded_usages(plan.ext_key_usage))
     if plan.basic_constraints is not None:
-        found.append((plan.basic_constraints, True))
-    found += [(own, False), (authority, False), *_places(urls)]
+        found.append(_encoded(plan.basic_constraints, is_critical=True))
+    found += [_extension(own), _encoded(authority, is_critical=False), *_places(urls)]
     if plan.names:
-        found.append((x509.SubjectAlternativeName(plan.names), not len(plan.subject)))
+        found.append(_extension(x509.SubjectAlternativeName(plan.names), is_critical=not len(plan.subject)))
     if plan.policies:
-        found.append((x509.CertificatePolicies(plan.policies), False))
+        found.append(_extension(x509.CertificatePolicies(plan.policies)))
     if plan.name_constraints is not None:
-        found.append((plan.name_constraints, True))
-    made = [x509.Extension(value.oid, critical, value) for value, critical in found]
-    return [*made, *plan.more]
+        found.append(_extension(plan.name_constraints, is_critical=True))
+    return [*found, *plan.more]
 
 
-def _subject_key_identifier(key: Any) -> x509.SubjectKeyIdentifier:
-    """SHA-1 of the key's bits (RFC 5280, 4.2.1.2, method 1); a name, not a protection."""
-    return x509.SubjectKeyIdentifier.from_public_key(key)
+def _extension(value: x509.ExtensionType, *, is_critical: bool = False) -> Extension:
+    return x509.Extension(value.oid, is_critical, value)
 
 
-def _places(urls: Urls) -> list[tuple[x509.ExtensionType, bool]]:
+# What a role's certificates have in common is encoded once: the builder takes the DER of an extension it need not know.
+
+
+@lru_cache(maxsize=_KEPT)
+def _encoded(value: x509.ExtensionType, *, is_critical: bool) -> Extension:
+    return _extension(x509.UnrecognizedExtension(value.oid, value.public_bytes()), is_critical=is_critical)
+
+
+@lru_cache(maxsize=_KEPT)
+def _encoded_usages(usages: tuple[x509.ObjectIdentifier, ...]) -> Extension:
+    return _encoded(x509.ExtendedKeyUsage(usages), is_critical=False)
+
+
+@lru_cache(maxsize=_KEPT)
+def _places(urls: Urls) -> tuple[Extension, ...]:
     access = [(AuthorityInformationAccessOID.OCSP, url) for url in urls.ocsp_servers]
     access += [(AuthorityInformationAccessOID.CA_ISSUERS, url) for url in urls.issuing_certificates]
-    found: list[tuple[x509.ExtensionType, bool]] = []
+    found: list[x509.ExtensionType] = []
     if access:
         descriptions = [x509.AccessDescription(oid, x509.UniformResourceIdentifier(url)) for oid, url in access]
-        found.append((x509.AuthorityInformationAccess(descriptions), False))
+        found.append(x509.AuthorityInformationAccess(descriptions))
     if urls.crl_distribution_points:
-        found.append((x509.CRLDistributionPoints(_points(urls.crl_distribution_points)), False))
+        found.append(x509.CRLDistributionPoints(_points(urls.crl_distribution_points)))
     if urls.delta_crl_distribution_points:
-        found.append((x509.FreshestCRL(_points(urls.delta_crl_distribution_points)), False))
-    return found
+        found.append(x509.FreshestCRL(_points(urls.delta_crl_distribution_points)))
+    return tuple(_encoded(value, is_critical=False) for value in found)
+
+
+def _subject_key_identifier(public_key: bytes) -> x509.SubjectKeyIdentifier:
+    """SHA-1 of the key's bits (RFC 5280, 4.2.1.2, method 1); a name, not a protection.
+
+    SubjectPublicKeyInfo is a SEQUENCE of an AlgorithmIdentifier and a BIT STRING without unused bits.
+    """
+    algorithm, _ = _content(public_key, 0)
+    _, bits = _content(public_key, algorithm)
+    start, end = _content(public_key, bits)
+    return x509.SubjectKeyIdentifier(sha1(public_key[start + 1 : end], usedforsecurity=False).digest())
+
+
+def _content(der: bytes, start: int) -> tuple[int, int]:
+    """Where the content of the value at `start` begins and ends (X.690, 8.1.3)."""
+    length, content = der[start + 1], start + 2
+    if length >= 0x80:
+        octets, content = length & 0x7F, content + (length & 0x7F)
+        length = int.from_bytes(der[content - octets : content], "big")
+    return content, content + length
 
 
 def _points(urls: tuple[str, ...]) -> list[x509.DistributionPoint]:

@@ -5,14 +5,13 @@ that the inventory does not know, whatever dies when; a serial number whose sign
 used again (`pki.intents`).
 """
 
-from typing import NamedTuple
+from functools import cached_property
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
 from core.clock import Clock
-from core.errors import CasMismatchError, InvalidRequestError
+from core.errors import CasMismatchError, HsmRetryError, InvalidRequestError
 from core.prepared_signature import ToBeSigned
 from core.protocols import KeyCustodian, Transaction, WrappedKey
 from pki.aia import urls_for
@@ -28,12 +27,20 @@ from pki.store import PkiStore
 _TRIES = 3  # serial numbers of 158 random bits: a second one is never needed
 
 
-class Issued(NamedTuple):
-    """A certificate that was just made."""
+class Issued:
+    """A certificate that was just made. Times are epoch seconds."""
 
-    serial: str
-    certificate: x509.Certificate
-    issuer: Issuer | None  # None: it signed itself
+    def __init__(self, plan: Plan, serial: str, der: bytes, issuer: Issuer | None) -> None:
+        self.serial = serial
+        self.der = der
+        self.issuer = issuer  # None: it signed itself
+        self.not_before = plan.not_before
+        self.not_after = plan.not_after
+
+    @cached_property
+    def certificate(self) -> x509.Certificate:
+        """Parsed, for who needs more than its bytes."""
+        return x509.load_der_x509_certificate(self.der)
 
 
 class Issuing:
@@ -59,15 +66,15 @@ class Issuing:
             prepared = ToBeSigned(key, build(plan, issuer, serial, urls))
             check_certificate(prepared.draft, issuer)
             if origin.no_store:
-                return Issued(format_serial(serial), await prepared.sign(self._keys), issuer)
+                return Issued(plan, format_serial(serial), await prepared.sign_der(self._keys), issuer)
             intent = self._intent(plan, prepared, serial, issuer, origin)
             try:
                 await self._record(intent)
             except CasMismatchError:
                 continue  # somebody has that serial number
-            certificate = await prepared.sign(self._keys)
+            certificate = await prepared.sign_der(self._keys)
             await self._complete(intent, certificate)
-            return Issued(intent.serial, certificate, issuer)
+            return Issued(plan, intent.serial, certificate, issuer)
         raise InvalidRequestError("no free serial number was found; try again")
 
     def _intent(
@@ -97,8 +104,8 @@ class Issuing:
 
         await self._store.storage.transact(write)
 
-    async def _complete(self, intent: Known, certificate: x509.Certificate) -> None:
-        body = replace(intent.body, certificate=certificate.public_bytes(Encoding.DER))
+    async def _complete(self, intent: Known, certificate: bytes) -> None:
+        body = replace(intent.body, certificate=certificate)
         row = encode_row(replace(intent, state=State.ISSUED, body=body))
 
         async def write(txn: Transaction) -> None:
@@ -107,7 +114,7 @@ class Issuing:
         try:
             await self._store.storage.transact(write)
         except CasMismatchError:
-            raise InvalidRequestError(
+            raise HsmRetryError(
                 "the certificate took so long to sign that its serial number was given up; ask again"
             ) from None
 

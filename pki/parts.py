@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core.clock import Clock
 from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
+from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.store import PkiStore
 
@@ -19,6 +20,7 @@ class Parts:
     meter: Meter
     store: PkiStore
     issuing: Issuing
+    intents: Intents
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -31,4 +33,5 @@ def assemble(context: EngineContext) -> Parts:
         meter=context.meter,
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
+        intents=Intents(store, context.clock, context.meter),
     )

@@ -28,5 +28,9 @@ class PkiRoutes:
         """Certificates and issuers, for the metrics."""
         return await measures(self.parts.store, self.parts.clock)
 
+    async def housekeep(self) -> None:
+        """What is to be done without being asked, about once a minute."""
+        await self.parts.intents.reconcile()
+
     async def close(self) -> None:
         """Nothing is held back."""

@@ -37,6 +37,28 @@ def check_template(path: str) -> None:
         raise ValueError("the braces of a template do not match")
 
 
+def render_text(template: str, entity: EntityView) -> str | None:
+    """A template outside of policies (names that a certificate may bear); None when a value is missing.
+
+    A value that would change what the text around it means is not taken: one with `*`, a control character or a `/`.
+    Where the template is nothing but the expression, a `/` means nothing else (`spiffe://…` in an entity's metadata).
+    Raises ValueError for a template that cannot be one.
+    """
+    if not is_template(template):
+        return template
+    check_template(template)
+    alone = _EXPRESSION.fullmatch(template) is not None and template.count("{{") == 1
+    rendered = _EXPRESSION.sub(lambda found: _text(found[1].strip(), entity, is_alone=alone), template)
+    return None if _MISSING in rendered else rendered
+
+
+def _text(expression: str, entity: EntityView, *, is_alone: bool) -> str:
+    value = _resolved(expression, entity)
+    if not value or not value.isprintable() or "*" in value or ("/" in value and not is_alone):
+        return _MISSING
+    return value
+
+
 def render_path(path: str, entity: EntityView | None, *, denies: bool) -> str | None:
     """The path for this entity; None when the rule is to be left out for it."""
     rendered = _EXPRESSION.sub(lambda found: _value(found[1].strip(), entity), path)

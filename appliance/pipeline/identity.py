@@ -1,22 +1,41 @@
 """Who is calling: what engines and audit records say about a token, made once for each token in use."""
 
 from appliance.access.subject import EntityView, Subject
+from appliance.access.templates import render_text
 from appliance.access.tokens import TokenEntry
 from audit.records import AuditAuth
 from core.clock import rfc3339
+from core.errors import InvalidRequestError
 from core.requests import Caller
 
 _CAPACITY = 10_000
 
 
+class EntityTemplates:
+    """Implements core.requests.Identity: what templates in an engine's configuration say for one entity. No I/O."""
+
+    __slots__ = ("_entity",)
+
+    def __init__(self, entity: EntityView) -> None:
+        self._entity = entity
+
+    def render(self, template: str) -> str | None:
+        """`template` filled in; None where the entity has no such value."""
+        try:
+            return render_text(template, self._entity)
+        except ValueError as exc:
+            raise InvalidRequestError(str(exc)) from None
+
+
 class Identity:
     """A valid token's caller, access subject and audit block."""
 
-    __slots__ = ("_audits", "_client_token", "caller", "entity", "subject", "token")
+    __slots__ = ("_audits", "_client_token", "caller", "entity", "subject", "templates", "token")
 
     def __init__(self, token: TokenEntry, client_token: str, entity: EntityView | None) -> None:
         self.token = token
         self.entity = entity
+        self.templates = EntityTemplates(entity) if entity is not None else None
         self.subject = Subject(namespace=token.namespace, policies=token.policies, entity=entity)
         policies = token.policies
         if entity is not None and entity.policies:

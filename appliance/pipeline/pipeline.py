@@ -466,6 +466,8 @@ def _handed(exchange: Exchange, method: Method) -> Any:
     """The body as the handler declares it. Raises InvalidRequestError."""
     if method.asks_access:
         tell_access(exchange)
+    if method.asks_identity and exchange.identity is not None:
+        exchange.request.identity = exchange.identity.templates
     return _NO_BODY if method.body is NoBody else parse_body(exchange.request.data, method.body)
 
 

@@ -1,6 +1,6 @@
 """Certificates, requests and CRLs signed by a key that is asked asynchronously."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,10 +8,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from core.errors import InvalidSignatureError, KeyPolicyError
-from core.prepared_signature import Digest, sign_prepared
+from core.prepared_signature import Digest, ToBeSigned, sign_prepared
 from core.protocols import KeyKind, KeyUsage, WrappedKey
 from tests.support.software_keys import SoftwareKeys
 
@@ -99,3 +99,58 @@ async def test_a_secret_key_signs_nothing() -> None:
     key = await keys.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     with pytest.raises(KeyPolicyError):
         await sign_prepared(keys, key, lambda private, digest: private.sign(b"", digest))
+
+
+class Repeating(SoftwareKeys):
+    """Gives the same signature for the same bytes, also where ECDSA would not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: dict[bytes, bytes] = {}
+
+    async def sign(self, key: WrappedKey, digests: Sequence[bytes], **how: Any) -> list[bytes]:
+        for digest in digests:
+            if digest not in self._given:
+                [self._given[digest]] = await super().sign(key, [digest], **how)
+        return [self._given[digest] for digest in digests]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_signature_put_in_its_place_gives_the_bytes_of_an_object_built_with_it(kind: KeyKind) -> None:
+    keys = Repeating()
+    key = await keys.generate_key(kind, usage=KeyUsage.SIGN_DECRYPT if kind is KeyKind.RSA_2048 else KeyUsage.SIGN)
+    crl = x509.CertificateRevocationListBuilder().issuer_name(NAME).last_update(NOW).next_update(NOW)
+    for build in (certificate(key).sign, crl.sign, x509.CertificateSigningRequestBuilder().subject_name(NAME).sign):
+        prepared = ToBeSigned[Any](key, build)
+        built = await prepared.sign(keys)
+        assert await prepared.sign_der(keys) == built.public_bytes(Encoding.DER)
+
+
+class _Odd:
+    """An object that is no SEQUENCE of what was signed, an algorithm and a signature."""
+
+    def __init__(self, der: bytes) -> None:
+        self._der = der
+
+    def public_bytes(self, _encoding: Encoding) -> bytes:
+        return self._der
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "longer": lambda der: der + b"\0",
+    "another-end": lambda der: der[:-1] + b"\1",
+    "no-header": lambda der: der[4:],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_an_object_of_another_form_is_our_mistake(change: Callable[[bytes], bytes]) -> None:
+    keys = SoftwareKeys()
+    key = await keys.generate_key(KeyKind.EC_P256, usage=KeyUsage.SIGN)
+    builder = certificate(key)
+
+    def build(private: Any, digest: Digest) -> _Odd:
+        return _Odd(change(builder.sign(private, digest).public_bytes(Encoding.DER)))
+
+    with pytest.raises(RuntimeError, match="an algorithm and a signature"):
+        await ToBeSigned(key, build).sign_der(keys)

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from appliance.router import RouteTable
 from core.bodies import parse_body
-from core.engine import EngineContext, MountInfo
+from core.engine import EngineContext, Meter, MountInfo, NoMeter
 from core.ids import new_uuid
 from core.protocols import KeyKind, KeyUsage
 from core.requests import Caller, Identity, Operation, Request, Response
@@ -49,6 +49,7 @@ class Mount:
         storage: MemoryStorage | None = None,
         clock: SettableClock | None = None,
         keys: SoftwareKeys | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.storage = storage or memory_storage()
         self.clock = clock or SettableClock()
@@ -59,6 +60,7 @@ class Mount:
             storage=self.view,
             keys=self.keys,
             clock=self.clock,
+            meter=meter or NoMeter(),
         )
         self.engine: Any = create(context)
         self.parts: Parts = self.engine.parts
