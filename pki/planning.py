@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from core.engine import MountInfo
 from core.errors import InvalidRequestError
-from core.public_keys import PublicKey
+from core.public_keys import load_public_key
 from core.requests import Identity
 from pki import usages
 from pki.asked import Asked
@@ -61,26 +61,27 @@ class Planned:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What a plan depends on besides the role and the request. `now` in epoch seconds."""
-
-    issuer: Issuer
-    now: int
-    mount: MountInfo
-    identity: Identity | None = None
-
-
 def plan_leaf(
-    role: OpenRole, asked: Asked, circumstances: Circumstances, *, key: PublicKey, public_key: bytes, csr: Csr | None
+    role: OpenRole,
+    asked: Asked,
+    *,
+    csr: Csr | None,
+    public_key: bytes,
+    issuer: Issuer,
+    now: int,
+    mount: MountInfo,
+    identity: Identity | None = None,
 ) -> Planned:
-    """A certificate by a role. Raises InvalidRequestError for what the role does not allow."""
+    """A certificate by a role. Raises InvalidRequestError for what the role does not allow.
+
+    `public_key` is SubjectPublicKeyInfo in DER, `now` in epoch seconds.
+    """
     rules = role.role
     if csr is not None:
         check_allowed(csr.key, rules.key_type, rules.key_bits)
-    valid = validity_of(rules, asked, issuer=circumstances.issuer, now=circumstances.now, mount=circumstances.mount)
-    names = _Names(role, circumstances.identity)
-    common_name = _common_name(role, asked, csr, circumstances.identity)
+    valid = validity_of(rules, asked, issuer=issuer, now=now, mount=mount)
+    names = _Names(role, identity)
+    common_name = _common_name(role, asked, csr, identity)
     _collect(names, common_name, asked, csr, uses_csr=csr is not None and rules.use_csr_sans)
     plan = Plan(
         public_key=public_key,
@@ -88,7 +89,7 @@ def plan_leaf(
         not_before=valid.not_before,
         not_after=valid.not_after,
         names=names.found(),
-        key_usage=usages.key_usage(role.key_usages, type(key)),
+        key_usage=usages.key_usage(role.key_usages, type(load_public_key(public_key))),
         ext_key_usage=role.ext_key_usages,
         policies=role.policies,
         basic_constraints=_LEAF if rules.basic_constraints_valid_for_non_ca else None,
@@ -98,13 +99,15 @@ def plan_leaf(
     return Planned(plan=plan, warnings=[*valid.warnings, *_about_csr(csr)])
 
 
-def plan_verbatim(role: OpenRole | None, asked: Asked, circumstances: Circumstances, *, csr: Csr) -> Planned:
+def plan_verbatim(
+    role: OpenRole | None, asked: Asked, *, csr: Csr, issuer: Issuer, now: int, mount: MountInfo
+) -> Planned:
     """A certificate that says what the CSR says, but for what only a CA can say.
 
     Of a role it takes only how long, by which issuer and whether to store. Raises InvalidRequestError.
     """
     rules = _verbatim_rules(role, asked)
-    valid = validity_of(rules, asked, issuer=circumstances.issuer, now=circumstances.now, mount=circumstances.mount)
+    valid = validity_of(rules, asked, issuer=issuer, now=now, mount=mount)
     names = _Names(OpenRole("", rules), None)
     for name in csr.names:
         names.add_general(name)
