@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import WrappedKey
@@ -151,6 +151,11 @@ class Issuer:
             return True
         own = self.authority_key_identifier.key_identifier
         return named.key_identifier is None or named.key_identifier == own
+
+    @cached_property
+    def public_key(self) -> bytes:
+        """SubjectPublicKeyInfo, DER: the same for all issuers of one key."""
+        return self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     @cached_property
     def not_after(self) -> int:

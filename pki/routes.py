@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Measure, Route
 from pki.inventory_routes import InventoryRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
+from pki.role_routes import RoleRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -20,6 +21,7 @@ class PkiRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = [
             *InventoryRoutes(parts).routes(),
+            *RoleRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:

@@ -20,6 +20,7 @@ from core.errors import IntegrityError
 from core.protocols import DecodedCache, Entry, StorageView, Transaction
 from pki.authority import Authority, CaIndex, CaKey, Issuer, IssuerRow
 from pki.certificates import CATALOG, Known, decode_row
+from pki.role import OpenRole, Role
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_index = msgspec.msgpack.Decoder(CaIndex).decode
 _decode_issuer = msgspec.msgpack.Decoder(IssuerRow).decode
 _decode_key = msgspec.msgpack.Decoder(CaKey).decode
+_decode_role = msgspec.msgpack.Decoder(Role).decode
 _EMPTY = Authority(CaIndex(), {}, {})
 
 
@@ -41,6 +43,7 @@ class PkiStore:
     def __init__(self, storage: StorageView) -> None:
         self.storage = storage
         self._authority: DecodedCache[Authority] = storage.decoded_cache(_load_authority, capacity=1, absent=_EMPTY)
+        self._roles: DecodedCache[OpenRole] = storage.decoded_cache(_load_role, capacity=2_000)
         self._certificates: DecodedCache[Known] = storage.row_cache(CATALOG, decode_row, capacity=20_000)
 
     async def authority(self) -> Authority:
@@ -50,6 +53,23 @@ class PkiStore:
     async def certificate(self, serial: str) -> Known | None:
         """What is known of a serial number."""
         return self._certificates.peek(serial) or await self._certificates.get(serial)
+
+    async def role(self, name: str) -> OpenRole | None:
+        """The role of that name."""
+        path = ROLES + name
+        return self._roles.peek(path) or await self._roles.get(path)
+
+    async def role_names(self, *, after: str = "", limit: int = 0) -> list[str]:
+        """Names in order."""
+        return await self.storage.list(ROLES, after=after, limit=limit)
+
+    async def change_role(self, work: Callable[["RoleChange"], Awaitable[T]]) -> T:
+        """Change roles in one transaction; `work` may run again, as in StorageView.transact."""
+        return await self.storage.transact(lambda txn: work(RoleChange(txn)))
+
+    async def delete_role(self, name: str) -> None:
+        """What is not there is as good as deleted."""
+        await self.storage.delete(ROLES + name)
 
     async def change_authority(self, work: Callable[["AuthorityChange"], Awaitable[T]]) -> T:
         """Change keys, issuers or settings in one transaction; `work` may run again, as in StorageView.transact."""
@@ -61,6 +81,22 @@ class PkiStore:
             return result
 
         return await self.storage.transact(body)
+
+
+class RoleChange:
+    """Roles inside a transaction."""
+
+    def __init__(self, txn: Transaction) -> None:
+        self._txn = txn
+
+    async def get(self, name: str) -> Role | None:
+        """As it is now."""
+        entry = await self._txn.get(ROLES + name)
+        return None if entry is None else _decode_role(entry.value)
+
+    async def put(self, name: str, role: Role) -> None:
+        """Write it."""
+        await self._txn.put(ROLES + name, _encode(role))
 
 
 class AuthorityChange:
@@ -134,6 +170,10 @@ async def _load_authority(view: StorageView, path: str, entry: Entry) -> Authori
             if newer is None or newer.revision == entry.revision:
                 raise
             entry = newer
+
+
+async def _load_role(_view: StorageView, path: str, entry: Entry) -> OpenRole:
+    return OpenRole(path.removeprefix(ROLES), _decode_role(entry.value))
 
 
 async def _read_authority(txn: Transaction) -> Authority:

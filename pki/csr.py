@@ -1,0 +1,152 @@
+"""Certificate requests (PKCS #10, RFC 2986) from anybody: taken apart, their proof of possession checked.
+
+What is wrong with one is said; what is right with it is plain values.
+"""
+
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID
+
+from core.errors import InvalidRequestError, MimirError
+from core.public_keys import PublicKey, load_public_key
+
+MAX_TEXT = 64 * 1024  # characters of PEM
+MAX_NAMES = 1000  # subject alternative names
+_PEM = re.compile(
+    rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----(.*?)-----END (?:NEW )?CERTIFICATE REQUEST-----", re.DOTALL
+)
+_WEAK = (hashes.MD5, hashes.SHA1)
+# critical extensions that may stand in a request: what they ask for is decided by the role, or copied (sign-verbatim)
+_KNOWN = frozenset(
+    {
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.TLS_FEATURE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Csr:
+    """A request whose signature was checked."""
+
+    public_key: bytes  # SubjectPublicKeyInfo, DER
+    key: PublicKey
+    subject: x509.Name
+    names: tuple[x509.GeneralName, ...]
+    extensions: tuple[x509.Extension[x509.ExtensionType], ...]
+
+
+def parse_csr(text: str) -> Csr:
+    """A request in PEM, blanks around it allowed. Raises InvalidRequestError with what is wrong with it."""
+    if not text.strip():
+        raise InvalidRequestError('"csr" is empty')
+    if len(text) > MAX_TEXT:
+        raise InvalidRequestError(f"a csr has at most {MAX_TEXT} characters")
+    request = _load(text)
+    _check_signature(request)
+    extensions = _extensions(request)
+    return Csr(
+        public_key=request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        key=_key(request),
+        subject=_subject(request),
+        names=_names(extensions),
+        extensions=extensions,
+    )
+
+
+def _load(text: str) -> x509.CertificateSigningRequest:
+    found = _PEM.findall(text.encode())
+    if not found:
+        raise InvalidRequestError("csr holds no request: it must be PEM with BEGIN CERTIFICATE REQUEST")
+    if len(found) > 1:
+        raise InvalidRequestError("csr holds more than one request")
+    try:
+        return x509.load_der_x509_csr(b64decode(b"".join(found[0].split()), validate=True))
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidRequestError("the csr could not be parsed: it is no PKCS #10 request in PEM") from None
+
+
+def _check_signature(request: x509.CertificateSigningRequest) -> None:
+    """Proof of possession (RFC 2986, 3)."""
+    _key(request)
+    try:
+        if isinstance(request.signature_hash_algorithm, _WEAK):
+            raise InvalidRequestError("the csr is signed with MD5 or SHA-1, which prove nothing: use SHA-256")
+        is_valid = request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+        is_valid = False
+    if not is_valid:
+        raise InvalidRequestError("the csr's signature does not verify, so it does not show who has the key")
+
+
+def _key(request: x509.CertificateSigningRequest) -> PublicKey:
+    """Its key, if it is of a kind and size that certificates are issued for."""
+    try:
+        public = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidRequestError("the csr's public key cannot be read") from None
+    return check_key_strength(public)
+
+
+def check_key_strength(public_key: bytes) -> PublicKey:
+    """Load a key (SubjectPublicKeyInfo); raise InvalidRequestError for one that is weak or of no known kind."""
+    try:
+        key = load_public_key(public_key)
+    except MimirError:
+        key = None
+    if key is None:
+        raise InvalidRequestError(
+            "the key must be RSA of 2048 bits or more, EC on P-256, P-384 or P-521, Ed25519, or ML-DSA"
+        )
+    if isinstance(key, rsa.RSAPublicKey):
+        exponent = key.public_numbers().e
+        if not 2048 <= key.key_size <= 8192:
+            raise InvalidRequestError("RSA keys < 2048 bits are unsafe and not supported, and those > 8192 too slow")
+        if exponent < 3 or exponent % 2 == 0 or exponent.bit_length() > 256:
+            raise InvalidRequestError("the public exponent of the RSA key is not one (FIPS 186-5, A.1.1)")
+    return key
+
+
+def _extensions(request: x509.CertificateSigningRequest) -> tuple[x509.Extension[x509.ExtensionType], ...]:
+    try:
+        found = tuple(request.extensions)
+    except x509.DuplicateExtension:
+        raise InvalidRequestError("the csr has an extension twice (RFC 5280, 4.2)") from None
+    except (ValueError, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+        raise InvalidRequestError("the extensions of the csr could not be parsed") from None
+    for extension in found:
+        if extension.critical and extension.oid not in _KNOWN:
+            raise InvalidRequestError(
+                f"the csr has the critical extension {extension.oid.dotted_string}, which means nothing here"
+            )
+    return found
+
+
+def _names(extensions: tuple[x509.Extension[x509.ExtensionType], ...]) -> tuple[x509.GeneralName, ...]:
+    for extension in extensions:
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            names = tuple(extension.value)
+            if len(names) > MAX_NAMES:
+                raise InvalidRequestError(f"the csr has {len(names)} alternative names; {MAX_NAMES} is the most")
+            return names
+    return ()
+
+
+def _subject(request: x509.CertificateSigningRequest) -> x509.Name:
+    try:
+        return request.subject
+    except ValueError:
+        raise InvalidRequestError("the subject of the csr could not be parsed") from None
