@@ -53,7 +53,7 @@ class Issuing:
 
     async def issue(self, plan: Plan, issuer: Issuer, authority: Authority, origin: Origin) -> Issued:
         """A certificate by an issuer. Raises InvalidRequestError when the issuer may not or cannot."""
-        key = signing_key(issuer)
+        key = signing_key(issuer, now=self._clock.now())
         return await self._make(plan, issuer, key, urls_for(issuer, authority), origin)
 
     async def self_sign(self, plan: Plan, key: WrappedKey, urls: Urls, origin: Origin) -> Issued:
@@ -119,8 +119,10 @@ class Issuing:
             ) from None
 
 
-def signing_key(issuer: Issuer) -> WrappedKey:
+def signing_key(issuer: Issuer, *, now: float) -> WrappedKey:
     """The key of an issuer that may issue. Raises InvalidRequestError."""
+    if issuer.not_after <= now:
+        raise InvalidRequestError(f"the issuer {issuer.issuer_id} has ended, so it issues nothing any more")
     if issuer.row.revoked_at:
         raise InvalidRequestError(f"the issuer {issuer.issuer_id} is revoked, so it issues nothing any more")
     if not issuer.may("issuing-certificates"):
