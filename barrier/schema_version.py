@@ -4,7 +4,7 @@ import contextlib
 import sqlite3
 from urllib.parse import quote
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 
 _PREFIX = "sqlite:///"
 _PATIENCE = 1.0  # seconds; who holds the lock for longer may be migrating

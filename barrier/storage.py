@@ -1,20 +1,31 @@
 """The encrypted transactional store, once the seal is open: core.protocols.CoreStorage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from weakref import WeakSet
 
-from barrier import entries, events, names, records
+from barrier import catalog_reads, catalog_rows, entries, events, names, records
 from barrier.cache import Evictable, LoadingCache
+from barrier.catalog_names import EVERYTHING
 from barrier.changes import SEQUENCE, ChangeRing, path_hash
 from barrier.connection import Statements
 from barrier.database import Database
 from barrier.keyring import Keyring, UnknownTermError
-from barrier.transaction import BarrierTransaction, Names, Records, record_name
+from barrier.transaction import BarrierTransaction, Names, Records, record_name, row_name
 from barrier.views import PrefixView
 from core.errors import SealedError
-from core.protocols import CoreTransaction, DecodedCache, Entry, Record, StorageView, StoredEvent
+from core.protocols import (
+    CatalogPage,
+    CatalogQuery,
+    CatalogRow,
+    CoreTransaction,
+    DecodedCache,
+    Entry,
+    Record,
+    StorageView,
+    StoredEvent,
+)
 
 T = TypeVar("T")
 
@@ -248,6 +259,56 @@ class BarrierStorage:
             lambda connection, keyring: records.load_records(connection, keyring, kind, after=after, limit=limit)
         )
 
+    # --- catalogs -------------------------------------------------------------------------------------------------
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """The row; `catalog` is the path of its view and its name. Raises IntegrityError."""
+        return await self._read(lambda connection, keyring: catalog_rows.load_row(connection, keyring, catalog, row_id))
+
+    async def row_ids(self, catalog: str, *, after: str = "", limit: int = 0) -> Names:
+        """Ids of rows, sorted, behind `after`."""
+        return await self._scan(
+            lambda connection, _keyring: catalog_rows.load_ids(connection, catalog, after=after, limit=limit)
+        )
+
+    async def find_rows(self, catalog: str, query: CatalogQuery) -> CatalogPage:
+        """A page of rows. Raises InvalidRequestError for an `after` that is no cursor of this query."""
+        return await self._scan(lambda connection, keyring: catalog_reads.find(connection, keyring, catalog, query))
+
+    async def count_rows(
+        self,
+        catalog: str,
+        *,
+        states: Sequence[int] = (),
+        group: str | None = None,
+        due_from: int | None = None,
+        due_before: int | None = None,
+    ) -> int:
+        """How many rows there are of that kind; reads an index, some millions a second."""
+        query = CatalogQuery(states=tuple(states), group=group, due_from=due_from, due_before=due_before)
+        return await self._scan(lambda connection, _keyring: catalog_reads.count(connection, catalog, query))
+
+    def row_cache(self, catalog: str, decode: Callable[[CatalogRow], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        """Decoded rows of a catalog in memory, by row_id."""
+
+        async def load_one(row_id: str) -> T | None:
+            row = await self.row(catalog, row_id)
+            return None if row is None else decode(row)
+
+        cache = LoadingCache(
+            self._ring, load_one, ring_name=lambda row_id: row_name(catalog, row_id), capacity=capacity
+        )
+        self._caches.add(cache)
+        return cache
+
+    async def sweep_catalogs(self, *, limit: int = 1000) -> bool:
+        """Remove some of what is left of catalogs whose mount is gone; whether there may be more."""
+
+        async def body(transaction: CoreTransaction) -> bool:
+            return await transaction.sweep_catalogs(limit=limit)
+
+        return await self.transact(body)
+
     # --- events ---------------------------------------------------------------------------------------------------
 
     @property
@@ -324,7 +385,10 @@ class BarrierStorage:
     def _publish(self) -> None:
         """Tell all processes, and this one at once: what is read back must be what was written."""
         touched, self._unpublished = self._unpublished, []
-        self._ring.publish(touched)
+        if EVERYTHING in touched:
+            self._ring.publish_all()
+        else:
+            self._ring.publish(touched)
         self.sync()
 
     async def _make_room(self) -> None:

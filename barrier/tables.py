@@ -3,7 +3,7 @@
 Indexes stand in the migrations alone: a partial one loads the dialects of both engines, and no statement names it.
 """
 
-from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData()
@@ -68,6 +68,46 @@ events = Table(
 
 # one row: the number of the last event that was removed for its age, 0 before that
 event_floor = Table("event_floor", metadata, Column("dropped", BigInteger, nullable=False))
+
+# a catalog's path is its view's prefix and its name; its short number stands in every row and index
+catalogs = Table(
+    "catalogs",
+    metadata,
+    Column("catalog", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("path", ByteOrdered, nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
+
+# catalogs whose mount is gone; what is left of them is removed little by little
+catalogs_dropped = Table("catalogs_dropped", metadata, Column("catalog", BigInteger, primary_key=True))
+
+# `key_term` is the keyring's, as `term` is elsewhere; `terms` are those that stand in catalog_terms, to remove them by
+catalog_rows = Table(
+    "catalog_rows",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("catalog", BigInteger, nullable=False),
+    Column("row_id", ByteOrdered, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("row_group", ByteOrdered, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("key_term", Integer, nullable=False),
+    Column("terms", ByteOrdered, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+catalog_terms = Table(
+    "catalog_terms",
+    metadata,
+    Column("catalog", BigInteger, primary_key=True),
+    Column("term", ByteOrdered, primary_key=True),
+    Column("due_at", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
 
 # PostgreSQL only: a sequence whose value is what numbers are counted from; never advanced, set at start
 EVENT_BASE = "event_base"

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from barrier import entries, events, names, records
+from barrier import catalog_names, catalog_rows, entries, events, names, records
 from barrier.connection import Statements
 from barrier.keyring import Keyring
 from barrier.paths import check_name
-from core.protocols import Entry, Event, Record, Transaction
+from core.protocols import CatalogRow, Entry, Event, Record, Transaction
 
 # in a class that has a method `list`, the annotation would name that
 Records = list[Record]
@@ -16,6 +16,11 @@ Names = list[str]
 def record_name(kind: str, record_id: str) -> str:
     """What the change ring calls a record; no entry's path begins with NUL."""
     return f"\0{kind}\0{record_id}"
+
+
+def row_name(catalog: str, row_id: str) -> str:
+    """What the change ring calls a row of a catalog."""
+    return f"\0row\0{catalog}\0{row_id}"
 
 
 class BarrierTransaction:
@@ -60,10 +65,32 @@ class BarrierTransaction:
         return removed
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Remove every entry whose path starts with `prefix`; how many."""
+        """Remove every entry whose path starts with `prefix`, and the catalogs of views there; how many entries."""
         removed = await entries.remove_prefix(self._live(), prefix)
         self._touched += removed
+        if await catalog_names.drop_below(self._live(), prefix):
+            self._touched.append(catalog_names.EVERYTHING)
         return len(removed)
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """The row; `catalog` is the path of its view and its name."""
+        return await catalog_rows.load_row(self._live(), self._keyring, catalog, row_id)
+
+    async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
+        """Write; answers the new revision. Raises CasMismatchError."""
+        revision = await catalog_rows.store_row(self._live(), self._keyring, catalog, row, cas=cas)
+        self._touched.append(row_name(catalog, row.row_id))
+        return revision
+
+    async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
+        """Remove those that exist, in few statements; how many there were."""
+        removed = await catalog_rows.remove_rows(self._live(), catalog, row_ids)
+        self._touched += (row_name(catalog, row_id) for row_id in removed)
+        return len(removed)
+
+    async def sweep_catalogs(self, *, limit: int) -> bool:
+        """Remove about so many rows of catalogs that are gone; whether there may be more."""
+        return await catalog_names.sweep(self._live(), limit)
 
     async def get_record(self, kind: str, record_id: str) -> Record | None:
         """The record."""
@@ -162,6 +189,18 @@ class PrefixTransaction:
     async def delete_prefix(self, prefix: str) -> int:
         """Remove every entry whose path starts with `prefix`; how many."""
         return await self._transaction.delete_prefix(self._prefix + prefix)
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """The row, without its terms."""
+        return await self._transaction.row(self._prefix + catalog, row_id)
+
+    async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
+        """Write; answers the new revision. Raises CasMismatchError."""
+        return await self._transaction.put_row(self._prefix + catalog, row, cas=cas)
+
+    async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
+        """Remove those that exist, in few statements; how many there were."""
+        return await self._transaction.delete_rows(self._prefix + catalog, row_ids)
 
     async def announce(self, event: Event) -> None:
         """As the transaction beneath does it."""

@@ -1,10 +1,20 @@
 """One mount's part of the store, as chroot would show it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from barrier.transaction import PrefixTransaction
-from core.protocols import CoreTransaction, DecodedCache, Entry, Names, StorageView, Transaction
+from core.protocols import (
+    CatalogPage,
+    CatalogQuery,
+    CatalogRow,
+    CoreTransaction,
+    DecodedCache,
+    Entry,
+    Names,
+    StorageView,
+    Transaction,
+)
 
 T = TypeVar("T")
 
@@ -31,6 +41,34 @@ class WholeStorage(Protocol):
 
     async def transact(self, body: Callable[[CoreTransaction], Awaitable[T]]) -> T:
         """As CoreStorage.transact."""
+        ...
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """As StorageView.row."""
+        ...
+
+    async def row_ids(self, catalog: str, *, after: str = "", limit: int = 0) -> Names:
+        """As StorageView.row_ids."""
+        ...
+
+    async def find_rows(self, catalog: str, query: CatalogQuery) -> CatalogPage:
+        """As StorageView.find_rows."""
+        ...
+
+    async def count_rows(
+        self,
+        catalog: str,
+        *,
+        states: Sequence[int] = (),
+        group: str | None = None,
+        due_from: int | None = None,
+        due_before: int | None = None,
+    ) -> int:
+        """As StorageView.count_rows."""
+        ...
+
+    def row_cache(self, catalog: str, decode: Callable[[CatalogRow], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        """As StorageView.row_cache."""
         ...
 
     def entry_cache(
@@ -97,3 +135,33 @@ class PrefixView:
         return self._storage.entry_cache(
             self, self._prefix, load, capacity=capacity, weigh=weigh, budget=budget, absent=absent
         )
+
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        """The row, without its terms. Raises IntegrityError."""
+        return await self._storage.row(self._prefix + catalog, row_id)
+
+    async def row_ids(self, catalog: str, *, after: str = "", limit: int = 0) -> Names:
+        """Ids of rows, sorted, behind `after`."""
+        return await self._storage.row_ids(self._prefix + catalog, after=after, limit=limit)
+
+    async def find_rows(self, catalog: str, query: CatalogQuery) -> CatalogPage:
+        """A page of rows. Raises InvalidRequestError for an `after` that is no cursor of this query."""
+        return await self._storage.find_rows(self._prefix + catalog, query)
+
+    async def count_rows(
+        self,
+        catalog: str,
+        *,
+        states: Sequence[int] = (),
+        group: str | None = None,
+        due_from: int | None = None,
+        due_before: int | None = None,
+    ) -> int:
+        """How many rows there are of that kind."""
+        return await self._storage.count_rows(
+            self._prefix + catalog, states=states, group=group, due_from=due_from, due_before=due_before
+        )
+
+    def row_cache(self, catalog: str, decode: Callable[[CatalogRow], T], *, capacity: int = 10_000) -> DecodedCache[T]:
+        """Decoded rows of a catalog of this view."""
+        return self._storage.row_cache(self._prefix + catalog, decode, capacity=capacity)

@@ -484,6 +484,10 @@ class CoreTransaction(Transaction, RecordReader, Protocol):
         """Remove those with a lower number; how many."""
         ...
 
+    async def sweep_catalogs(self, *, limit: int) -> bool:
+        """Remove about so many rows of catalogs whose mount is gone; whether there may be more."""
+        ...
+
 
 class CoreStorage(StorageView, RecordReader, Protocol):
     """The whole barrier. `transact` gives a CoreTransaction."""

@@ -4,12 +4,22 @@ Another worker may unmount an engine while this one is inside a request. So ever
 the same transaction, the row of its mount: after an unmount nothing can be written below it again.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from appliance.events.record import Announcer
 from core.errors import UnsupportedPathError
-from core.protocols import CoreStorage, CoreTransaction, DecodedCache, Entry, Event, Names, StorageView, Transaction
+from core.protocols import (
+    CatalogRow,
+    CoreStorage,
+    CoreTransaction,
+    DecodedCache,
+    Entry,
+    Event,
+    Names,
+    StorageView,
+    Transaction,
+)
 
 T = TypeVar("T")
 
@@ -39,6 +49,15 @@ class _BelowPrefix:
     async def delete_prefix(self, prefix: str) -> int:
         return await self._txn.delete_prefix(self._prefix + prefix)
 
+    async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
+        return await self._txn.row(self._prefix + catalog, row_id)
+
+    async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
+        return await self._txn.put_row(self._prefix + catalog, row, cas=cas)
+
+    async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
+        return await self._txn.delete_rows(self._prefix + catalog, row_ids)
+
     async def announce(self, event: Event) -> None:
         await self._txn.append_event(self._announcer.body(event))
 
@@ -54,6 +73,9 @@ class MountView:
         self._row = row
         # reads need no guard: after an unmount there is nothing to read
         self.get = self._view.get
+        self.row, self.row_ids = self._view.row, self._view.row_ids
+        self.find_rows, self.count_rows = self._view.find_rows, self._view.count_rows
+        self.row_cache = self._view.row_cache
 
     @property
     def sequence(self) -> int:

@@ -45,7 +45,8 @@ async def empty(url: str) -> None:
     try:
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY);"
-            f"TRUNCATE seal, entries, records, events, alembic_version; UPDATE event_floor SET dropped = 0;"
+            f"TRUNCATE seal, entries, records, events, catalogs, catalogs_dropped, catalog_rows, catalog_terms,"
+            f" alembic_version; UPDATE event_floor SET dropped = 0;"
             f"INSERT INTO alembic_version VALUES ('{SCHEMA}')"
         )
     finally:

@@ -80,7 +80,7 @@ async def upgraded(old: Node) -> Barrier:
 
 
 async def test_a_worker_refuses_the_old_schema(old: Node) -> None:
-    with pytest.raises(StoreUnavailableError, match="restart the server, which upgrades to 0003"):
+    with pytest.raises(StoreUnavailableError, match="restart the server, which upgrades to 0004"):
         await old.worker()
 
 

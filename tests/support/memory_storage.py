@@ -73,7 +73,7 @@ class _Reader:
         return behind[:limit] if limit else behind
 
     def _scope(self, catalog: str) -> str:
-        return f"{self._prefix}\0{catalog}"
+        return self._prefix + catalog
 
     async def row(self, catalog: str, row_id: str) -> CatalogRow | None:
         self._check()
@@ -197,6 +197,7 @@ class _Txn(_Reader):
         doomed = [p for p in self._state.entries if p.startswith(self._prefix + prefix)]
         for path in doomed:
             del self._state.entries[path]
+        memory_catalog.drop_below(self._state.rows, self._prefix + prefix)
         return len(doomed)
 
     async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
@@ -206,6 +207,9 @@ class _Txn(_Reader):
     async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
         gone = [self._state.rows.pop((self._scope(catalog), row_id), None) for row_id in set(row_ids)]
         return sum(row is not None for row in gone)
+
+    async def sweep_catalogs(self, *, limit: int) -> bool:
+        return False
 
     async def put_record(self, kind: str, record: Record, *, cas: int | None = None) -> int:
         old = self._state.records.get((kind, record.record_id))
