@@ -13,13 +13,13 @@ from core.requests import Operation, Request, Response
 from pki.asked import Asked
 from pki.authority import DEFAULT, Authority, Issuer
 from pki.chains import chain_of
-from pki.csr import parse_csr
+from pki.csr import Csr, parse_csr
 from pki.formats import Chain, Made, Wanted, answer_of, check_wanted
 from pki.issuing import signing_key
 from pki.leaf_keys import LeafKeys
 from pki.parts import Parts
 from pki.plan import Origin
-from pki.planning import Circumstances, Planned, plan_leaf, plan_verbatim
+from pki.planning import Planned, plan_leaf, plan_verbatim
 from pki.role import VERBATIM, OpenRole, Role
 
 Handler = Callable[[Request, Asked], Awaitable[Response]]
@@ -73,15 +73,8 @@ class IssueRoutes:
         key_type, key_bits, ignored = _key_kind(role.role, asked)
         check_wanted(by.wanted, has_key=True, key_type=key_type)
         key: Any = await self._keys.generate(key_type, key_bits)
-        public = key.public_key()
-        planned = plan_leaf(
-            role,
-            asked,
-            self._circumstances(request, by),
-            key=public,
-            public_key=public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-            csr=None,
-        )
+        public_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        planned = self._planned(request, asked, by, role, public_key)
         planned.warnings.extend(ignored)
         return await self._answer(request, by, planned, key)
 
@@ -90,8 +83,7 @@ class IssueRoutes:
         by = await self._by("sign", request, asked, role)
         check_wanted(by.wanted, has_key=False)
         csr = parse_csr(asked.csr)
-        circumstances = self._circumstances(request, by)
-        planned = plan_leaf(role, asked, circumstances, key=csr.key, public_key=csr.public_key, csr=csr)
+        planned = self._planned(request, asked, by, role, csr)
         planned.warnings.extend(_said_in_vain(role.role, asked))
         return await self._answer(request, by, planned)
 
@@ -99,7 +91,8 @@ class IssueRoutes:
         role = await self._role(request) if "role" in request.params else None
         by = await self._by("sign-verbatim", request, asked, role)
         check_wanted(by.wanted, has_key=False)
-        planned = plan_verbatim(role, asked, self._circumstances(request, by), csr=parse_csr(asked.csr))
+        csr = parse_csr(asked.csr)
+        planned = plan_verbatim(role, asked, csr=csr, issuer=by.issuer, now=self._now(), mount=self._parts.mount)
         return await self._answer(request, by, planned)
 
     # --- steps ---------------------------------------------------------------------------------------------------
@@ -116,12 +109,25 @@ class IssueRoutes:
         reference = role.role.issuer_ref if role is not None else asked.issuer_ref
         authority = await self._parts.store.authority()
         issuer = authority.issuer(request.params.get("issuer_ref") or reference or DEFAULT)
-        signing_key(issuer, now=self._parts.clock.now())
+        signing_key(issuer, now=self._now())
         return _By(way=way, wanted=_wanted(asked), role=role, issuer=issuer, authority=authority)
 
-    def _circumstances(self, request: Request, by: _By) -> Circumstances:
-        now = int(self._parts.clock.now())
-        return Circumstances(issuer=by.issuer, now=now, mount=self._parts.mount, identity=request.identity)
+    def _planned(self, request: Request, asked: Asked, by: _By, role: OpenRole, about: Csr | bytes) -> Planned:
+        """`about`: a CSR, or the public key that was made here."""
+        csr = None if isinstance(about, bytes) else about
+        return plan_leaf(
+            role,
+            asked,
+            csr=csr,
+            public_key=about if isinstance(about, bytes) else about.public_key,
+            issuer=by.issuer,
+            now=self._now(),
+            mount=self._parts.mount,
+            identity=request.identity,
+        )
+
+    def _now(self) -> int:
+        return int(self._parts.clock.now())
 
     async def _answer(
         self, request: Request, by: _By, planned: Planned, key: PrivateKeyTypes | None = None
@@ -139,10 +145,7 @@ class IssueRoutes:
         issued = await parts.issuing.issue(planned.plan, by.issuer, by.authority, origin)
         parts.meter.count("certificate_issued")
         made = Made(issued=issued, issuer=by.issuer, chain=self._chain(by.issuer, by.authority), key=key)
-        response = Response(data=answer_of(made, by.wanted), warnings=planned.warnings or None)
-        if rules.generate_lease:
-            response.lease = parts.leases.grant(issued)
-        return response
+        return Response(data=answer_of(made, by.wanted), warnings=planned.warnings or None)
 
     def _chain(self, issuer: Issuer, authority: Authority) -> Chain:
         """Made once for each state of the authority."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Measure, Route
 from pki.inventory_routes import InventoryRoutes
+from pki.issue_routes import IssueRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
 from pki.role_routes import RoleRoutes
@@ -21,6 +22,7 @@ class PkiRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = [
             *InventoryRoutes(parts).routes(),
+            *IssueRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
         ]
 
