@@ -56,11 +56,13 @@ def parse_csr(text: str) -> Csr:
     if len(text) > MAX_TEXT:
         raise InvalidRequestError(f"a csr has at most {MAX_TEXT} characters")
     request = _load(text)
+    public_key = _public_key(request)
+    key = check_key_strength(public_key)
     _check_signature(request)
     extensions = _extensions(request)
     return Csr(
-        public_key=request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        key=_key(request),
+        public_key=public_key,
+        key=key,
         subject=_subject(request),
         names=_names(extensions),
         extensions=extensions,
@@ -81,7 +83,6 @@ def _load(text: str) -> x509.CertificateSigningRequest:
 
 def _check_signature(request: x509.CertificateSigningRequest) -> None:
     """Proof of possession (RFC 2986, 3)."""
-    _key(request)
     try:
         if isinstance(request.signature_hash_algorithm, _WEAK):
             raise InvalidRequestError("the csr is signed with MD5 or SHA-1, which prove nothing: use SHA-256")
@@ -92,13 +93,12 @@ def _check_signature(request: x509.CertificateSigningRequest) -> None:
         raise InvalidRequestError("the csr's signature does not verify, so it does not show who has the key")
 
 
-def _key(request: x509.CertificateSigningRequest) -> PublicKey:
-    """Its key, if it is of a kind and size that certificates are issued for."""
+def _public_key(request: x509.CertificateSigningRequest) -> bytes:
+    """Its key as SubjectPublicKeyInfo, in DER."""
     try:
-        public = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
         raise InvalidRequestError("the csr's public key cannot be read") from None
-    return check_key_strength(public)
 
 
 def check_key_strength(public_key: bytes) -> PublicKey:
