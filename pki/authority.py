@@ -171,6 +171,14 @@ class Issuer:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.certificate.public_key())  # type: ignore[arg-type]
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
 
+    @cached_property
+    def can_sign_crls(self) -> bool:
+        """Whether its certificate allows that; one without key usages allows everything (RFC 5280, 4.2.1.3)."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+        except x509.ExtensionNotFound:
+            return True
+
     @property
     def issuer_id(self) -> str:
         """Its id."""
