@@ -236,6 +236,16 @@ def _collect(names: "_Names", common_name: str, asked: Asked, csr: Csr | None, *
         names.add_other(text)
 
 
+def unrestricted_names(asked: Asked, common_name: str, csr: Csr | None) -> tuple[x509.GeneralName, ...]:
+    """The alternative names of a CA certificate, which no role restricts: well-formed ones of the CSR or the body.
+
+    Raises InvalidRequestError.
+    """
+    names = _Names(OpenRole("", VERBATIM), None)
+    _collect(names, common_name, asked, csr, uses_csr=csr is not None)
+    return names.found()
+
+
 def _collect_asked(names: "_Names", asked: Asked) -> None:
     if len(asked.alt_names) + len(asked.ip_sans) + len(asked.uri_sans) + len(asked.other_sans) > MAX_NAMES:
         raise InvalidRequestError(f"a certificate has at most {MAX_NAMES} alternative names")
