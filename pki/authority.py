@@ -158,6 +158,11 @@ class Issuer:
         return self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     @cached_property
+    def not_before(self) -> int:
+        """Epoch seconds."""
+        return int(self.certificate.not_valid_before_utc.timestamp())
+
+    @cached_property
     def not_after(self) -> int:
         """Epoch seconds."""
         return int(self.certificate.not_valid_after_utc.timestamp())
