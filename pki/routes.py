@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Measure, Route
 from pki.inventory_routes import InventoryRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
+from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
 
 
@@ -21,6 +22,7 @@ class PkiRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = [
             *InventoryRoutes(parts).routes(),
+            *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
         ]
 
