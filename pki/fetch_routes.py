@@ -60,7 +60,7 @@ class FetchRoutes:
             ),
         ]
 
-    # --- issuers --------------------------------------------------------------------------------------------------------
+    # --- issuers ------------------------------------------------------------------------------------------------------
 
     async def _default(self) -> Issuer | None:
         authority = await self._store.authority()
@@ -110,7 +110,7 @@ class FetchRoutes:
     async def _issuer_pem(self, request: Request, _body: NoBody) -> Response:
         return _file(_text((await self._store.authority()).issuer(request.params["issuer_ref"])), _PEM)
 
-    # --- certificates ---------------------------------------------------------------------------------------------------
+    # --- certificates -------------------------------------------------------------------------------------------------
 
     async def _known(self, request: Request) -> Known:
         """One that exists as a certificate. Raises NotFoundError."""

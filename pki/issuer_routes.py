@@ -181,7 +181,7 @@ class IssuerRoutes:
         metadata = {"operation": word, "path": f"{self._mount.path}{path}", "modified": "true"}
         await change.txn.announce(Event(type=f"pki/{word}", path=path, metadata=metadata))
 
-    # --- the default ----------------------------------------------------------------------------------------------------
+    # --- the default --------------------------------------------------------------------------------------------------
 
     async def _read_default(self, _request: Request, _body: NoBody) -> Response:
         return Response(data=_default_data(await self._store.authority()))
@@ -262,7 +262,7 @@ def changed_row(
         revocation_signature_algorithm=algorithm,
         urls=urls,
         **{
-            member: getattr(before if (value := getattr(body, member)) is None else body, member)
+            member: getattr(before if getattr(body, member) is None else body, member)
             for member in (
                 "disable_critical_extension_checks",
                 "disable_path_length_checks",

@@ -120,9 +120,7 @@ def _about_users(key: CaKey, authority: Authority) -> list[str]:
     ]
     found = []
     if users:
-        found.append(
-            f"the key is gone for good: these issuers sign nothing any more, not even CRLs: {', '.join(users)}"
-        )
+        found.append(f"the key is gone for good; these issuers sign nothing any more, nor CRLs: {', '.join(users)}")
     if authority.index.default_key == key.key_id:
         found.append("the key was the default: choose another one (config/keys)")
     return found

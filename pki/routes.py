@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Measure, Route
+from pki.config_routes import ConfigRoutes
+from pki.fetch_routes import FetchRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
+from pki.issuer_routes import IssuerRoutes
+from pki.key_routes import KeyRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
+from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
 
 
@@ -21,8 +26,13 @@ class PkiRoutes:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.routes: Sequence[Route] = [
+            *ConfigRoutes(parts).routes(),
+            *FetchRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
+            *IssuerRoutes(parts).routes(),
+            *KeyRoutes(parts).routes(),
+            *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
         ]
 
