@@ -7,6 +7,7 @@ from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
+from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
 
 
@@ -23,6 +24,7 @@ class PkiRoutes:
         self.routes: Sequence[Route] = [
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
+            *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
         ]
 
