@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from core.engine import Engine, EngineContext, Measure, Route
+from core.engine import Engine, EngineContext, Lease, Measure, Route
+from core.requests import LeaseGrant
 from pki.config_routes import ConfigRoutes
 from pki.fetch_routes import FetchRoutes
 from pki.inventory_routes import InventoryRoutes
@@ -43,6 +44,15 @@ class PkiRoutes:
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
         await self.parts.intents.reconcile()
+
+    async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
+        """Refused: a certificate cannot be made longer."""
+        del increment
+        return self.parts.leases.renew(lease)
+
+    async def revoke_lease(self, lease: Lease) -> None:
+        """Revoke the certificate that was leased."""
+        await self.parts.leases.revoke(lease)
 
     async def close(self) -> None:
         """Nothing is held back."""
