@@ -176,6 +176,14 @@ class Issuer:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.certificate.public_key())  # type: ignore[arg-type]
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
 
+    @cached_property
+    def path_length(self) -> int | None:
+        """How many CAs may stand below it (RFC 5280, 4.2.1.9); None: any number."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        except x509.ExtensionNotFound:
+            return None
+
     @property
     def issuer_id(self) -> str:
         """Its id."""

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Measure, Route
+from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
 from pki.role_routes import RoleRoutes
+from pki.root_routes import RootRoutes
+from pki.sign_ca_routes import SignCaRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -21,9 +24,12 @@ class PkiRoutes:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.routes: Sequence[Route] = [
+            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
+            *RootRoutes(parts).routes(),
+            *SignCaRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
