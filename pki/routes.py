@@ -6,6 +6,7 @@ from core.engine import Engine, EngineContext, Lease, Measure, Route
 from core.requests import LeaseGrant
 from pki.config_routes import ConfigRoutes
 from pki.fetch_routes import FetchRoutes
+from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
 from pki.issuer_routes import IssuerRoutes
@@ -14,6 +15,8 @@ from pki.measuring import measures
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
+from pki.root_routes import RootRoutes
+from pki.sign_ca_routes import SignCaRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -29,12 +32,15 @@ class PkiRoutes:
         self.routes: Sequence[Route] = [
             *ConfigRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
+            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
             *KeyRoutes(parts).routes(),
             *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
+            *RootRoutes(parts).routes(),
+            *SignCaRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
