@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from core.clock import Clock
 from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
+from pki.crl_store import CrlStore
+from pki.crl_work import CrlWork
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.store import PkiStore
@@ -21,11 +23,14 @@ class Parts:
     store: PkiStore
     issuing: Issuing
     intents: Intents
+    crls: CrlStore
+    crl_work: CrlWork
 
 
 def assemble(context: EngineContext) -> Parts:
     """Does no I/O."""
     store = PkiStore(context.storage)
+    crls = CrlStore(context.storage)
     return Parts(
         mount=context.mount,
         clock=context.clock,
@@ -34,4 +39,6 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
+        crls=crls,
+        crl_work=CrlWork(store, crls, context.keys, context.clock),
     )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Measure, Route
+from pki.crl_config_routes import CrlConfigRoutes
+from pki.crl_routes import CrlRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.measuring import measures
 from pki.parts import Parts, assemble
@@ -21,6 +23,8 @@ class PkiRoutes:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.routes: Sequence[Route] = [
+            *CrlConfigRoutes(parts).routes(),
+            *CrlRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
@@ -32,7 +36,14 @@ class PkiRoutes:
 
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
-        await self.parts.intents.reconcile()
+        try:
+            await self.parts.crl_work.run()
+        finally:
+            await self.parts.intents.reconcile()
+
+    def is_due(self) -> bool:
+        """Whether a CRL is to be signed now."""
+        return self.parts.crl_work.is_due()
 
     async def close(self) -> None:
         """Nothing is held back."""
