@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from core.engine import Engine, EngineContext, Lease, Measure, Route
 from core.requests import LeaseGrant
 from pki.config_routes import ConfigRoutes
+from pki.crl_config_routes import CrlConfigRoutes
+from pki.crl_routes import CrlRoutes
 from pki.fetch_routes import FetchRoutes
 from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
@@ -33,6 +35,8 @@ class PkiRoutes:
             *ConfigRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
             *IntermediateRoutes(parts).routes(),
+            *CrlConfigRoutes(parts).routes(),
+            *CrlRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
@@ -49,7 +53,14 @@ class PkiRoutes:
 
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
-        await self.parts.intents.reconcile()
+        try:
+            await self.parts.crl_work.run()
+        finally:
+            await self.parts.intents.reconcile()
+
+    def is_due(self) -> bool:
+        """Whether a CRL is to be signed now."""
+        return self.parts.crl_work.is_due()
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Refused: a certificate cannot be made longer."""
