@@ -118,6 +118,14 @@ def _names(
     return names.found()
 
 
+def unrestricted_names(asked: Asked, common_name: str, csr: Csr | None) -> tuple[x509.GeneralName, ...]:
+    """The alternative names of a CA certificate, which no role restricts: well-formed ones of the CSR or the body.
+
+    Raises InvalidRequestError.
+    """
+    return _names(AlternativeNames(OpenRole("", VERBATIM), None), VERBATIM, common_name, asked, csr)
+
+
 def _signature_bits(rules: Role, issuer: Issuer) -> int:
     """Only an RSA key goes with any hash; the curves have theirs (as in Vault)."""
     return rules.signature_bits if issuer.key is not None and issuer.key.key.kind in _RSA else 0
