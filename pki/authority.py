@@ -184,6 +184,14 @@ class Issuer:
         except x509.ExtensionNotFound:
             return True
 
+    @cached_property
+    def path_length(self) -> int | None:
+        """How many CAs may stand below it (RFC 5280, 4.2.1.9); None: any number."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        except x509.ExtensionNotFound:
+            return None
+
     @property
     def issuer_id(self) -> str:
         """Its id."""

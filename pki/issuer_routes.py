@@ -14,8 +14,8 @@ from core.requests import NO_CONTENT, Operation, Request, Response
 from pki.authority import DEFAULT, USAGES, Authority, Issuer, IssuerRow
 from pki.chains import chain_of
 from pki.moments import format_moment
-from pki.naming import check_issuer_name
 from pki.parts import Parts
+from pki.reference_names import check_issuer_name
 from pki.serials import format_serial
 from pki.signature_words import check_revocation_algorithm
 from pki.store import AuthorityChange
@@ -236,7 +236,7 @@ def changed_row(
     row, blank = issuer.row, IssuerRow(issuer_id="", certificate=b"")
     before = row if is_patch else replace(blank, issuer_id=row.issuer_id, certificate=row.certificate)
     name = before.name if body.issuer_name is None else body.issuer_name
-    check_issuer_name(name, authority, own_id=row.issuer_id)
+    check_issuer_name(name, authority, but=row.issuer_id)
     usage = before.usage if body.usage is None else _usage(body.usage)
     urls = before.urls
     given = {

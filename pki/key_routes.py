@@ -11,8 +11,8 @@ from core.engine import Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Operation, Request, Response
 from pki.authority import DEFAULT, Authority, CaKey
-from pki.naming import check_key_name
 from pki.parts import Parts
+from pki.reference_names import check_key_name
 from pki.store import AuthorityChange
 
 
@@ -74,7 +74,7 @@ class KeyRoutes:
     async def _write(self, request: Request, body: KeyBody) -> Response:
         async def work(change: AuthorityChange) -> CaKey:
             key = change.before.key(request.params["key_ref"])
-            check_key_name(body.key_name, change.before, own_id=key.key_id)
+            check_key_name(body.key_name, change.before, but=key.key_id)
             renamed = replace(key, name=body.key_name)
             await change.put_key(renamed)
             return renamed

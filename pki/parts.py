@@ -7,6 +7,8 @@ from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
 from pki.intents import Intents
 from pki.issuing import Issuing
+from pki.leasing import Leases
+from pki.revoking import Revoking
 from pki.store import PkiStore
 
 
@@ -21,6 +23,7 @@ class Parts:
     store: PkiStore
     issuing: Issuing
     intents: Intents
+    leases: Leases
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -34,4 +37,5 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
+        leases=Leases(store, context.clock, Revoking(store, context.clock)),
     )

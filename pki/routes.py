@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from core.engine import Engine, EngineContext, Measure, Route
+from core.engine import Engine, EngineContext, Lease, Measure, Route
+from core.requests import LeaseGrant
 from pki.config_routes import ConfigRoutes
 from pki.fetch_routes import FetchRoutes
+from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
 from pki.issuer_routes import IssuerRoutes
@@ -14,6 +16,8 @@ from pki.ocsp_routes import OcspRoutes
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
+from pki.root_routes import RootRoutes
+from pki.sign_ca_routes import SignCaRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -29,6 +33,7 @@ class PkiRoutes:
         self.routes: Sequence[Route] = [
             *ConfigRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
+            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
@@ -36,6 +41,8 @@ class PkiRoutes:
             *RevokeRoutes(parts).routes(),
             *OcspRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
+            *RootRoutes(parts).routes(),
+            *SignCaRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
@@ -45,6 +52,15 @@ class PkiRoutes:
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
         await self.parts.intents.reconcile()
+
+    async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
+        """Refused: a certificate cannot be made longer."""
+        del increment
+        return self.parts.leases.renew(lease)
+
+    async def revoke_lease(self, lease: Lease) -> None:
+        """Revoke the certificate that was leased."""
+        await self.parts.leases.revoke(lease)
 
     async def close(self) -> None:
         """Nothing is held back."""

@@ -97,6 +97,11 @@ def key_usage(wanted: frozenset[str], key_type: type) -> x509.KeyUsage | None:
         names -= {"encipher_only", "decipher_only"}
     if not names:
         raise InvalidRequestError("the key usages of the role leave nothing that a key of this type can do in a leaf")
+    return with_usages(names)
+
+
+def with_usages(names: frozenset[str]) -> x509.KeyUsage:
+    """The extension that says these, by the names of cryptography's members."""
     return x509.KeyUsage(**{name: name in names for name in _ORDER})
 
 
