@@ -1,13 +1,13 @@
 """OCSP (RFC 6960, RFC 5019, RFC 9654) as bytes: what a request asks, and what an answer says. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import sha1
 from typing import Any
 
 import msgspec
-from asn1crypto import ocsp as asn1
 from asn1crypto.core import OctetString
+from asn1crypto.ocsp import OCSPRequest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,6 +25,8 @@ INTERNAL_ERROR = b"\x30\x03\x0a\x01\x02"
 TRY_LATER = b"\x30\x03\x0a\x01\x03"
 UNAUTHORIZED = b"\x30\x03\x0a\x01\x06"
 
+_load_request: Callable[..., Any] = OCSPRequest.load
+_load_octets: Callable[..., Any] = OctetString.load
 _HASH_SIZES = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 _MAX_SERIAL = 20  # octets
 _REASONS = {
@@ -70,7 +72,7 @@ def parse_question(der: bytes) -> OcspQuestion:
     if not 0 < len(der) <= MAX_REQUEST:
         raise InvalidRequestError(f"an OCSP request has 1 to {MAX_REQUEST} octets")
     try:
-        request: Any = asn1.OCSPRequest.load(der, strict=True)
+        request = _load_request(der, strict=True)
         return _question(request["tbs_request"])
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         raise InvalidRequestError("this is no OCSP request in DER") from None
@@ -121,7 +123,7 @@ def _nonce(extensions: Any) -> bytes:
         if extension["extn_id"].native != "nonce":
             _no_unknown_critical((extension,))
             continue
-        value: Any = OctetString.load(bytes(extension["extn_value"].contents), strict=True)
+        value = _load_octets(bytes(extension["extn_value"].contents), strict=True)
         if found or not 0 < len(value.native) <= MAX_NONCE:
             raise ValueError("nonce")
         found = extension.dump()
@@ -209,7 +211,7 @@ _RSA = {
     for name, last in (("sha256", "0b"), ("sha384", "0c"), ("sha512", "0d"))
 }
 _ED25519 = _tlv(0x30, _oid("2b6570"))
-_ML_DSA = {  # RFC 9881
+_ML_DSA: dict[Any, bytes] = {  # RFC 9881
     mldsa.MLDSA44PrivateKey: _tlv(0x30, _oid("608648016503040311")),
     mldsa.MLDSA65PrivateKey: _tlv(0x30, _oid("608648016503040312")),
     mldsa.MLDSA87PrivateKey: _tlv(0x30, _oid("608648016503040313")),

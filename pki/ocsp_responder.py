@@ -1,16 +1,20 @@
 """Who answers for a certificate: the issuer that a request names by hashes, with its own key."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
-from asn1crypto import keys as asn1_keys
-from asn1crypto import x509 as asn1_x509
+from asn1crypto.keys import PublicKeyInfo
+from asn1crypto.x509 import Certificate
 
 from pki.authority import Authority, Issuer
 from pki.certificates import Known, State
 from pki.ocsp import CertificateId, CertificateStatus
 
 _USAGE = "ocsp-signing"
+_load_key: Callable[..., Any] = PublicKeyInfo.load
+_load_certificate: Callable[..., Any] = Certificate.load
 
 
 class Responder:
@@ -72,12 +76,12 @@ class Responders:
 
 def key_bits(issuer: Issuer) -> bytes:
     """The public key without its algorithm and the count of unused bits (RFC 6960, 4.1.1)."""
-    info = asn1_keys.PublicKeyInfo.load(issuer.public_key)
+    info = _load_key(issuer.public_key)
     contents: bytes = info["public_key"].contents
     return contents[1:]
 
 
 def subject_of(issuer: Issuer) -> bytes:
     """Its name in DER, as it stands in its certificate."""
-    der: bytes = asn1_x509.Certificate.load(issuer.row.certificate).subject.dump()
+    der: bytes = _load_certificate(issuer.row.certificate).subject.dump()
     return der
