@@ -211,7 +211,7 @@ def test_issuers_that_were_made_otherwise_are_left_alone() -> None:
         check_ours(found, WISHES)
 
 
-ROLES = [
+ROLES: list[tuple[dict[str, Any], str]] = [
     ({"allow_any_name": True}, "warning"),
     ({"allow_localhost": True, "server_flag": True}, "notice"),
     ({"allow_glob_domains": True, "allowed_domains": ["*.x"]}, "warning"),
@@ -222,7 +222,7 @@ ROLES = [
 ]
 
 
-@pytest.mark.parametrize(("role", "level"), ROLES, ids=[next(iter(role)) for role, _ in ROLES])
+@pytest.mark.parametrize(("role", "level"), ROLES, ids=[" ".join(role) for role, _ in ROLES])
 def test_a_role_that_is_too_generous(role: dict[str, Any], level: str) -> None:
     assert [found[0] for found in about_role("web", role)] == [level]
 
