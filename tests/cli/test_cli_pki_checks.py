@@ -182,8 +182,12 @@ def missing(**changes: Any) -> list[str]:
 
 ALL_BUT_MOUNT = ["urls", "crl", "root", "intermediate", "default", "usage", "role"]
 NOTHING: dict[str, Any] = {
-    "issuers": {}, "keys": {}, "default": "",
-    "has_urls": False, "crl_is_automatic": False, "has_role": False,
+    "issuers": {},
+    "keys": {},
+    "default": "",
+    "has_urls": False,
+    "crl_is_automatic": False,
+    "has_role": False,
 }
 UNNAMED = BELOW | {"issuer_name": ""}
 OPEN_ROOT = ROOT | {"usage": "read-only,issuing-certificates"}
