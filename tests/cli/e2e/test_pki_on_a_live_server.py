@@ -1,4 +1,4 @@
-"""`mimir pki`, against the server that it is for: from an empty appliance to a certificate that nobody trusts any more."""
+"""`mimir pki`, against the server that it is for: from an empty appliance to a certificate that nobody trusts."""
 
 from __future__ import annotations
 
@@ -47,10 +47,18 @@ def results(made: dict[str, Any]) -> dict[str, str]:
     return {step["step"]: step["result"] for step in made["steps"]}
 
 
+@pytest.fixture(scope="module")
+def inited() -> list[str]:
+    """What init was run for."""
+    return []
+
+
 @pytest.fixture
-def pki(user: User) -> User:
-    """Made by the first test that needs it."""
-    user.mimir("init", "--domain", "example.internal")
+def pki(user: User, inited: list[str]) -> User:
+    """With a mount that the first test makes."""
+    if not inited:
+        user.mimir("init", "--domain", "example.internal")
+        inited.append("pki")
     return user
 
 
