@@ -7,6 +7,7 @@ from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
 from pki.crl_store import CrlStore
 from pki.crl_work import CrlWork
+from pki.importing import Importing
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.leasing import Leases
@@ -25,6 +26,7 @@ class Parts:
     store: PkiStore
     issuing: Issuing
     intents: Intents
+    importing: Importing
     leases: Leases
     crls: CrlStore
     crl_work: CrlWork
@@ -42,6 +44,7 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
+        importing=Importing(store, context.keys, context.clock),
         leases=Leases(store, context.clock, Revoking(store, context.clock)),
         crls=crls,
         crl_work=CrlWork(store, crls, context.keys, context.clock),

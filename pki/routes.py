@@ -8,6 +8,7 @@ from pki.config_routes import ConfigRoutes
 from pki.crl_config_routes import CrlConfigRoutes
 from pki.crl_routes import CrlRoutes
 from pki.fetch_routes import FetchRoutes
+from pki.import_routes import ImportRoutes
 from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
@@ -35,6 +36,7 @@ class PkiRoutes:
         self.routes: Sequence[Route] = [
             *ConfigRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
+            *ImportRoutes(parts).routes(),
             *IntermediateRoutes(parts).routes(),
             *CrlConfigRoutes(parts).routes(),
             *CrlRoutes(parts).routes(),
