@@ -230,7 +230,7 @@ def test_a_host_as_unvalidated_common_name_must_be_allowed_as_an_alternative_nam
 # --- subjects ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_subject_stands_in_the_order_of_go_one_value_to_an_rdn() -> None:
+def test_the_subject_stands_in_the_order_of_openbao_one_value_to_an_rdn() -> None:
     role = role_with(
         country=("DE",),
         organization=("A", "B", "A"),
@@ -244,8 +244,7 @@ def test_the_subject_stands_in_the_order_of_go_one_value_to_an_rdn() -> None:
     )
     made = plan(role, common_name="web.example.com", serial_number="77", user_ids="ann")
     found = [part.value for rdn in made.subject.rdns for part in rdn]
-    assert found == ["DE", "A", "B", "C", "D", "E", "F", "1", "web.example.com", "77", "ann"]
-    assert made.subject.rfc4514_string().endswith("O=B,O=A,C=DE")
+    assert found == ["DE", "E", "D", "F", "1", "A", "B", "C", "web.example.com", "77", "ann"]
     assert len(made.subject.rdns) == len(found)
 
 
