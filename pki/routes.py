@@ -14,6 +14,7 @@ from pki.issue_routes import IssueRoutes
 from pki.issuer_routes import IssuerRoutes
 from pki.key_routes import KeyRoutes
 from pki.measuring import measures
+from pki.ocsp_routes import OcspRoutes
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
@@ -42,6 +43,7 @@ class PkiRoutes:
             *IssuerRoutes(parts).routes(),
             *KeyRoutes(parts).routes(),
             *RevokeRoutes(parts).routes(),
+            *OcspRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
             *RootRoutes(parts).routes(),
             *SignCaRoutes(parts).routes(),
