@@ -177,6 +177,14 @@ class Issuer:
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
 
     @cached_property
+    def can_sign_crls(self) -> bool:
+        """Whether its certificate allows that; one without key usages allows everything (RFC 5280, 4.2.1.3)."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+        except x509.ExtensionNotFound:
+            return True
+
+    @cached_property
     def path_length(self) -> int | None:
         """How many CAs may stand below it (RFC 5280, 4.2.1.9); None: any number."""
         try:
@@ -197,7 +205,7 @@ class Issuer:
         """The OID of a critical extension of its certificate that nobody here understands; "" when there is none."""
         for extension in self.certificate.extensions:
             if extension.critical and isinstance(extension.value, x509.UnrecognizedExtension):
-                return extension.oid.dotted_string
+                return str(extension.oid.dotted_string)
         return ""
 
     @cached_property

@@ -145,7 +145,8 @@ class IssueRoutes:
         issued = await parts.issuing.issue(planned.plan, by.issuer, by.authority, origin)
         parts.meter.count("certificate_issued")
         made = Made(issued=issued, issuer=by.issuer, chain=self._chain(by.issuer, by.authority), key=key)
-        return Response(data=answer_of(made, by.wanted), warnings=planned.warnings or None)
+        lease = parts.leases.grant(issued) if rules.generate_lease else None
+        return Response(data=answer_of(made, by.wanted), warnings=planned.warnings or None, lease=lease)
 
     def _chain(self, issuer: Issuer, authority: Authority) -> Chain:
         """Made once for each state of the authority."""

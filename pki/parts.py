@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from core.clock import Clock
 from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
+from pki.crl_store import CrlStore
+from pki.crl_work import CrlWork
 from pki.intents import Intents
 from pki.issuing import Issuing
+from pki.leasing import Leases
+from pki.revoking import Revoking
 from pki.store import PkiStore
 
 
@@ -21,11 +25,15 @@ class Parts:
     store: PkiStore
     issuing: Issuing
     intents: Intents
+    leases: Leases
+    crls: CrlStore
+    crl_work: CrlWork
 
 
 def assemble(context: EngineContext) -> Parts:
     """Does no I/O."""
     store = PkiStore(context.storage)
+    crls = CrlStore(context.storage)
     return Parts(
         mount=context.mount,
         clock=context.clock,
@@ -34,4 +42,7 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
+        leases=Leases(store, context.clock, Revoking(store, context.clock)),
+        crls=crls,
+        crl_work=CrlWork(store, crls, context.keys, context.clock),
     )

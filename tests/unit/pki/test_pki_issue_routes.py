@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from msgspec.structs import replace
 
+from core.engine import Lease, LeasingEngine
 from core.errors import HsmGoneError, InvalidRequestError, NotFoundError
 from core.requests import Operation
 from pki.authority import Issuer
@@ -161,6 +162,26 @@ async def test_a_certificate_without_a_lease_is_the_rule() -> None:
     assert response.lease is None
 
 
+async def test_a_lease_is_granted_where_the_role_says_so_and_revokes_the_certificate() -> None:
+    mount = await ready(generate_lease=True, ttl="1h")
+    response = await mount.call("update", "issue/web", ASKED)
+    grant = response.lease
+    assert grant is not None
+    assert (grant.ttl, grant.renewable) == (3600, False)
+    assert isinstance(mount.engine, LeasingEngine)
+    lease = Lease(
+        lease_id="pki/issue/web/x", path="issue/web", internal=grant.internal, issued_at=0, ttl=3600, max_ttl=3600
+    )
+    for _ in range(2):  # twice is as good as once
+        await mount.engine.revoke_lease(lease)
+    assert response.data is not None
+    known = await mount.parts.store.certificate(response.data["serial_number"])
+    assert known is not None
+    assert known.state is State.REVOKED
+    with pytest.raises(InvalidRequestError, match="issue another"):
+        await mount.engine.renew_lease(lease, increment=0)
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -254,7 +275,7 @@ async def test_an_hsm_that_is_gone_is_said_and_the_same_request_is_served_when_i
 
 def test_all_of_them_are_told_whose_names_templates_stand_for() -> None:
     mount = Mount()
-    patterns = [route for route in mount.engine.routes if route.pattern.split("/{role}")[0].rsplit("/", 1)[-1] in WAYS]
+    patterns = [r for r in mount.engine.routes if r.pattern.removesuffix("/{role}").rpartition("/")[2] in WAYS]
     assert len(patterns) == 8
     assert all(route.methods[Operation.UPDATE].asks_identity for route in patterns)
 

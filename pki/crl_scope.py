@@ -1,0 +1,48 @@
+"""What one CRL is about: every certificate signed by one key under one name, however many issuers have both.
+
+A relying party knows a CRL by the name and the key that signed it (RFC 5280, 5.2.1), so issuers that have both in
+common have one CRL in common, too. Its name is made of those two alone: an issuer that was removed and comes back goes
+on with the numbers where it ended.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from pki.authority import Authority, Issuer
+
+WANTED = "crl/wanted/"  # + scope: written again with every revocation, so that its revision tells what a CRL lacks
+
+
+def scope_of(issuer: Issuer) -> str:
+    """32 hex digits."""
+    key = issuer.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(issuer.subject.public_bytes() + key).hexdigest()[:32]
+
+
+def scopes(authority: Authority) -> dict[str, list[Issuer]]:
+    """The issuers of each scope, in the order they were made."""
+    found: dict[str, list[Issuer]] = {}
+    for issuer_id in authority.index.issuers:
+        issuer = authority.issuers[issuer_id]
+        found.setdefault(scope_of(issuer), []).append(issuer)
+    return found
+
+
+def signer_among(issuers: Iterable[Issuer]) -> Issuer | None:
+    """Who signs the CRL of a scope: the first that may and has the key here."""
+    return next((issuer for issuer in issuers if may_sign_crls(issuer)), None)
+
+
+def may_sign_crls(issuer: Issuer) -> bool:
+    """Whether its usage says so, its key is here, and its certificate allows it (RFC 5280, 4.2.1.3)."""
+    return issuer.key is not None and issuer.may("crl-signing") and _certificate_allows(issuer)
+
+
+def _certificate_allows(issuer: Issuer) -> bool:
+    try:
+        return issuer.certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
