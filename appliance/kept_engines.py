@@ -1,4 +1,4 @@
-"""Engines that keep house are called about once a minute, each for itself."""
+"""Engines that keep house are called about once a minute, each for itself; a hasty one as soon as it has work."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import structlog
 
 from appliance.logging import log_internal_error
 from appliance.pipeline.mounted import Mounted
-from core.engine import KeptEngine
+from core.engine import HastyEngine, KeptEngine
 from core.errors import MimirError
 
 log = structlog.get_logger("mimir.housekeeping")
@@ -33,11 +33,12 @@ class MountsInService(Protocol):
 class _Turn:
     """When a mounted engine is called next, and whether it is at it."""
 
-    __slots__ = ("at_work", "due")
+    __slots__ = ("at_work", "due", "failed")
 
     def __init__(self) -> None:
         self.due = 0.0  # by the monotonic clock
         self.at_work = False
+        self.failed = False  # the last call: then it waits for the minute, however hasty it is
 
 
 class KeptEngines:
@@ -67,7 +68,7 @@ class KeptEngines:
         found = [
             (mounted, turn)
             for mounted, turn in self._turns.items()
-            if turn is not None and not turn.at_work and turn.due <= now
+            if turn is not None and not turn.at_work and (turn.due <= now or _is_hasty(mounted, turn))
         ]
         return sorted(found, key=lambda row: row[1].due)
 
@@ -83,7 +84,7 @@ class KeptEngines:
             return
         mounted.users += 1  # as a request would: the engine is not closed under it
         try:
-            await _housekeep(mounted)
+            turn.failed = not await _housekeep(mounted)
         finally:
             turn.due = self._monotonic() + PERIOD
             turn.at_work = False
@@ -91,14 +92,31 @@ class KeptEngines:
                 await self._mounts.leave(mounted)
 
 
-async def _housekeep(mounted: Mounted) -> None:
+def _is_hasty(mounted: Mounted, turn: _Turn) -> bool:
+    """Whether the engine has work that should not wait; one that cannot even say so waits."""
+    engine: object = mounted.engine
+    if turn.failed or not isinstance(engine, HastyEngine):
+        return False
+    try:
+        return engine.is_due()
+    except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the others must go on
+        turn.failed = True
+        log_internal_error(log.bind(mount=mounted.entry.full_path, type=mounted.entry.type), exc)
+        return False
+
+
+async def _housekeep(mounted: Mounted) -> bool:
+    """Whether it went well."""
     engine: object = mounted.engine
     if not isinstance(engine, KeptEngine):
-        return
+        return True
     entry = mounted.entry
     try:
         await engine.housekeep()
     except MimirError as exc:
         log.warning("an engine's housekeeping waits", mount=entry.full_path, type=entry.type, reason=exc.sentence)
+        return False
     except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the others must go on
         log_internal_error(log.bind(mount=entry.full_path, type=entry.type), exc)
+        return False
+    return True

@@ -192,6 +192,27 @@ class Issuer:
         except x509.ExtensionNotFound:
             return None
 
+    @cached_property
+    def name_constraints(self) -> x509.NameConstraints | None:
+        """Which names may stand in what it issues (RFC 5280, 4.2.1.10); None: all."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+        except x509.ExtensionNotFound:
+            return None
+
+    @cached_property
+    def unknown_critical(self) -> str:
+        """The OID of a critical extension of its certificate that nobody here understands; "" when there is none."""
+        for extension in self.certificate.extensions:
+            if extension.critical and isinstance(extension.value, x509.UnrecognizedExtension):
+                return str(extension.oid.dotted_string)
+        return ""
+
+    @cached_property
+    def key_algorithm(self) -> str:
+        """The OID of its key's algorithm."""
+        return self.certificate.public_key_algorithm_oid.dotted_string
+
     @property
     def issuer_id(self) -> str:
         """Its id."""

@@ -77,7 +77,7 @@ def _load(text: str) -> x509.CertificateSigningRequest:
         raise InvalidRequestError("csr has something behind its end: give one request alone")
     try:
         return x509.load_der_x509_csr(b64decode("".join(body.split()), validate=True))
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise InvalidRequestError("certificate request could not be parsed: it is no PKCS #10 in PEM") from None
 
 

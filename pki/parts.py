@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from core.clock import Clock
 from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
+from pki.crl_store import CrlStore
+from pki.crl_work import CrlWork
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.leasing import Leases
@@ -24,11 +26,14 @@ class Parts:
     issuing: Issuing
     intents: Intents
     leases: Leases
+    crls: CrlStore
+    crl_work: CrlWork
 
 
 def assemble(context: EngineContext) -> Parts:
     """Does no I/O."""
     store = PkiStore(context.storage)
+    crls = CrlStore(context.storage)
     return Parts(
         mount=context.mount,
         clock=context.clock,
@@ -38,4 +43,6 @@ def assemble(context: EngineContext) -> Parts:
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
         leases=Leases(store, context.clock, Revoking(store, context.clock)),
+        crls=crls,
+        crl_work=CrlWork(store, crls, context.keys, context.clock),
     )

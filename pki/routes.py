@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from core.engine import Engine, EngineContext, Lease, Measure, Route
 from core.requests import LeaseGrant
 from pki.config_routes import ConfigRoutes
+from pki.crl_config_routes import CrlConfigRoutes
+from pki.crl_routes import CrlRoutes
 from pki.fetch_routes import FetchRoutes
 from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
@@ -12,6 +14,7 @@ from pki.issue_routes import IssueRoutes
 from pki.issuer_routes import IssuerRoutes
 from pki.key_routes import KeyRoutes
 from pki.measuring import measures
+from pki.ocsp_routes import OcspRoutes
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
@@ -33,11 +36,14 @@ class PkiRoutes:
             *ConfigRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
             *IntermediateRoutes(parts).routes(),
+            *CrlConfigRoutes(parts).routes(),
+            *CrlRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
             *KeyRoutes(parts).routes(),
             *RevokeRoutes(parts).routes(),
+            *OcspRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
             *RootRoutes(parts).routes(),
             *SignCaRoutes(parts).routes(),
@@ -49,7 +55,14 @@ class PkiRoutes:
 
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
-        await self.parts.intents.reconcile()
+        try:
+            await self.parts.crl_work.run()
+        finally:
+            await self.parts.intents.reconcile()
+
+    def is_due(self) -> bool:
+        """Whether a CRL is to be signed now."""
+        return self.parts.crl_work.is_due()
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Refused: a certificate cannot be made longer."""

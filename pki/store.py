@@ -50,6 +50,10 @@ class PkiStore:
         """Keys, issuers and settings as they are now."""
         return self._authority.peek(INDEX) or await self._authority.get(INDEX) or _EMPTY
 
+    def authority_in_memory(self) -> Authority | None:
+        """The same without I/O; None sends the caller to `authority`."""
+        return self._authority.peek(INDEX)
+
     async def certificate(self, serial: str) -> Known | None:
         """What is known of a serial number."""
         return self._certificates.peek(serial) or await self._certificates.get(serial)

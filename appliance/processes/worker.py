@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("mimir.worker")
 
 Role = Literal["worker", "housekeeper"]
+_NICENESS = 10  # of the housekeeper: what it does (signing a CRL of 100,000 entries) takes no worker's time
 _LISTENERS = "appliance.http.listeners"  # needs aiohttp, which is not small: the housekeeper does without
 
 
@@ -104,6 +105,8 @@ class _Life:
 
     async def run(self) -> int:
         self._handle_signals()
+        if self._role == "housekeeper":
+            os.nice(_NICENESS)  # threads that are made later inherit it
         try:
             application = self._compose(self._config, role=self._role, ring_path=self._config.ring_path)
             listeners = self._listeners(application)

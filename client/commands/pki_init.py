@@ -116,7 +116,7 @@ def _first_certificate(client: "Client", wishes: "Wishes", found: "Found", *, dr
     from client.pki_verify import check_issued, is_self_issued, issued_of
 
     key, name = make_key("ec-p256"), f"init.{wishes.domain}"
-    body = {"csr": make_csr(key, Names(common_name=name, alt_names=[name])), "common_name": name, "ttl": "5m"}
+    body = {"csr": make_csr(key, Names(common_name=name, alt_names=[name])), "ttl": "5m"}
     issued = issued_of(client.request("POST", f"{wishes.mount}/sign/{wishes.role}", body=body).data)
     check_issued(issued, key.public_key())
     if not any(is_self_issued(ca) for ca in issued.chain):

@@ -148,14 +148,22 @@ def _as_source(name: str) -> str:
 
 
 def _with_key(client: "Client", asked: Request, options: dict[str, Any]) -> "tuple[Answer, Any]":
-    from client.pki_key import make_csr, make_key
+    from client.pki_key import kind_of_role, make_csr, make_key
     from client.pki_verify import check_issued, issued_of
 
-    key = make_key(options["key_type"] or _kind(client, asked))
-    csr = make_csr(key, _with_common_name(asked.names))
-    answer = client.request("POST", asked.path("sign"), body=asked.names.members() | asked.members | {"csr": csr})
+    role = _role(client, asked)
+    key = make_key(options["key_type"] or kind_of_role(role.get("key_type"), role.get("key_bits")))
+    body = _names_besides(asked.names, role) | asked.members | {"csr": make_csr(key, _with_common_name(asked.names))}
+    answer = client.request("POST", asked.path("sign"), body=body)
     check_issued(issued_of(answer.data), key.public_key())
     return answer, key
+
+
+def _names_besides(names: "Names", role: "JsonObject") -> "JsonObject":
+    """The names that the role does not take from the CSR; all of them, when the role is not known."""
+    taken = {"common_name"} if role.get("use_csr_common_name") else set()
+    taken |= {"alt_names", "ip_sans", "uri_sans"} if role.get("use_csr_sans") else set()
+    return {name: value for name, value in names.members().items() if name not in taken}
 
 
 def _with_common_name(names: "Names") -> "Names":
@@ -166,17 +174,14 @@ def _with_common_name(names: "Names") -> "Names":
     return replace(names, alt_names=[common, *names.alt_names])
 
 
-def _kind(client: "Client", asked: Request) -> str:
-    """What the role wants; who may not read it gets the usual one, which the role may then refuse."""
-    from client.pki_key import DEFAULT_KIND, kind_of_role
-
+def _role(client: "Client", asked: Request) -> "JsonObject":
+    """What it wants; nothing for those who may not read it: they get the usual key, which the role may refuse."""
     try:
-        found = client.read(pki_path(asked.mount, "roles", name_part(asked.role, "role"))).data
+        return client.read(pki_path(asked.mount, "roles", name_part(asked.role, "role"))).data
     except DeniedError:
-        return DEFAULT_KIND
+        return {}
     except AbsentError as exc:
         raise AbsentError(f"{exc}. See `mimir pki role list --mount {asked.mount}`") from exc
-    return kind_of_role(found.get("key_type"), found.get("key_bits"))
 
 
 def _with_server_key(client: "Client", asked: Request) -> "tuple[Answer, Any]":

@@ -216,3 +216,58 @@ async def test_ending_cancels_a_call_under_way(time: Time) -> None:
     async with kept(mounts, time):
         await until(lambda: engine.calls == 1)
     assert mounts.mounted["a"].users == 0
+
+
+class HastyEngine(KeepingEngine):
+    """Has work that does not wait when told so."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        super().__init__(trouble)
+        self.due = False
+        self.asking: Exception | None = None
+
+    def is_due(self) -> bool:
+        if self.asking is not None:
+            raise self.asking
+        return self.due
+
+    async def housekeep(self) -> None:
+        self.due = self.trouble is not None
+        await super().housekeep()
+
+
+async def test_a_hasty_engine_is_called_as_soon_as_it_has_work(time: Time) -> None:
+    engine, seal = HastyEngine(), Seal()
+    async with kept(Mounts(a=engine), time, seal):
+        for calls in (1, 2, 3):
+            await until(lambda calls=calls: engine.calls == calls)
+            await several_looks(seal)
+            assert engine.calls == calls
+            engine.due = True
+
+
+async def test_a_hasty_engine_that_fails_waits_for_the_minute(time: Time) -> None:
+    engine, seal = HastyEngine(HsmGoneError("the HSM is gone")), Seal()
+    async with kept(Mounts(a=engine), time, seal):
+        await until(lambda: engine.calls == 1)
+        await several_looks(seal)
+        assert engine.calls == 1
+        engine.trouble = None
+        time.now += PERIOD
+        await until(lambda: engine.calls == 2)
+        engine.due = True
+        await until(lambda: engine.calls == 3)
+
+
+async def test_an_engine_that_cannot_say_whether_it_has_work_disturbs_no_other(time: Time) -> None:
+    broken, good = HastyEngine(), HastyEngine()
+    broken.asking = RuntimeError("password: hunter2")
+    with structlog.testing.capture_logs() as logged:
+        async with kept(Mounts(broken=broken, good=good), time):
+            await until(lambda: good.calls == 1)
+            good.due = True
+            await until(lambda: good.calls == 2)
+            time.now += PERIOD
+            await until(lambda: broken.calls == 2)
+    assert {line["mount"] for line in logged} == {"broken/"}
+    assert "hunter2" not in repr(logged)

@@ -1,0 +1,38 @@
+"""When a CRL is to be signed again."""
+
+from pki.authority import CrlSettings
+from pki.crl_store import Crl, CrlHead
+
+EARLY = 4  # a CRL is signed again when a quarter of its time is left, so that a night without an HSM does no harm
+
+
+def made_under(settings: CrlSettings) -> tuple[int, bool, bool]:
+    """What makes a new full CRL needed when it changes."""
+    return settings.expiry, settings.disable, settings.enable_delta
+
+
+def is_full_due(head: CrlHead, settings: CrlSettings, *, wanted: int, now: int) -> bool:
+    """There is none, the settings changed, it ends soon, or something was revoked since (without auto_rebuild)."""
+    full = head.full
+    if full is None or full.settings != made_under(settings) or ends_soon(full, now):
+        return True
+    if settings.disable:
+        return False
+    if settings.auto_rebuild:
+        return now >= full.next_update - settings.auto_rebuild_grace_period
+    return wanted > full.wanted
+
+
+def is_delta_due(head: CrlHead, settings: CrlSettings, *, wanted: int, now: int) -> bool:
+    """There is none for the present full CRL, it ends soon, or something was revoked and the interval is over."""
+    if not settings.enable_delta or settings.disable or head.full is None:
+        return False
+    delta = head.delta
+    if delta is None or delta.base != head.full.number or ends_soon(delta, now):
+        return True
+    return wanted > delta.wanted and now >= delta.this_update + settings.delta_rebuild_interval
+
+
+def ends_soon(crl: Crl, now: int) -> bool:
+    """Whether most of its time is over."""
+    return now >= crl.next_update - (crl.next_update - crl.this_update) // EARLY

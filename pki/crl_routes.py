@@ -1,0 +1,107 @@
+"""CRLs as everybody reads them, without a token, and the orders to sign them anew."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from core.engine import Method, Route
+from core.errors import NotFoundError
+from core.requests import Operation, RawBody, Request, Response
+from pki.authority import DEFAULT
+from pki.crl_scope import scope_of
+from pki.crl_store import CrlFile, CrlStore
+from pki.crl_work import CrlWork
+from pki.parts import Parts
+
+_DER = "application/pkix-crl"  # RFC 2585, 4
+_PEM = "application/x-pem-file"
+_LOOKS = 3  # a newer CRL may take the place of the one just looked up
+
+Handler = Callable[[Request, Any], Awaitable[Response]]
+
+
+class CrlRoutes:
+    """Answers come from memory; nothing is signed but by order."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._crls: CrlStore = parts.crls
+        self._work: CrlWork = parts.crl_work
+
+    def routes(self) -> list[Route]:
+        """Below the mount."""
+        orders = {
+            "crl/rotate": Method(handler=self._rotate, summary="Sign all CRLs anew"),
+            "crl/rotate-delta": Method(handler=self._rotate_delta, summary="Sign all delta CRLs anew"),
+        }
+        return [
+            *self._of_kind("crl", "cert/crl", "issuer/{issuer_ref}/crl", delta=False),
+            *self._of_kind("crl/delta", "cert/delta-crl", "issuer/{issuer_ref}/crl/delta", delta=True),
+            *(Route(pattern=path, methods={Operation.READ: order}) for path, order in orders.items()),
+        ]
+
+    def _of_kind(self, short: str, cert: str, issuer: str, *, delta: bool) -> list[Route]:
+        async def der(request: Request, _body: Any) -> Response:
+            file = await self._found(request, delta=delta)
+            return _raw(b"" if file is None else file.der, _DER)
+
+        async def pem(request: Request, _body: Any) -> Response:
+            file = await self._found(request, delta=delta)
+            return _raw(b"" if file is None else file.pem, _PEM)
+
+        async def as_crl(request: Request, _body: Any) -> Response:
+            return Response(data={"crl": await self._text(request, delta=delta)})
+
+        async def as_certificate(request: Request, _body: Any) -> Response:
+            text = await self._text(request, delta=delta)
+            return Response(data={"certificate": text, "revocation_time": 0, "revocation_time_rfc3339": ""})
+
+        handlers = {
+            short: der,
+            f"{short}/pem": pem,
+            cert: as_certificate,
+            f"{cert}/raw": der,
+            f"{cert}/raw/pem": pem,
+            issuer: as_crl,
+            f"{issuer}/der": der,
+            f"{issuer}/pem": pem,
+        }
+        return [_file(pattern, handler) for pattern, handler in handlers.items()]
+
+    async def _text(self, request: Request, *, delta: bool) -> str:
+        file = await self._found(request, delta=delta)
+        if file is None:
+            raise NotFoundError("")
+        return file.pem.decode()
+
+    async def _found(self, request: Request, *, delta: bool) -> CrlFile | None:
+        authority = await self._store.authority()
+        scope = scope_of(authority.issuer(request.params.get("issuer_ref", DEFAULT)))
+        for _ in range(_LOOKS):
+            head = await self._crls.head(scope)
+            crl = head.delta if delta else head.full
+            if crl is None:
+                return None
+            file = await self._crls.file(scope, crl)
+            if file is not None:
+                return file
+        return None
+
+    async def _rotate(self, _request: Request, _body: Any) -> Response:
+        await self._work.rotate()
+        return Response(data={"success": True})
+
+    async def _rotate_delta(self, _request: Request, _body: Any) -> Response:
+        await self._work.rotate(delta=True)
+        settings = (await self._store.authority()).index.crl
+        warnings = ["requested rebuild of delta CRL when delta CRL is not enabled; this is a no-op"]
+        return Response(data={"success": True}, warnings=None if settings.enable_delta else warnings)
+
+
+def _file(pattern: str, handler: Handler) -> Route:
+    method = Method(handler=handler, mutates=False, summary="A CRL", statuses=(204,))
+    return Route(pattern=pattern, methods={Operation.READ: method}, unauthenticated=True)
+
+
+def _raw(octets: bytes, content_type: str) -> Response:
+    """204 while there is none, as in Vault."""
+    return Response(raw=RawBody(body=octets, content_type=content_type), status=None if octets else 204)
