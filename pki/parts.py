@@ -10,6 +10,7 @@ from pki.crl_work import CrlWork
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.store import PkiStore
+from pki.tidy import Tidy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Parts:
     intents: Intents
     crls: CrlStore
     crl_work: CrlWork
+    tidy: Tidy
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -41,4 +43,5 @@ def assemble(context: EngineContext) -> Parts:
         intents=Intents(store, context.clock, context.meter),
         crls=crls,
         crl_work=CrlWork(store, crls, context.keys, context.clock),
+        tidy=Tidy(store, crls, context.clock),
     )

@@ -10,6 +10,7 @@ from pki.measuring import measures
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
+from pki.tidy_routes import TidyRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -28,6 +29,7 @@ class PkiRoutes:
             *InventoryRoutes(parts).routes(),
             *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
+            *TidyRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
@@ -40,10 +42,11 @@ class PkiRoutes:
             await self.parts.crl_work.run()
         finally:
             await self.parts.intents.reconcile()
+        await self.parts.tidy.work(until=self.parts.crl_work.is_due)
 
     def is_due(self) -> bool:
-        """Whether a CRL is to be signed now."""
-        return self.parts.crl_work.is_due()
+        """Whether a CRL is to be signed now, or tidying waits."""
+        return self.parts.crl_work.is_due() or self.parts.tidy.is_due()
 
     async def close(self) -> None:
         """Nothing is held back."""
