@@ -34,7 +34,7 @@ from core.protocols import CatalogQuery
 T = TypeVar("T")
 Asking = Generator[tuple[Executable, Mapping[str, Any]], Rows, T]
 
-FEW = 5000  # rows that are fetched and sorted for one page; or looked at in the table while walking
+FEW = 2500  # rows that are fetched and sorted for one page; or looked at in the table while walking
 MANY = 50_000  # rows that are looked at while walking where the index holds all that is asked
 _FIRST = 4  # times the limit: how far a walk looks before it goes as far as it may
 
@@ -57,7 +57,7 @@ _JOIN = {  # SQLite keeps to the order in which a CROSS JOIN is written
     "postgresql": " JOIN catalog_rows AS r ON r.number = k.number",
 }
 _GIVEN = "k.catalog = :catalog"
-_NUMBERED = {"sqlite": "catalog_rows AS k INDEXED BY catalog_rows_by_number", "postgresql": "catalog_rows AS k"}
+NUMBERED = {"sqlite": "catalog_rows AS k INDEXED BY catalog_rows_by_number", "postgresql": "catalog_rows AS k"}
 _BY_DUE = {
     "key": "k.due_at, k.number",
     "range": "(k.due_at, k.number) > (:due_low, :number_low) AND (k.due_at, k.number) <= (:due_high, :number_high)",
@@ -172,7 +172,7 @@ class Search:
         query = self._query
         if not query.by_due:
             due = due_tests(query)
-            walk = _Walk(_NUMBERED[self._dialect], _GIVEN, due + row_tests(query, "k", self._dialect, ()))
+            walk = _Walk(NUMBERED[self._dialect], _GIVEN, due + row_tests(query, "k", self._dialect, ()))
             return [walk], FEW if due or needs_row(query, beside=["states"]) else MANY
         if condition is not None and condition.is_walkable:
             tests = row_tests(query, "r", self._dialect, condition.settles)

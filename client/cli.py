@@ -23,6 +23,7 @@ cli = group(
         "status": "client.commands.status:status",
         "login": "client.commands.login:login",
         "transit": "client.commands.transit:transit",
+        "pki": "client.commands.pki:pki",
         "kv": "client.commands.kv:kv",
         "secret": "client.commands.secret:secret",
         "read": "client.commands.generic:read",

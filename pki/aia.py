@@ -1,16 +1,20 @@
 """Where certificates say that more is to be found: an issuer's own URLs or the mount's, templates filled in."""
 
-from pki.authority import Authority, Issuer, Urls
+from pki.authority import Authority, ClusterPaths, Issuer, Urls
 
 
 def urls_for(issuer: Issuer, authority: Authority) -> Urls:
     """What stands in certificates of this issuer."""
     urls = authority.index.urls if issuer.row.urls.is_empty else issuer.row.urls
+    return filled_urls(urls, issuer.issuer_id, authority.index.cluster)
+
+
+def filled_urls(urls: Urls, issuer_id: str, cluster: ClusterPaths) -> Urls:
+    """With its templates filled in, if they are to be."""
     if not urls.enable_templating:
         return urls
-    cluster = authority.index.cluster
     values = {
-        "{{issuer_id}}": issuer.issuer_id,
+        "{{issuer_id}}": issuer_id,
         "{{cluster_path}}": cluster.path,
         "{{cluster_aia_path}}": cluster.aia_path,
     }

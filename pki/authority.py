@@ -158,6 +158,11 @@ class Issuer:
         return self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     @cached_property
+    def not_before(self) -> int:
+        """Epoch seconds."""
+        return int(self.certificate.not_valid_before_utc.timestamp())
+
+    @cached_property
     def not_after(self) -> int:
         """Epoch seconds."""
         return int(self.certificate.not_valid_after_utc.timestamp())
@@ -170,6 +175,43 @@ class Issuer:
         except x509.ExtensionNotFound:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.certificate.public_key())  # type: ignore[arg-type]
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
+
+    @cached_property
+    def can_sign_crls(self) -> bool:
+        """Whether its certificate allows that; one without key usages allows everything (RFC 5280, 4.2.1.3)."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+        except x509.ExtensionNotFound:
+            return True
+
+    @cached_property
+    def path_length(self) -> int | None:
+        """How many CAs may stand below it (RFC 5280, 4.2.1.9); None: any number."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        except x509.ExtensionNotFound:
+            return None
+
+    @cached_property
+    def name_constraints(self) -> x509.NameConstraints | None:
+        """Which names may stand in what it issues (RFC 5280, 4.2.1.10); None: all."""
+        try:
+            return self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+        except x509.ExtensionNotFound:
+            return None
+
+    @cached_property
+    def unknown_critical(self) -> str:
+        """The OID of a critical extension of its certificate that nobody here understands; "" when there is none."""
+        for extension in self.certificate.extensions:
+            if extension.critical and isinstance(extension.value, x509.UnrecognizedExtension):
+                return str(extension.oid.dotted_string)
+        return ""
+
+    @cached_property
+    def key_algorithm(self) -> str:
+        """The OID of its key's algorithm."""
+        return self.certificate.public_key_algorithm_oid.dotted_string
 
     @property
     def issuer_id(self) -> str:

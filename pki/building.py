@@ -58,7 +58,7 @@ def _moment(seconds: int) -> datetime:
 
 
 def _extensions(plan: Plan, issuer: Issuer | None, urls: Urls) -> list[Extension]:
-    own = _subject_key_identifier(plan.public_key)
+    own = _subject_key_identifier(plan)
     authority = (
         x509.AuthorityKeyIdentifier(own.digest, None, None) if issuer is None else issuer.authority_key_identifier
     )
@@ -111,7 +111,11 @@ def _places(urls: Urls) -> tuple[Extension, ...]:
     return tuple(_encoded(value, is_critical=False) for value in found)
 
 
-def _subject_key_identifier(public_key: bytes) -> x509.SubjectKeyIdentifier:
+def _subject_key_identifier(plan: Plan) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier(plan.subject_key_id or key_identifier(plan.public_key))
+
+
+def key_identifier(public_key: bytes) -> bytes:
     """SHA-1 of the key's bits (RFC 5280, 4.2.1.2, method 1); a name, not a protection.
 
     SubjectPublicKeyInfo is a SEQUENCE of an AlgorithmIdentifier and a BIT STRING without unused bits.
@@ -119,7 +123,7 @@ def _subject_key_identifier(public_key: bytes) -> x509.SubjectKeyIdentifier:
     algorithm, _ = _content(public_key, 0)
     _, bits = _content(public_key, algorithm)
     start, end = _content(public_key, bits)
-    return x509.SubjectKeyIdentifier(sha1(public_key[start + 1 : end], usedforsecurity=False).digest())
+    return sha1(public_key[start + 1 : end], usedforsecurity=False).digest()
 
 
 def _content(der: bytes, start: int) -> tuple[int, int]:

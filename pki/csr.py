@@ -3,7 +3,7 @@
 What is wrong with one is said; what is right with it is plain values.
 """
 
-import re
+import warnings
 from base64 import b64decode
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ from core.public_keys import PublicKey, load_public_key
 
 MAX_TEXT = 64 * 1024  # characters of PEM
 MAX_NAMES = 1000  # subject alternative names
-_PEM = re.compile(
-    rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----(.*?)-----END (?:NEW )?CERTIFICATE REQUEST-----", re.DOTALL
-)
+_WORDS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")  # RFC 7468, 7; the second is that of older tools
+_KEYS = "a key must be RSA of 2048, 3072 or 4096 bits, EC on P-256, P-384 or P-521, Ed25519, or ML-DSA"
+_EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
 _WEAK = (hashes.MD5, hashes.SHA1)
 # critical extensions that may stand in a request: what they ask for is decided by the role, or copied (sign-verbatim)
 _KNOWN = frozenset(
@@ -50,55 +50,42 @@ class Csr:
 
 
 def parse_csr(text: str) -> Csr:
-    """A request in PEM, blanks around it allowed. Raises InvalidRequestError with what is wrong with it."""
+    """A request in PEM, with blanks or a text before it. Raises InvalidRequestError with what is wrong with it."""
     if not text.strip():
         raise InvalidRequestError('"csr" is empty')
     if len(text) > MAX_TEXT:
         raise InvalidRequestError(f"a csr has at most {MAX_TEXT} characters")
     request = _load(text)
+    public_key = _public_key(request)
+    key = check_key_strength(public_key)
     _check_signature(request)
     extensions = _extensions(request)
-    return Csr(
-        public_key=request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        key=_key(request),
-        subject=_subject(request),
-        names=_names(extensions),
-        extensions=extensions,
-    )
+    names = _names(extensions)
+    return Csr(public_key=public_key, key=key, subject=_subject(request), names=names, extensions=extensions)
 
 
 def _load(text: str) -> x509.CertificateSigningRequest:
-    found = _PEM.findall(text.encode())
-    if not found:
-        raise InvalidRequestError("csr holds no request: it must be PEM with BEGIN CERTIFICATE REQUEST")
-    if len(found) > 1:
-        raise InvalidRequestError("csr holds more than one request")
+    """What stands before the request is for people (openssl req -text); behind it, it would be something else."""
+    for word in _WORDS:
+        _, begin, rest = text.partition(f"-----BEGIN {word}-----")
+        body, end, behind = rest.partition(f"-----END {word}-----")
+        if begin and end:
+            break
+    else:
+        raise InvalidRequestError("csr contains no data: it must be PEM with BEGIN CERTIFICATE REQUEST")
+    if behind.strip():
+        raise InvalidRequestError("csr has something behind its end: give one request alone")
     try:
-        return x509.load_der_x509_csr(b64decode(b"".join(found[0].split()), validate=True))
+        return x509.load_der_x509_csr(b64decode("".join(body.split()), validate=True))
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise InvalidRequestError("certificate request could not be parsed: it is no PKCS #10 in PEM") from None
+
+
+def _public_key(request: x509.CertificateSigningRequest) -> bytes:
+    try:
+        return request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
-        raise InvalidRequestError("the csr could not be parsed: it is no PKCS #10 request in PEM") from None
-
-
-def _check_signature(request: x509.CertificateSigningRequest) -> None:
-    """Proof of possession (RFC 2986, 3)."""
-    _key(request)
-    try:
-        if isinstance(request.signature_hash_algorithm, _WEAK):
-            raise InvalidRequestError("the csr is signed with MD5 or SHA-1, which prove nothing: use SHA-256")
-        is_valid = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        is_valid = False
-    if not is_valid:
-        raise InvalidRequestError("the csr's signature does not verify, so it does not show who has the key")
-
-
-def _key(request: x509.CertificateSigningRequest) -> PublicKey:
-    """Its key, if it is of a kind and size that certificates are issued for."""
-    try:
-        public = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        raise InvalidRequestError("the csr's public key cannot be read") from None
-    return check_key_strength(public)
+        raise InvalidRequestError(_KEYS) from None
 
 
 def check_key_strength(public_key: bytes) -> PublicKey:
@@ -106,22 +93,31 @@ def check_key_strength(public_key: bytes) -> PublicKey:
     try:
         key = load_public_key(public_key)
     except MimirError:
-        key = None
-    if key is None:
-        raise InvalidRequestError(
-            "the key must be RSA of 2048 bits or more, EC on P-256, P-384 or P-521, Ed25519, or ML-DSA"
-        )
+        raise InvalidRequestError(_KEYS) from None
     if isinstance(key, rsa.RSAPublicKey):
         exponent = key.public_numbers().e
-        if not 2048 <= key.key_size <= 8192:
-            raise InvalidRequestError("RSA keys < 2048 bits are unsafe and not supported, and those > 8192 too slow")
-        if exponent < 3 or exponent % 2 == 0 or exponent.bit_length() > 256:
-            raise InvalidRequestError("the public exponent of the RSA key is not one (FIPS 186-5, A.1.1)")
+        if exponent < 65537 or exponent % 2 == 0 or exponent.bit_length() > 256:
+            raise InvalidRequestError("the public exponent of an RSA key is odd and at least 65537 (FIPS 186-5, A.1.1)")
     return key
+
+
+def _check_signature(request: x509.CertificateSigningRequest) -> None:
+    """Proof of possession (RFC 2986, 3)."""
+    try:
+        digest = request.signature_hash_algorithm
+        is_valid = isinstance(digest, _WEAK) or request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+        digest, is_valid = None, False
+    if isinstance(digest, _WEAK):
+        raise InvalidRequestError("the csr is signed with MD5 or SHA-1, which prove nothing: use SHA-256")
+    if not is_valid:
+        raise InvalidRequestError("the csr's signature does not verify, so it does not show who has the key")
 
 
 def _extensions(request: x509.CertificateSigningRequest) -> tuple[x509.Extension[x509.ExtensionType], ...]:
     try:
+        if sum(attribute.oid == _EXTENSION_REQUEST for attribute in request.attributes) > 1:
+            raise InvalidRequestError("the csr asks for extensions twice (RFC 2985, 5.4.2: SINGLE VALUE)")
         found = tuple(request.extensions)
     except x509.DuplicateExtension:
         raise InvalidRequestError("the csr has an extension twice (RFC 5280, 4.2)") from None
@@ -147,6 +143,7 @@ def _names(extensions: tuple[x509.Extension[x509.ExtensionType], ...]) -> tuple[
 
 def _subject(request: x509.CertificateSigningRequest) -> x509.Name:
     try:
-        return request.subject
+        with warnings.catch_warnings(action="ignore"):  # of lengths beyond RFC 5280: they matter where it is copied
+            return request.subject
     except ValueError:
         raise InvalidRequestError("the subject of the csr could not be parsed") from None

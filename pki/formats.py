@@ -107,7 +107,7 @@ def _add_der(data: dict[str, Any], made: Made, wanted: Wanted) -> None:
     if shown:
         data["ca_chain"] = [_base64(issuer.row.certificate) for issuer in shown]
     if made.key is not None:
-        data["private_key"] = _base64(_private_bytes(made.key, Encoding.DER, wanted))
+        data["private_key"] = _base64(private_bytes(made.key, Encoding.DER, wanted))
 
 
 def _add_pem(data: dict[str, Any], made: Made, wanted: Wanted) -> None:
@@ -119,7 +119,7 @@ def _add_pem(data: dict[str, Any], made: Made, wanted: Wanted) -> None:
         data["ca_chain"] = shown
     parts = [certificate, *chain.pem]
     if made.key is not None:
-        private = data["private_key"] = _private_bytes(made.key, Encoding.PEM, wanted).decode().rstrip("\n")
+        private = data["private_key"] = private_bytes(made.key, Encoding.PEM, wanted).decode().rstrip("\n")
         parts.insert(0, private)
     if wanted.format == "pem_bundle":
         data["certificate"] = "\n".join(parts)  # with roots in any case, as Vault has it
@@ -141,8 +141,8 @@ def key_type_of(key: PrivateKeyTypes) -> str:
     return next(word for kind, word in _KEY_TYPES if isinstance(key, kind))
 
 
-def _private_bytes(key: PrivateKeyTypes, encoding: Encoding, wanted: Wanted) -> bytes:
-    """Ed25519 and ML-DSA keys have no form but PKCS #8 (RFC 8410, 7)."""
+def private_bytes(key: PrivateKeyTypes, encoding: Encoding, wanted: Wanted) -> bytes:
+    """Not encrypted. Ed25519 and ML-DSA keys have no form but PKCS #8 (RFC 8410, 7)."""
     older = isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) and not wanted.is_pkcs8
     return key.private_bytes(
         encoding, PrivateFormat.TraditionalOpenSSL if older else PrivateFormat.PKCS8, _NO_ENCRYPTION

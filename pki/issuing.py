@@ -5,6 +5,7 @@ that the inventory does not know, whatever dies when; a serial number whose sign
 used again (`pki.intents`).
 """
 
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 
 from cryptography import x509
@@ -22,8 +23,10 @@ from pki.lint import check_certificate
 from pki.names import common_name_of, name_texts
 from pki.plan import Origin, Plan
 from pki.serials import format_serial, new_serial
-from pki.store import PkiStore
+from pki.store import AuthorityChange, PkiStore
 
+# what is written together with the certificate, given its DER
+Keep = Callable[[AuthorityChange, bytes], Awaitable[None]]
 _TRIES = 3  # serial numbers of 158 random bits: a second one is never needed
 
 
@@ -53,37 +56,59 @@ class Issuing:
 
     async def issue(self, plan: Plan, issuer: Issuer, authority: Authority, origin: Origin) -> Issued:
         """A certificate by an issuer. Raises InvalidRequestError when the issuer may not or cannot."""
-        key = signing_key(issuer)
+        key = signing_key(issuer, now=self._clock.now())
         return await self._make(plan, issuer, key, urls_for(issuer, authority), origin)
 
-    async def self_sign(self, plan: Plan, key: WrappedKey, urls: Urls, origin: Origin) -> Issued:
-        """A certificate signed by the key that it is about: a root."""
-        return await self._make(plan, None, key, urls, origin)
+    async def self_sign(
+        self,
+        plan: Plan,
+        key: WrappedKey,
+        urls: Urls,
+        origin: Origin,
+        *,
+        issuer_id: str = "",
+        keep: Keep | None = None,
+    ) -> Issued:
+        """A certificate signed by the key that it is about: a root, which is to be the issuer of that id.
 
-    async def _make(self, plan: Plan, issuer: Issuer | None, key: WrappedKey, urls: Urls, origin: Origin) -> Issued:
+        `keep` writes the issuer in the transaction that records the certificate: there are both or none.
+        """
+        return await self._make(plan, None, key, urls, origin, issuer_id=issuer_id, keep=keep)
+
+    async def _make(
+        self,
+        plan: Plan,
+        issuer: Issuer | None,
+        key: WrappedKey,
+        urls: Urls,
+        origin: Origin,
+        *,
+        issuer_id: str = "",
+        keep: Keep | None = None,
+    ) -> Issued:
         for _ in range(_TRIES):
             serial = new_serial()
             prepared = ToBeSigned(key, build(plan, issuer, serial, urls))
             check_certificate(prepared.draft, issuer)
             if origin.no_store:
                 return Issued(plan, format_serial(serial), await prepared.sign_der(self._keys), issuer)
-            intent = self._intent(plan, prepared, serial, issuer, origin)
+            intent = self._intent(plan, prepared, serial, issuer_id or _id_of(issuer), origin)
             try:
                 await self._record(intent)
             except CasMismatchError:
                 continue  # somebody has that serial number
             certificate = await prepared.sign_der(self._keys)
-            await self._complete(intent, certificate)
+            await self._complete(intent, certificate, keep)
             return Issued(plan, intent.serial, certificate, issuer)
         raise InvalidRequestError("no free serial number was found; try again")
 
     def _intent(
-        self, plan: Plan, prepared: ToBeSigned[x509.Certificate], serial: int, issuer: Issuer | None, origin: Origin
+        self, plan: Plan, prepared: ToBeSigned[x509.Certificate], serial: int, issuer_id: str, origin: Origin
     ) -> Known:
         constraints = plan.basic_constraints
         body = Certificate(
             certificate=prepared.message,
-            issuer_id="" if issuer is None else issuer.issuer_id,
+            issuer_id=issuer_id,
             role=origin.role,
             way=origin.way,
             requester=origin.requester,
@@ -104,23 +129,39 @@ class Issuing:
 
         await self._store.storage.transact(write)
 
-    async def _complete(self, intent: Known, certificate: bytes) -> None:
+    async def _complete(self, intent: Known, certificate: bytes, keep: Keep | None) -> None:
         body = replace(intent.body, certificate=certificate)
         row = encode_row(replace(intent, state=State.ISSUED, body=body))
 
         async def write(txn: Transaction) -> None:
             await txn.put_row(CATALOG, row, cas=1)
 
+        async def write_both(change: AuthorityChange) -> None:
+            if keep is not None:
+                await keep(change, certificate)
+            await write(change.txn)
+
         try:
-            await self._store.storage.transact(write)
+            if keep is None:
+                await self._store.storage.transact(write)
+            else:
+                await self._store.change_authority(write_both)
         except CasMismatchError:
             raise HsmRetryError(
                 "the certificate took so long to sign that its serial number was given up; ask again"
             ) from None
 
 
-def signing_key(issuer: Issuer) -> WrappedKey:
+def _id_of(issuer: Issuer | None) -> str:
+    return "" if issuer is None else issuer.issuer_id
+
+
+def signing_key(issuer: Issuer, *, now: float) -> WrappedKey:
     """The key of an issuer that may issue. Raises InvalidRequestError."""
+    if issuer.not_after <= now:
+        raise InvalidRequestError(f"the issuer {issuer.issuer_id} has ended, so it issues nothing any more")
+    if issuer.not_before > now:
+        raise InvalidRequestError(f"the issuer {issuer.issuer_id} is not yet valid, so it issues nothing so far")
     if issuer.row.revoked_at:
         raise InvalidRequestError(f"the issuer {issuer.issuer_id} is revoked, so it issues nothing any more")
     if not issuer.may("issuing-certificates"):

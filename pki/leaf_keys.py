@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from core.errors import InvalidRequestError, QuotaExceededError
 
 _CURVES: dict[int, type[ec.EllipticCurve]] = {
-    224: ec.SECP224R1,
     256: ec.SECP256R1,
     384: ec.SECP384R1,
     521: ec.SECP521R1,
@@ -24,7 +23,7 @@ _ML_DSA: dict[int, Callable[[], PrivateKeyTypes]] = {
     65: mldsa.MLDSA65PrivateKey.generate,
     87: mldsa.MLDSA87PrivateKey.generate,
 }
-_RSA_BITS = (2048, 3072, 4096, 8192)
+_RSA_BITS = (2048, 3072, 4096)
 _EXPONENT = 65537
 _DEFAULT_BITS = {"rsa": 2048, "ec": 256, "ml-dsa": 65}
 

@@ -6,7 +6,7 @@ from core.errors import InvalidRequestError
 from core.protocols import KeyKind
 from core.public_keys import PublicKey
 
-_BITS = {"rsa": (2048, 3072, 4096, 8192), "ec": (256, 384, 521), "ed25519": (0,), "ml-dsa": (44, 65, 87), "any": (0,)}
+_BITS = {"rsa": (2048, 3072, 4096), "ec": (256, 384, 521), "ed25519": (0,), "ml-dsa": (44, 65, 87), "any": (0,)}
 _DEFAULT_BITS = {"rsa": 2048, "ec": 256, "ed25519": 0, "ml-dsa": 65, "any": 0}
 KINDS = {
     ("rsa", 2048): KeyKind.RSA_2048,

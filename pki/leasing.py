@@ -1,33 +1,24 @@
 """Certificates as leases, for roles with `generate_lease`: a lease that is revoked takes its certificate with it."""
 
-from typing import Protocol
-
 from core.clock import Clock
 from core.engine import Lease
 from core.errors import InvalidRequestError
 from core.requests import LeaseGrant
 from pki.certificates import State
 from pki.issuing import Issued
+from pki.revoking import Revoking
 from pki.store import PkiStore
 
 _SERIAL = "serial_number"
 
 
-class Revoker(Protocol):
-    """Where certificates are revoked."""
-
-    async def revoke(self, serial: str, reason: str) -> object:
-        """Revoke one that is known; twice is as good as once."""
-        ...
-
-
 class Leases:
     """Those of one mount."""
 
-    def __init__(self, store: PkiStore, clock: Clock, revoker: Revoker) -> None:
+    def __init__(self, store: PkiStore, clock: Clock, revoking: Revoking) -> None:
         self._store = store
         self._clock = clock
-        self._revoker = revoker
+        self._revoking = revoking
 
     def grant(self, issued: Issued) -> LeaseGrant:
         """The lease of a certificate: as long as it is valid, if the mount allows leases so long."""
@@ -44,4 +35,4 @@ class Leases:
         """Revoke the certificate. One that is over needs it no more, and one that was not stored cannot be revoked."""
         known = await self._store.certificate(str(lease.internal.get(_SERIAL, "")))
         if known is not None and known.state is State.ISSUED and known.not_after > self._clock.now():
-            await self._revoker.revoke(known.serial, "unspecified")
+            await self._revoking.revoke(known.serial)

@@ -11,14 +11,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.requests import Identity
-from pki.dns_names import is_host_name, is_wildcard_label
-from pki.globs import glob
+from pki.dns_names import LONGEST, is_host_name, is_wildcard_label
+from pki.globs import Glob
 
 if TYPE_CHECKING:
     from pki.role import Role
 
 _LOCAL = ("localhost", "localdomain")
-_compiled = lru_cache(maxsize=4096)(glob)
+_compiled = lru_cache(maxsize=4096)(Glob)
 # what no name in a certificate may hold, whatever a role allows
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
@@ -46,19 +46,18 @@ class DomainRules:
         return cls(role)
 
     def allow(self, name: str, identity: Identity | None = None) -> bool:
-        """Whether a name in ASCII may stand in a certificate."""
+        """Whether a name may stand in a certificate; none but ASCII may (`pki.dns_names.to_ascii`)."""
         found = self._reduced(name)
         if found is None:
             return False
         if self._role.allow_any_name:
             return True
-        return self._is_local(found) or any(
-            self._is_of(found, domain, is_rendered=is_rendered) for domain, is_rendered in self._rendered(identity)
-        )
+        return self._is_local(found) or any(self._is_of(found, domain) for domain in self._rendered(identity))
 
     def _reduced(self, name: str) -> Reduced | None:
         """None for what is not well-formed, or has a wildcard where none may be."""
-        if not name or _CONTROL.search(name):
+        # beyond ASCII, other letters may become those of the domain in lower case (U+212A, the Kelvin sign)
+        if not name or not name.isascii() or _CONTROL.search(name):
             return None
         local_part, at, host = name.lower().partition("@")
         if not at:
@@ -70,9 +69,9 @@ class DomainRules:
             if at or not self._role.allow_wildcard_certificates:
                 return None
             label, _, host = host.partition(".")
-            if "*" in host or label.count("*") > 1:
+            if not host or "*" in host or label.count("*") > 1:
                 return None
-        if self._role.enforce_hostnames and not (_is_good_host(host, label) and local_part.isascii()):
+        if self._role.enforce_hostnames and not _is_good_host(host, label):
             return None
         return Reduced(name.lower(), host, bool(at), bool(label))
 
@@ -83,7 +82,7 @@ class DomainRules:
             return True
         return self._role.allow_subdomains and found.host.endswith((".localhost", ".localdomain"))
 
-    def _is_of(self, found: Reduced, domain: str, *, is_rendered: bool) -> bool:
+    def _is_of(self, found: Reduced, domain: str) -> bool:
         """Whether one allowed domain names it."""
         role = self._role
         if role.allow_bare_domains and (found.name == domain or (found.is_email and found.host == domain)):
@@ -92,36 +91,43 @@ class DomainRules:
             found.host.endswith(f".{domain}") or (found.is_wildcard and found.host == domain)
         ):
             return True
-        is_glob = role.allow_glob_domains and "*" in domain
-        if is_rendered and not role.allow_globs_in_identity_templates:
-            is_glob = False
-        return is_glob and _compiled(domain).fullmatch(found.name) is not None
+        return role.allow_glob_domains and "*" in domain and _matches(found, domain)
 
-    def _rendered(self, identity: Identity | None) -> Iterable[tuple[str, bool]]:
-        """The domains, and whether a caller's own values stand in them; those that cannot be filled in name nobody."""
+    def _rendered(self, identity: Identity | None) -> Iterable[str]:
+        """The domains; those whose templates cannot be filled in name nobody."""
         if not self._has_templates:
-            return [(domain, False) for domain in self._domains]
-        return [pair for domain in self._role.allowed_domains if (pair := _filled(domain, identity)) is not None]
+            return self._domains
+        filled = (_filled(domain, identity) for domain in self._role.allowed_domains)
+        return (domain.lower() for domain in filled if domain)
 
 
-def _filled(domain: str, identity: Identity | None) -> tuple[str, bool] | None:
-    if "{{" not in domain:
-        return domain.lower(), False
-    rendered = None if identity is None else identity.render(domain)
-    return None if not rendered else (rendered.lower(), True)
+def _matches(found: Reduced, pattern: str) -> bool:
+    """Where the pattern has no @, it must also stand for the host of a mail address: "web*" is not for web@evil.com."""
+    glob = _compiled(pattern)
+    if not glob.matches(found.name):
+        return False
+    return not found.is_email or "@" in pattern or glob.matches(found.host)
+
+
+def _filled(pattern: str, identity: Identity | None) -> str | None:
+    """The pattern with the caller's own values in it; None where he has none, or one that would be a pattern itself."""
+    if "{{" not in pattern:
+        return pattern
+    rendered = None if identity is None else identity.render(pattern)
+    return rendered if rendered is not None and rendered.count("*") == pattern.count("*") else None
 
 
 def _is_good_host(host: str, label: str) -> bool:
-    if label and not is_wildcard_label(label):
+    if label and (not is_wildcard_label(label) or len(label) + 1 + len(host) > LONGEST):
         return False
-    return is_host_name(host) if host or not label else True
+    return is_host_name(host)
 
 
 class GlobRules:
     """Texts of one kind that a role allows: as they stand, or by a pattern with asterisks."""
 
     def __init__(self, patterns: Iterable[str], *, are_templates: bool = False, ignores_case: bool = False) -> None:
-        self._patterns = tuple(pattern for pattern in patterns if pattern)
+        self._patterns = tuple(pattern.lower() if ignores_case else pattern for pattern in patterns if pattern)
         self._are_templates = are_templates
         self._ignores_case = ignores_case
 
@@ -130,15 +136,15 @@ class GlobRules:
 
     def allow(self, text: str, identity: Identity | None = None) -> bool:
         """Whether one of the patterns is that text or stands for it."""
+        if self._ignores_case:
+            text = text.lower()
         return any(
-            pattern is not None and _compiled(pattern, ignores_case=self._ignores_case).fullmatch(text) is not None
+            pattern is not None and _compiled(pattern).matches(text)
             for pattern in (self._rendered(pattern, identity) for pattern in self._patterns)
         )
 
     def _rendered(self, pattern: str, identity: Identity | None) -> str | None:
-        if not self._are_templates or "{{" not in pattern:
-            return pattern
-        return None if identity is None else identity.render(pattern)
+        return _filled(pattern, identity) if self._are_templates else pattern
 
 
 class AddressRules:

@@ -7,7 +7,7 @@ from asn1crypto.core import UTF8String
 from cryptography import x509
 
 from core.errors import InvalidRequestError
-from pki.globs import glob
+from pki.globs import Glob
 from pki.usages import parse_oid
 
 ANYTHING = "*"
@@ -28,6 +28,8 @@ def parse_other_name(written: str) -> OtherName:
         raise InvalidRequestError('another name is written as "<oid>;UTF8:<text>"')
     if kind.lower() not in {"utf8", "utf-8"}:
         raise InvalidRequestError('another name can only be a UTF8 string: "<oid>;UTF8:<text>"')
+    if not text or not text.isprintable():
+        raise InvalidRequestError("the text of another name is empty or holds a control character")
     return OtherName(oid.strip(), text)
 
 
@@ -42,8 +44,8 @@ def read_general_name(name: x509.OtherName) -> OtherName:
         found = UTF8String.load(name.value, strict=True).native  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
         found = None
-    if not isinstance(found, str):
-        raise InvalidRequestError("another name in the CSR is no UTF8 string")
+    if not isinstance(found, str) or not found.isprintable():
+        raise InvalidRequestError("another name in the csr is no printable UTF8 string")
     return OtherName(name.type_id.dotted_string, found)
 
 
@@ -53,10 +55,9 @@ class OtherNameRules:
     def __init__(self, allowed: Iterable[str]) -> None:
         written = tuple(allowed)
         self._allows_all = written == (ANYTHING,)
-        self._allowed = () if self._allows_all else tuple(parse_other_name(one) for one in written)
+        names = () if self._allows_all else tuple(parse_other_name(one) for one in written)
+        self._allowed = tuple((parse_oid(name.oid).dotted_string, Glob(name.text)) for name in names)
 
     def allow(self, name: OtherName) -> bool:
         """Whether it may stand in a certificate."""
-        return self._allows_all or any(
-            name.oid == allowed.oid and glob(allowed.text).fullmatch(name.text) is not None for allowed in self._allowed
-        )
+        return self._allows_all or any(oid == name.oid and text.matches(name.text) for oid, text in self._allowed)

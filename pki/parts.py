@@ -9,6 +9,8 @@ from pki.crl_store import CrlStore
 from pki.crl_work import CrlWork
 from pki.intents import Intents
 from pki.issuing import Issuing
+from pki.leasing import Leases
+from pki.revoking import Revoking
 from pki.store import PkiStore
 from pki.tidy import Tidy
 
@@ -24,6 +26,7 @@ class Parts:
     store: PkiStore
     issuing: Issuing
     intents: Intents
+    leases: Leases
     crls: CrlStore
     crl_work: CrlWork
     tidy: Tidy
@@ -41,6 +44,7 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
+        leases=Leases(store, context.clock, Revoking(store, context.clock)),
         crls=crls,
         crl_work=CrlWork(store, crls, context.keys, context.clock),
         tidy=Tidy(store, crls, context.clock),

@@ -24,6 +24,7 @@ class Plan:
     more: tuple[x509.Extension[x509.ExtensionType], ...] = ()  # taken over from a CSR as they stand
     signature_bits: int = 0  # of the hash: 256, 384, 512; 0: what fits the issuer's key
     use_pss: bool = False  # RSA issuers only
+    subject_key_id: bytes = b""  # b"": the SHA-1 of the key (RFC 5280, 4.2.1.2, method 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

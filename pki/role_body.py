@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -13,8 +14,9 @@ from pki.leaf_types import check_key, default_bits
 from pki.moments import parse_moment
 from pki.other_names import ANYTHING
 from pki.role import OpenRole, Role
-from pki.usages import unknown_ext_key_usages, unknown_key_usages
+from pki.usages import SIGNATURE_BITS, unknown_ext_key_usages, unknown_key_usages
 
+_TEMPLATE = re.compile(r"\{\{\s*identity\.(?:entity|groups)\.[^{}*]+\}\}")
 _VALIDATIONS = {"email", "hostname"}
 _BOUNDS_BEFORE = ("permit", "forbid", "duration")
 _BOUNDS_AFTER = ("permit", "forbid", "ttl-limited")
@@ -136,7 +138,7 @@ def check_role(name: str, role: Role) -> None:
     if role.max_ttl and role.ttl > role.max_ttl:
         raise InvalidRequestError('"ttl" value must be less than "max_ttl" value')
     check_key(role.key_type, role.key_bits)
-    if role.signature_bits not in {0, 256, 384, 512}:
+    if role.signature_bits not in SIGNATURE_BITS:
         raise InvalidRequestError("signature_bits must be 0 (what fits the key of the issuer), 256, 384 or 512")
     _check_moments(role)
     _check_validations(role)
@@ -180,8 +182,14 @@ def _check_names(role: Role) -> None:
             raise InvalidRequestError(f"allowed_ip_sans_cidr: {network[:64]!r} is no network (10.0.0.0/8)") from None
     if role.allowed_other_sans != (ANYTHING,):
         _ = OpenRole("", role).other_names
+    if not all(domain.isascii() for domain in role.allowed_domains):
+        raise InvalidRequestError("allowed_domains are in ASCII: write xn--bcher-kva.example for bücher.example")
     templates = [*role.allowed_domains * role.allowed_domains_template]
     templates += [*role.allowed_uri_sans * role.allowed_uri_sans_template]
     for template in templates:
-        if template.count("{{") != template.count("}}"):
-            raise InvalidRequestError("the braces of a template do not match")
+        rest = _TEMPLATE.sub("", template)
+        if "{{" in rest or "}}" in rest:
+            raise InvalidRequestError(
+                "a template stands in {{…}} and names identity.entity.… or identity.groups.…:"
+                " {{identity.entity.name}}.example.com"
+            )

@@ -2,15 +2,25 @@
 
 from collections.abc import Sequence
 
-from core.engine import Engine, EngineContext, Measure, Route
+from core.engine import Engine, EngineContext, Lease, Measure, Route
+from core.requests import LeaseGrant
+from pki.config_routes import ConfigRoutes
 from pki.crl_config_routes import CrlConfigRoutes
 from pki.crl_routes import CrlRoutes
+from pki.fetch_routes import FetchRoutes
+from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
+from pki.issue_routes import IssueRoutes
+from pki.issuer_routes import IssuerRoutes
+from pki.key_routes import KeyRoutes
 from pki.measuring import measures
+from pki.ocsp_routes import OcspRoutes
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
 from pki.tidy_routes import TidyRoutes
+from pki.root_routes import RootRoutes
+from pki.sign_ca_routes import SignCaRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -24,12 +34,21 @@ class PkiRoutes:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.routes: Sequence[Route] = [
+            *ConfigRoutes(parts).routes(),
+            *FetchRoutes(parts).routes(),
+            *IntermediateRoutes(parts).routes(),
             *CrlConfigRoutes(parts).routes(),
             *CrlRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
+            *IssueRoutes(parts).routes(),
+            *IssuerRoutes(parts).routes(),
+            *KeyRoutes(parts).routes(),
             *RevokeRoutes(parts).routes(),
+            *OcspRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
             *TidyRoutes(parts).routes(),
+            *RootRoutes(parts).routes(),
+            *SignCaRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
@@ -47,6 +66,15 @@ class PkiRoutes:
     def is_due(self) -> bool:
         """Whether a CRL is to be signed now, or tidying waits."""
         return self.parts.crl_work.is_due() or self.parts.tidy.is_due()
+
+    async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
+        """Refused: a certificate cannot be made longer."""
+        del increment
+        return self.parts.leases.renew(lease)
+
+    async def revoke_lease(self, lease: Lease) -> None:
+        """Revoke the certificate that was leased."""
+        await self.parts.leases.revoke(lease)
 
     async def close(self) -> None:
         """Nothing is held back."""

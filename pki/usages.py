@@ -42,6 +42,7 @@ _SIGNING = frozenset({"digital_signature", "content_commitment", "key_cert_sign"
 _OF_RSA = _SIGNING | {"key_encipherment", "data_encipherment"}
 _OF_EC = _SIGNING | {"key_agreement", "encipher_only", "decipher_only"}
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,37})){1,126}")
+SIGNATURE_BITS = (0, 256, 384, 512)  # of the hash; 0: what fits the key of the issuer
 _CA_ONLY = frozenset({"key_cert_sign"})
 
 
@@ -59,6 +60,13 @@ def key_usages(words: Iterable[str]) -> frozenset[str]:
     """By the names of cryptography's members; unknown words are passed over, as Vault does."""
     found = (_KEY_USAGES.get(word.strip().lower()) for word in words)
     return frozenset(name for name in found if name)
+
+
+def named_in(usage: x509.KeyUsage) -> frozenset[str]:
+    """Those of an extension, by the names of cryptography's members."""
+    both = {"encipher_only", "decipher_only"}  # asking for them without key_agreement is an error there
+    asked = _ORDER if usage.key_agreement else (name for name in _ORDER if name not in both)
+    return frozenset(name for name in asked if getattr(usage, name))
 
 
 def unknown_key_usages(words: Iterable[str]) -> list[str]:
@@ -89,6 +97,11 @@ def key_usage(wanted: frozenset[str], key_type: type) -> x509.KeyUsage | None:
         names -= {"encipher_only", "decipher_only"}
     if not names:
         raise InvalidRequestError("the key usages of the role leave nothing that a key of this type can do in a leaf")
+    return with_usages(names)
+
+
+def with_usages(names: frozenset[str]) -> x509.KeyUsage:
+    """The extension that says these, by the names of cryptography's members."""
     return x509.KeyUsage(**{name: name in names for name in _ORDER})
 
 

@@ -8,6 +8,7 @@ from core.errors import InvalidRequestError
 from pki.asked import Asked
 from pki.authority import Issuer
 from pki.moments import format_moment, parse_moment
+from pki.plan import NO_EXPIRY
 from pki.role import Role
 
 
@@ -36,7 +37,7 @@ def validity_of(role: Role, asked: Asked, *, issuer: Issuer, now: int, mount: Mo
 def _not_before(role: Role, asked: Asked, now: int) -> int:
     if role.not_before:
         return parse_moment(role.not_before, "not_before")
-    usual = now - role.not_before_duration
+    usual = max(now - role.not_before_duration, 0)
     if not asked.not_before:
         return usual
     found = parse_moment(asked.not_before, "not_before")
@@ -57,10 +58,10 @@ def _not_after(role: Role, asked: Asked, *, now: int, mount: MountInfo) -> tuple
         )
     ttl, warnings = _ttl(role, asked.ttl, mount)
     if not wanted:
-        return now + ttl, warnings
+        return min(now + ttl, NO_EXPIRY), warnings
     found = parse_moment(wanted, "not_after")
     if not role.not_after:
-        _check_bound(role, found, last=now + ttl)
+        _check_bound(role, found, last=min(now + ttl, NO_EXPIRY))
     return found, []
 
 

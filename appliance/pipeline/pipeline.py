@@ -48,6 +48,7 @@ from core.ids import new_uuid
 from core.requests import Operation, Response
 
 _NO_BODY = NoBody()
+_OBJECT = ord("{")
 T = TypeVar("T")
 
 
@@ -154,7 +155,11 @@ class Pipeline:
         seen, lifecycle = self._sync(), self._lifecycle
         if seen != self._seen or not lifecycle.ready or not lifecycle.is_settled():
             await self._catch_up(seen)
-        data = parse_data(asked.operation, wire.body, wire.headers, asked.query)
+        body = wire.body
+        if body and body[0] != _OBJECT and self._takes_bytes(asked):
+            data = {}
+        else:
+            data = parse_data(asked.operation, body, wire.headers, asked.query)
         admitted = None if asked.wrap_ttl else self._admissions.find(asked, seen)
         if admitted is not None:
             exchange = self._known_exchange(wire, asked, request_id, data, admitted)
@@ -174,6 +179,16 @@ class Pipeline:
         finally:
             if mounted.left():
                 await self._mounts.leave(mounted)
+
+    def _takes_bytes(self, asked: Asked) -> bool:
+        """Whether the body is none of JSON; only asked of one that does not look like an object."""
+        namespace = self._mounts.table.resolve(asked.path)
+        mounted = self._mounts.find(asked.path, namespace)
+        if mounted is None:
+            return False
+        found = mounted.routes.find(asked.path[len(namespace.path) + len(mounted.entry.path) :])
+        method = found[0].methods.get(asked.operation) if found is not None else None
+        return method is not None and method.takes_bytes
 
     def _known_exchange(
         self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any], admitted: Admitted

@@ -14,7 +14,7 @@ from typing import NoReturn
 from barrier.changes import ChangeRing
 from barrier.seal import Barrier
 from core.clock import SystemClock
-from core.protocols import CoreTransaction, Entry, Record, StorageView
+from core.protocols import CatalogRow, CoreTransaction, Entry, Record, StorageView
 from tests.unit.barrier.software_hsm import SoftwareHsm
 
 
@@ -66,6 +66,19 @@ async def read_through_cache(url: str, ring_path: str) -> None:
     await barrier.close()
 
 
+async def read_rows_through_cache(url: str, ring_path: str) -> None:
+    """For each command: begin a request, and say what the cache holds for that row of a mount's catalog."""
+    barrier = await open_barrier(url, ring_path)
+    cache = barrier.storage.view("logical/1/").row_cache("certs", lambda row: str(row.state))
+    say("ready")
+    while row_id := command():
+        barrier.storage.sync()
+        value = await cache.get(row_id)
+        barrier.storage.sync()
+        say((value or "absent") + (" cached" if cache.peek(row_id) else ""))
+    await barrier.close()
+
+
 async def revoke_below(url: str, ring_path: str) -> None:
     """For each prefix: delete the leases below it in one transaction."""
     barrier = await open_barrier(url, ring_path)
@@ -94,7 +107,7 @@ async def die_before_publish(url: str, ring_path: str) -> None:
 
 
 async def write_for_ever(url: str, ring_path: str, writers: int) -> None:
-    """Numbered transactions over three rows, so many at once; says each number once it is acknowledged."""
+    """Numbered transactions over four rows, so many at once; says each number once it is acknowledged."""
     barrier = await open_barrier(url, ring_path)
 
     async def step(transaction: CoreTransaction) -> int:
@@ -103,6 +116,8 @@ async def write_for_ever(url: str, ring_path: str, writers: int) -> None:
         await transaction.put("head", str(number).encode())
         await transaction.put(f"log/{number:06}", b"x" * 200)
         await transaction.put_record("token", Record(record_id="mirror", body=str(number).encode()))
+        row = CatalogRow(row_id=str(number), body=b"", due_at=number, terms=(f"n:{number}", "all"))
+        await transaction.put_row("certs", row, cas=0)
         return number
 
     async def go_on() -> None:
@@ -134,6 +149,7 @@ def main() -> None:
         nursery(url, ring_path)
     else:
         roles = {"race": race, "read": read_through_cache, "die": die_before_publish, "revoke": revoke_below}
+        roles["rows"] = read_rows_through_cache
         asyncio.run(roles[role](url, ring_path))
 
 

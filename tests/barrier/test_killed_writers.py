@@ -8,6 +8,7 @@ import time
 import pytest
 
 from barrier.seal import Barrier
+from core.protocols import CatalogQuery
 from tests.barrier.nodes import Node
 from tests.barrier.processes import Child
 
@@ -73,3 +74,6 @@ async def assert_whole(barrier: Barrier, acknowledged: int) -> None:
     assert head.value == mirror.body
     assert int(head.value) >= acknowledged
     assert await barrier.storage.get(f"log/{int(head.value):06}") is not None
+    last = await barrier.storage.find_rows("certs", CatalogQuery(terms=("all",), due_from=int(head.value), by_due=True))
+    named = await barrier.storage.find_rows("certs", CatalogQuery(terms=(f"n:{int(head.value)}",)))
+    assert [row.row_id for row in last.rows] == [row.row_id for row in named.rows] == [head.value.decode()]

@@ -5,23 +5,11 @@ import pytest
 from core.engine import Lease
 from core.errors import InvalidRequestError
 from core.requests import LeaseGrant
+from pki.certificates import State
 from pki.issuing import Issued
-from pki.leasing import Leases
 from pki.plan import Origin
 from tests.unit.pki.pki_mount import Mount
 from tests.unit.pki.test_pki_issuing import leaf_plan
-
-
-class Revoked:
-    """Notes what it was asked to revoke."""
-
-    def __init__(self) -> None:
-        self.serials: list[str] = []
-
-    async def revoke(self, serial: str, reason: str) -> object:
-        assert reason == "unspecified"
-        self.serials.append(serial)
-        return None
 
 
 class Leased:
@@ -30,8 +18,11 @@ class Leased:
     def __init__(self, mount: Mount, issued: Issued) -> None:
         self.mount = mount
         self.issued = issued
-        self.revoked = Revoked()
-        self.leases = Leases(mount.parts.store, mount.clock, self.revoked)
+        self.leases = mount.parts.leases
+
+    async def state(self) -> State | None:
+        known = await self.mount.parts.store.certificate(self.issued.serial)
+        return None if known is None else known.state
 
     def lease(self, grant: LeaseGrant) -> Lease:
         return Lease(
@@ -63,7 +54,7 @@ async def test_a_lease_is_as_long_as_its_certificate_and_not_renewable() -> None
 async def test_a_revoked_lease_revokes_its_certificate() -> None:
     made = await leased()
     await made.leases.revoke(made.lease(made.leases.grant(made.issued)))
-    assert made.revoked.serials == [made.issued.serial]
+    assert await made.state() is State.REVOKED
 
 
 async def test_a_lease_that_ends_with_its_certificate_revokes_nothing() -> None:
@@ -71,10 +62,10 @@ async def test_a_lease_that_ends_with_its_certificate_revokes_nothing() -> None:
     grant = made.leases.grant(made.issued)
     made.mount.clock.advance(3600)
     await made.leases.revoke(made.lease(grant))
-    assert made.revoked.serials == []
+    assert await made.state() is State.ISSUED
 
 
 async def test_what_was_not_stored_cannot_be_revoked_and_its_lease_is_given_up_all_the_same() -> None:
     made = await leased(no_store=True)
     await made.leases.revoke(made.lease(made.leases.grant(made.issued)))
-    assert made.revoked.serials == []
+    assert await made.state() is None

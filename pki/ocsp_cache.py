@@ -1,0 +1,55 @@
+"""Signed OCSP answers of one worker, found by the bytes of the request; bounded in bytes."""
+
+from collections import OrderedDict
+
+import msgspec
+
+from pki.authority import Authority
+from pki.certificates import Known
+
+_OVERHEAD = 600  # bytes an entry weighs beside request and answer
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer, and what it rests on: it holds while these are the very objects that the store hands out."""
+
+    body: bytes
+    authority: Authority
+    rows: tuple[tuple[str, Known | None], ...]  # serial number and row; None: there was none
+    until: float  # epoch seconds
+    since: float
+
+
+class OcspCache:
+    """The answers used last."""
+
+    def __init__(self, budget: int) -> None:
+        """`budget` in bytes."""
+        self._budget = budget
+        self._weight = 0
+        self._answers: OrderedDict[bytes, Answered] = OrderedDict()
+
+    def find(self, request: bytes) -> Answered | None:
+        """What was answered; whoever uses it looks whether it still holds."""
+        found = self._answers.get(request)
+        if found is not None:
+            self._answers.move_to_end(request)
+        return found
+
+    def put(self, request: bytes, answered: Answered) -> None:
+        """Keep it, in the place of what was not used for longest."""
+        self.drop(request)
+        self._weight += _weight(request, answered)
+        self._answers[request] = answered
+        while self._weight > self._budget and self._answers:
+            self._weight -= _weight(*self._answers.popitem(last=False))
+
+    def drop(self, request: bytes) -> None:
+        """Forget one."""
+        found = self._answers.pop(request, None)
+        if found is not None:
+            self._weight -= _weight(request, found)
+
+
+def _weight(request: bytes, answered: Answered) -> int:
+    return len(request) + len(answered.body) + _OVERHEAD
