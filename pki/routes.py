@@ -18,9 +18,9 @@ from pki.ocsp_routes import OcspRoutes
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
-from pki.tidy_routes import TidyRoutes
 from pki.root_routes import RootRoutes
 from pki.sign_ca_routes import SignCaRoutes
+from pki.tidy_routes import TidyRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -35,20 +35,20 @@ class PkiRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = [
             *ConfigRoutes(parts).routes(),
-            *FetchRoutes(parts).routes(),
-            *IntermediateRoutes(parts).routes(),
             *CrlConfigRoutes(parts).routes(),
             *CrlRoutes(parts).routes(),
+            *FetchRoutes(parts).routes(),
+            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
             *KeyRoutes(parts).routes(),
-            *RevokeRoutes(parts).routes(),
             *OcspRoutes(parts).routes(),
+            *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
-            *TidyRoutes(parts).routes(),
             *RootRoutes(parts).routes(),
             *SignCaRoutes(parts).routes(),
+            *TidyRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
