@@ -13,6 +13,7 @@ from pki.issuing import Issuing
 from pki.leasing import Leases
 from pki.revoking import Revoking
 from pki.store import PkiStore
+from pki.tidy import Tidy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Parts:
     leases: Leases
     crls: CrlStore
     crl_work: CrlWork
+    tidy: Tidy
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -48,4 +50,5 @@ def assemble(context: EngineContext) -> Parts:
         leases=Leases(store, context.clock, Revoking(store, context.clock)),
         crls=crls,
         crl_work=CrlWork(store, crls, context.keys, context.clock),
+        tidy=Tidy(store, crls, context.clock),
     )

@@ -21,6 +21,7 @@ from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
 from pki.root_routes import RootRoutes
 from pki.sign_ca_routes import SignCaRoutes
+from pki.tidy_routes import TidyRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -40,15 +41,18 @@ class PkiRoutes:
             *IntermediateRoutes(parts).routes(),
             *CrlConfigRoutes(parts).routes(),
             *CrlRoutes(parts).routes(),
+            *FetchRoutes(parts).routes(),
+            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
             *KeyRoutes(parts).routes(),
-            *RevokeRoutes(parts).routes(),
             *OcspRoutes(parts).routes(),
+            *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
             *RootRoutes(parts).routes(),
             *SignCaRoutes(parts).routes(),
+            *TidyRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
@@ -61,10 +65,11 @@ class PkiRoutes:
             await self.parts.crl_work.run()
         finally:
             await self.parts.intents.reconcile()
+        await self.parts.tidy.work(until=self.parts.crl_work.is_due)
 
     def is_due(self) -> bool:
-        """Whether a CRL is to be signed now."""
-        return self.parts.crl_work.is_due()
+        """Whether a CRL is to be signed now, or tidying waits."""
+        return self.parts.crl_work.is_due() or self.parts.tidy.is_due()
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Refused: a certificate cannot be made longer."""
