@@ -1,6 +1,7 @@
 """What the commands share that make a CA: whose key, which names, how long."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +9,7 @@ import click
 from client.output import show
 from client.output_file import PRIVATE, PUBLIC, check_free, write_whole
 from client.pki_options import pem_lines, plain_client
-from client.table import key_values
+from client.table import key_values, sorted_items
 from client.text import printable
 
 if TYPE_CHECKING:
@@ -86,5 +87,17 @@ def table_and_pem(answer: "Answer", printed: tuple[str, ...]) -> str:
 
 def _rest(answer: "Answer") -> str:
     """All but what is PEM."""
-    rows = [(name, value) for name, value in sorted(answer.data.items()) if "-----BEGIN" not in str(value)]
+    rows = [
+        (name, _readable(name, value)) for name, value in sorted_items(answer.data) if "-----BEGIN" not in str(value)
+    ]
     return key_values(rows) if rows else ""
+
+
+def _readable(name: str, value: object) -> object:
+    """The Unix time at which a certificate ends as people write it; everything else as it is."""
+    if name != "expiration" or not isinstance(value, int):
+        return value
+    try:
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return value

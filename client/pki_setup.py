@@ -252,6 +252,7 @@ def _role(client: "Client", wishes: Wishes, _found: Found) -> None:
         "allow_bare_domains": True,
         "allow_subdomains": True,
         "allow_localhost": False,
+        "allow_ip_sans": False,  # an address says nothing of who has it tomorrow
         "allow_wildcard_certificates": False,
         "server_flag": True,
         "client_flag": True,
