@@ -136,6 +136,8 @@ class Node:
         storage = self._opened.barrier.storage
         await Retention(storage, SystemClock(), WebhookStore(storage, SystemClock())).tidy()
         await rotate_if_due(self._opened.barrier, assembled.settings, SystemClock())
+        while await storage.sweep_catalogs():
+            pass  # transactions of others come between
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
         self._beside.append(asyncio.create_task(work))

@@ -71,6 +71,11 @@ def _view_of(path: str) -> str:
     return path[: path.rfind("/") + 1]
 
 
+async def has_dropped(connection: Statements) -> bool:
+    """Whether there is anything for `sweep`."""
+    return (await connection.execute(_DROPPED)).scalar() is not None
+
+
 async def sweep(connection: Statements, limit: int) -> bool:
     """Remove about `limit` terms or rows of a dropped catalog; whether there may be more."""
     catalog = (await connection.execute(_DROPPED)).scalar()

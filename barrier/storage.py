@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from weakref import WeakSet
 
-from barrier import catalog_reads, catalog_rows, entries, events, names, records
+from barrier import catalog_names, catalog_reads, catalog_rows, entries, events, names, records
 from barrier.cache import Evictable, LoadingCache
 from barrier.catalog_names import EVERYTHING
 from barrier.changes import SEQUENCE, ChangeRing, path_hash
@@ -303,6 +303,8 @@ class BarrierStorage:
 
     async def sweep_catalogs(self, *, limit: int = 1000) -> bool:
         """Remove some of what is left of catalogs whose mount is gone; whether there may be more."""
+        if not await self._read(lambda connection, _keyring: catalog_names.has_dropped(connection)):
+            return False  # no transaction for nothing
 
         async def body(transaction: CoreTransaction) -> bool:
             return await transaction.sweep_catalogs(limit=limit)

@@ -211,7 +211,8 @@ class Issuer:
     @cached_property
     def key_algorithm(self) -> str:
         """The OID of its key's algorithm."""
-        return self.certificate.public_key_algorithm_oid.dotted_string
+        found: str = self.certificate.public_key_algorithm_oid.dotted_string
+        return found
 
     @property
     def issuer_id(self) -> str:

@@ -8,7 +8,6 @@ on with the numbers where it ended.
 import hashlib
 from collections.abc import Iterable
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki.authority import Authority, Issuer
@@ -38,11 +37,4 @@ def signer_among(issuers: Iterable[Issuer]) -> Issuer | None:
 
 def may_sign_crls(issuer: Issuer) -> bool:
     """Whether its usage says so, its key is here, and its certificate allows it (RFC 5280, 4.2.1.3)."""
-    return issuer.key is not None and issuer.may("crl-signing") and _certificate_allows(issuer)
-
-
-def _certificate_allows(issuer: Issuer) -> bool:
-    try:
-        return issuer.certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
-    except x509.ExtensionNotFound:
-        return True
+    return issuer.key is not None and issuer.may("crl-signing") and issuer.can_sign_crls

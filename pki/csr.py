@@ -121,7 +121,7 @@ def _extensions(request: x509.CertificateSigningRequest) -> tuple[x509.Extension
         found = tuple(request.extensions)
     except x509.DuplicateExtension:
         raise InvalidRequestError("the csr has an extension twice (RFC 5280, 4.2)") from None
-    except (ValueError, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+    except (ValueError, TypeError, KeyError, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
         raise InvalidRequestError("the extensions of the csr could not be parsed") from None
     for extension in found:
         if extension.critical and extension.oid not in _KNOWN:

@@ -7,11 +7,13 @@ from core.engine import EngineContext, Meter, MountInfo
 from core.protocols import KeyCustodian
 from pki.crl_store import CrlStore
 from pki.crl_work import CrlWork
+from pki.importing import Importing
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.leasing import Leases
 from pki.revoking import Revoking
 from pki.store import PkiStore
+from pki.tidy import Tidy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +27,11 @@ class Parts:
     store: PkiStore
     issuing: Issuing
     intents: Intents
+    importing: Importing
     leases: Leases
     crls: CrlStore
     crl_work: CrlWork
+    tidy: Tidy
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -42,7 +46,9 @@ def assemble(context: EngineContext) -> Parts:
         store=store,
         issuing=Issuing(store, context.keys, context.clock),
         intents=Intents(store, context.clock, context.meter),
+        importing=Importing(store, context.keys, context.clock),
         leases=Leases(store, context.clock, Revoking(store, context.clock)),
         crls=crls,
         crl_work=CrlWork(store, crls, context.keys, context.clock),
+        tidy=Tidy(store, crls, context.clock),
     )

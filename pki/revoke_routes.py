@@ -1,7 +1,6 @@
 """revoke, revoke-with-key, issuer/<ref>/revoke, certs/revoked."""
 
 import re
-from typing import Any
 
 import msgspec
 from cryptography import x509
@@ -14,6 +13,7 @@ from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import CatalogQuery
 from core.requests import Operation, Request, Response
 from pki.certificates import CATALOG, State
+from pki.issuer_routes import issuer_data
 from pki.parts import Parts
 from pki.revoking import Revoked, Revoking, UnknownCertificateError
 from pki.serials import parse_serial
@@ -100,21 +100,7 @@ class RevokeRoutes:
 
     async def _revoke_issuer(self, request: Request, body: RevokeIssuerBody) -> Response:
         issuer = await self._revoking.revoke_issuer(request.params["issuer_ref"], reason=body.reason)
-        row = issuer.row
-        data: dict[str, Any] = {
-            "issuer_id": row.issuer_id,
-            "issuer_name": row.name,
-            "key_id": row.key_id,
-            "certificate": issuer.pem,
-            "manual_chain": list(row.manual_chain),
-            "leaf_not_after_behavior": row.leaf_not_after_behavior,
-            "usage": ",".join(row.usage),
-            "revocation_signature_algorithm": row.revocation_signature_algorithm,
-            "revoked": True,
-            "revocation_time": row.revoked_at,
-            "revocation_time_rfc3339": rfc3339_seconds(row.revoked_at),
-        }
-        return Response(data=data)
+        return Response(data=issuer_data(issuer, await self._store.authority()))
 
     async def _list(self, _request: Request, body: RevokedListBody) -> Response:
         serials = await self._serials()

@@ -110,16 +110,16 @@ class OpenRole:
 
     @cached_property
     def attributes(self) -> tuple[x509.NameAttribute[str], ...]:
-        """What stands in every subject, in the order of Go's pkix.Name."""
+        """What stands in every subject, in OpenBao's order: from the country to the unit."""
         role = self.role
         return subjects.attributes(
             (NameOID.COUNTRY_NAME, role.country),
-            (NameOID.ORGANIZATION_NAME, role.organization),
-            (NameOID.ORGANIZATIONAL_UNIT_NAME, role.ou),
-            (NameOID.LOCALITY_NAME, role.locality),
             (NameOID.STATE_OR_PROVINCE_NAME, role.province),
+            (NameOID.LOCALITY_NAME, role.locality),
             (NameOID.STREET_ADDRESS, role.street_address),
             (NameOID.POSTAL_CODE, role.postal_code),
+            (NameOID.ORGANIZATION_NAME, role.organization),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, role.ou),
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from pki.config_routes import ConfigRoutes
 from pki.crl_config_routes import CrlConfigRoutes
 from pki.crl_routes import CrlRoutes
 from pki.fetch_routes import FetchRoutes
+from pki.import_routes import ImportRoutes
 from pki.intermediate_routes import IntermediateRoutes
 from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
@@ -20,6 +21,7 @@ from pki.revoke_routes import RevokeRoutes
 from pki.role_routes import RoleRoutes
 from pki.root_routes import RootRoutes
 from pki.sign_ca_routes import SignCaRoutes
+from pki.tidy_routes import TidyRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -35,18 +37,22 @@ class PkiRoutes:
         self.routes: Sequence[Route] = [
             *ConfigRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
+            *ImportRoutes(parts).routes(),
             *IntermediateRoutes(parts).routes(),
             *CrlConfigRoutes(parts).routes(),
             *CrlRoutes(parts).routes(),
+            *FetchRoutes(parts).routes(),
+            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),
             *KeyRoutes(parts).routes(),
-            *RevokeRoutes(parts).routes(),
             *OcspRoutes(parts).routes(),
+            *RevokeRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
             *RootRoutes(parts).routes(),
             *SignCaRoutes(parts).routes(),
+            *TidyRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
@@ -59,10 +65,11 @@ class PkiRoutes:
             await self.parts.crl_work.run()
         finally:
             await self.parts.intents.reconcile()
+        await self.parts.tidy.work(until=self.parts.crl_work.is_due)
 
     def is_due(self) -> bool:
-        """Whether a CRL is to be signed now."""
-        return self.parts.crl_work.is_due()
+        """Whether a CRL is to be signed now, or tidying waits."""
+        return self.parts.crl_work.is_due() or self.parts.tidy.is_due()
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Refused: a certificate cannot be made longer."""

@@ -42,7 +42,7 @@ def allowed_common_name(role: OpenRole, asked: Asked, csr: Csr | None, identity:
 
 
 def subject_of(role: OpenRole, common_name: str, asked: Asked, csr: Csr | None) -> x509.Name:
-    """In the order of Go's pkix.Name; each value is an RDN of its own (X.501, 9.3). Raises InvalidRequestError."""
+    """In OpenBao's order; each value is an RDN of its own (X.501, 9.3). Raises InvalidRequestError."""
     found = list(role.attributes)
     if common_name:
         found.append(attribute(NameOID.COMMON_NAME, common_name))

@@ -15,7 +15,7 @@ from barrier.database import Database, make_engine, parse_url
 from barrier.schema import upgrade_async
 from barrier.seal import Barrier
 from core.errors import StoreUnavailableError
-from core.protocols import CoreTransaction, Record
+from core.protocols import CatalogQuery, CatalogRow, CoreTransaction, Record
 from tests.barrier.nodes import Node
 from tests.support.postgres import ThrowAwayPostgres
 
@@ -107,6 +107,13 @@ async def test_an_upgraded_store_has_a_log_of_events(old: Node) -> None:
     storage = (await upgraded(old)).storage
     await storage.transact(lambda transaction: transaction.append_event(b"first"))
     assert [event.body for event in await storage.events_after(0, limit=9)] == [b"first"]
+
+
+async def test_an_upgraded_store_has_catalogs(old: Node) -> None:
+    storage = (await upgraded(old)).storage
+    await storage.transact(lambda txn: txn.put_row("m/certs", CatalogRow(row_id="a", body=b"first", terms=("t",))))
+    page = await storage.find_rows("m/certs", CatalogQuery(terms=("t",)))
+    assert [row.body for row in page.rows] == [b"first"]
 
 
 async def test_a_row_of_the_old_schema_is_given_a_path_by_writing_it(old: Node) -> None:

@@ -48,9 +48,7 @@ PROFILES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"common_name": "web.example.com"},
     ),
     "policies": (
-        {
-            "policy_identifiers": '[{"oid":"1.3.6.1.4.1.99999.1","cps":"https://example.com/cps","notice":"Only a test"}]'
-        },
+        {"policy_identifiers": '[{"oid":"1.3.6.1.4.1.99999.1","cps":"https://example.com/cps","notice":"A test"}]'},
         {"common_name": "web.example.com"},
     ),
     "basic constraints": ({"basic_constraints_valid_for_non_ca": True}, {"common_name": "web.example.com"}),

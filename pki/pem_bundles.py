@@ -1,0 +1,128 @@
+"""PEM bundles that somebody brings along: certificates of CAs and private keys, in any order (RFC 7468)."""
+
+import re
+from base64 import b64decode
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from core.errors import InvalidRequestError
+from core.protocols import KeyKind
+from core.public_keys import kind_of
+from core.secret import Secret
+from pki.csr import check_key_strength
+
+MAX_TEXT = 1024 * 1024  # characters
+_MOST = 256  # blocks
+_SHORTEST = 75  # characters; less is a path, not PEM (Vault's rule)
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+_KEYS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
+_PASSED_OVER = ("EC PARAMETERS",)  # `openssl ecparam -genkey` writes them before the key
+
+
+class BroughtKey(NamedTuple):
+    """A private key. `public_key` is SubjectPublicKeyInfo in DER, `material` as core.protocols.KeyKind has it."""
+
+    kind: KeyKind
+    public_key: bytes
+    material: Secret
+
+
+class Bundle(NamedTuple):
+    """What was in the text, each thing once."""
+
+    certificates: list[x509.Certificate]
+    keys: list[BroughtKey]
+
+
+def parse_bundle(text: str) -> Bundle:
+    """Take it apart. Raises InvalidRequestError that says which block is wrong; never what is in it."""
+    if len(text) < _SHORTEST:
+        raise InvalidRequestError(
+            "provided data for import was too short; perhaps a path was passed to the API rather than the contents of a"
+            " PEM file"
+        )
+    if len(text) > MAX_TEXT:
+        raise InvalidRequestError(f"a PEM bundle has at most {MAX_TEXT} characters")
+    blocks = list(_BLOCK.finditer(text))
+    if not blocks:
+        raise InvalidRequestError("the bundle holds no PEM: blocks of BEGIN CERTIFICATE or BEGIN PRIVATE KEY")
+    if len(blocks) > _MOST:
+        raise InvalidRequestError(f"a PEM bundle has at most {_MOST} blocks")
+    certificates: dict[x509.Certificate, None] = {}
+    keys: dict[bytes, BroughtKey] = {}
+    for number, block in enumerate(blocks, 1):
+        label = block[1]
+        if label in _CERTIFICATES:
+            certificates[_certificate(block[2], number)] = None
+        elif label in _KEYS:
+            key = _key(block[0], number)
+            keys[key.public_key] = key
+        elif label not in _PASSED_OVER:
+            raise _wrong(number, _why_not(label))
+    return Bundle(list(certificates), list(keys.values()))
+
+
+def _why_not(label: str) -> str:
+    if label == "ENCRYPTED PRIVATE KEY":
+        return "is an encrypted key: decrypt it first (openssl pkey)"
+    return "is neither a certificate nor a private key"
+
+
+def _wrong(number: int, why: str) -> InvalidRequestError:
+    return InvalidRequestError(f"block {number} of the PEM bundle {why}")
+
+
+def _certificate(body: str, number: int) -> x509.Certificate:
+    """One of a CA, with a key that we could verify with."""
+    try:
+        found = x509.load_der_x509_certificate(b64decode("".join(body.split()), validate=True))
+        constraints = next((e.value for e in found.extensions if isinstance(e.value, x509.BasicConstraints)), None)
+        public_key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise _wrong(number, "is no X.509 certificate that can be read") from None
+    if constraints is None or not constraints.ca:
+        raise _wrong(number, "is the certificate of no CA: refusing to import non-CA certificate")
+    try:
+        check_key_strength(public_key)
+    except InvalidRequestError as exc:
+        raise _wrong(number, f"cannot be used: {exc.sentence}") from None
+    return found
+
+
+def _key(block: str, number: int) -> BroughtKey:
+    if "Proc-Type: 4,ENCRYPTED" in block:
+        raise _wrong(number, "is an encrypted key: decrypt it first (openssl pkey)")
+    try:
+        key = load_pem_private_key(block.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _wrong(number, "is no private key that can be read") from None
+    public_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        check_key_strength(public_key)
+        kind = kind_of(public_key)
+    except InvalidRequestError as exc:
+        raise _wrong(number, f"cannot be used: {exc.sentence}") from None
+    return BroughtKey(kind, public_key, Secret(_material(key)))
+
+
+def _material(key: object) -> bytes:
+    match key:
+        case ec.EllipticCurvePrivateKey() | rsa.RSAPrivateKey():
+            return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        case ed25519.Ed25519PrivateKey() | mldsa.MLDSA44PrivateKey() | mldsa.MLDSA65PrivateKey():
+            return key.private_bytes_raw()
+        case mldsa.MLDSA87PrivateKey():
+            return key.private_bytes_raw()
+        case _:
+            raise InvalidRequestError("a key of this kind is not taken")

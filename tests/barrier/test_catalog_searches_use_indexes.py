@@ -1,0 +1,52 @@
+"""What SQLite says of searches in catalogs: an index serves each, and what is walked along is not sorted."""
+
+from pathlib import Path
+
+import pytest
+
+from barrier import catalog_search
+from core.protocols import CatalogQuery
+from tests.barrier.nodes import Node, initialize
+from tests.barrier.test_a_million_rows import certificate
+from tests.barrier.test_record_searches_use_indexes import plan_of, statements
+from tests.support.bulk_rows import insert_rows
+
+QUERIES: dict[str, CatalogQuery] = {
+    "all": CatalogQuery(),
+    "all by due": CatalogQuery(by_due=True),
+    "term": CatalogQuery(terms=("role:role-3",)),
+    "term by due": CatalogQuery(terms=("role:role-3",), by_due=True),
+    "terms by due": CatalogQuery(terms=("role:role-3", "by:token-3"), states=(1,), by_due=True),
+    "prefix": CatalogQuery(terms=("san:web*",), group="issuer-1"),
+    "prefix by due": CatalogQuery(terms=("san:web*",), by_due=True),
+    "state": CatalogQuery(states=(2,)),
+    "due": CatalogQuery(due_from=1_800_000_000, due_before=1_900_000_000, states=(1,), by_due=True),
+    "changed": CatalogQuery(states=(2,), group="issuer-1", changed_from=1),
+}
+
+
+@pytest.mark.parametrize("few", [1, 2500])
+async def test_an_index_serves_each_search_of_a_catalog(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether it finds few rows or many."""
+    monkeypatch.setattr(catalog_search, "FEW", few)
+    node = Node(sqlite_url, tmp_path)
+    barrier = await node.worker()
+    await initialize(barrier)
+    await insert_rows(sqlite_url, barrier.storage.keyring, "m/certs", map(certificate, range(2000)))
+    for name, query in QUERIES.items():
+        with statements(barrier) as sent:
+            await barrier.storage.find_rows("m/certs", query)
+            await barrier.storage.count_rows("m/certs", states=query.states, group=query.group)
+        assert sent
+        for statement, parameters in sent:
+            plan = await plan_of(barrier, statement, parameters)
+            if "MATERIALIZED" in statement:  # the few are scanned, and sorted
+                assert "MATERIALIZE few\nSEARCH k" in plan, (name, statement, plan)
+                continue
+            assert "SCAN k" not in plan, (name, statement, plan)
+            assert "SCAN r" not in plan, (name, statement, plan)
+            assert "SCAN catalog" not in plan, (name, statement, plan)
+            assert "FOR ORDER BY" not in plan, (name, statement, plan)
+    await node.close()

@@ -1,0 +1,182 @@
+"""Issuers and keys from elsewhere: all or nothing, nothing twice, and what is no CA's is refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+
+from core.errors import InvalidRequestError
+from tests.unit.pki.pki_mount import CA_KEY_USAGE, Mount
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def pem_key(key: Any, form: PrivateFormat = PrivateFormat.PKCS8, encryption: Any = None) -> str:
+    return str(key.private_bytes(Encoding.PEM, form, encryption or NoEncryption()).decode())
+
+
+def ca(key: Any = KEY, name: str = "Imported", *, is_ca: bool = True, serial: int = 7) -> str:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.fromtimestamp(1_800_000_000, UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), serial, now, now + timedelta(days=3650))
+    builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+    builder = builder.add_extension(CA_KEY_USAGE, critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    digest = None if isinstance(key, ed448.Ed448PrivateKey) else hashes.SHA256()
+    return builder.sign(key, digest).public_bytes(Encoding.PEM).decode()
+
+
+async def take(mount: Mount, bundle: str, path: str = "issuers/import/bundle") -> dict[str, Any]:
+    return await mount.data("update", path, {"pem_bundle": bundle})
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=["pkcs8", "sec1"])
+async def test_a_ca_with_its_key_issues_at_once(form: PrivateFormat) -> None:
+    mount = Mount()
+    found = await take(mount, pem_key(KEY, form) + ca())
+    [issuer_id], [key_id] = found["imported_issuers"], found["imported_keys"]
+    assert found["mapping"] == {issuer_id: key_id}
+    await mount.data("update", "roles/web", {"allow_any_name": True, "key_type": "ec"})
+    made = await mount.data("update", "issue/web", {"common_name": "a.example.com"})
+    leaf, issuer = (x509.load_pem_x509_certificate(made[member].encode()) for member in ("certificate", "issuing_ca"))
+    leaf.verify_directly_issued_by(issuer)
+
+
+async def test_what_is_here_already_is_not_taken_twice() -> None:
+    mount = Mount()
+    first = await take(mount, pem_key(KEY) + ca())
+    second = await take(mount, ca() + pem_key(KEY) + ca())
+    assert (second["imported_issuers"], second["imported_keys"]) == (None, None)
+    assert second["existing_issuers"] == first["imported_issuers"]
+    assert second["existing_keys"] == first["imported_keys"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["certificate first", "key first"])
+async def test_key_and_certificate_find_each_other_whichever_comes_first(order: tuple[int, int]) -> None:
+    mount = Mount()
+    parts = [ca(), pem_key(KEY)]
+    for place in order:
+        await take(mount, parts[place])
+    [issuer] = (await mount.parts.store.authority()).issuers.values()
+    assert issuer.key is not None
+
+
+async def test_of_several_the_one_with_a_key_is_the_default() -> None:
+    mount = Mount()
+    other = ec.generate_private_key(ec.SECP384R1())
+    await take(mount, ca(other, "No key here") + ca() + pem_key(KEY))
+    authority = await mount.parts.store.authority()
+    assert authority.issuer("default").key is not None
+
+
+async def test_certificates_of_one_key_are_issuers_of_their_own() -> None:
+    mount = Mount()
+    found = await take(mount, ca(serial=1) + ca(serial=2) + pem_key(KEY))
+    assert len(found["imported_issuers"]) == 2
+    assert set(found["mapping"].values()) == set(found["imported_keys"])
+
+
+WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
+REFUSED = {
+    "nothing": "",
+    "a path": "/etc/ssl/ca.pem",
+    "no pem": "x" * 100,
+    "a leaf": ca(is_ca=False),
+    "a request": "-----BEGIN CERTIFICATE REQUEST-----\n" + "A" * 80 + "\n-----END CERTIFICATE REQUEST-----\n",
+    "garbage": "-----BEGIN CERTIFICATE-----\n" + "A" * 80 + "\n-----END CERTIFICATE-----\n",
+    "garbage in the key": "-----BEGIN PRIVATE KEY-----\n" + "A" * 80 + "\n-----END PRIVATE KEY-----\n",
+    "an encrypted key": pem_key(KEY, encryption=BestAvailableEncryption(b"secret")),
+    "an encrypted old key": pem_key(KEY, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"secret")),
+    "a weak key": pem_key(WEAK),
+    "a weak ca": ca(WEAK),
+    "a curve of 224": pem_key(ec.generate_private_key(ec.SECP224R1())),
+    "ed448": pem_key(ed448.Ed448PrivateKey.generate()),
+    "a ca of ed448": ca(ed448.Ed448PrivateKey.generate()),
+    "good and bad": ca() + pem_key(WEAK),
+    "too many": ca() * 257,
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_cannot_be_used_is_refused_and_nothing_is_taken(what: str) -> None:
+    mount = Mount()
+    with pytest.raises(InvalidRequestError) as refused:
+        await take(mount, REFUSED[what])
+    assert "PRIVATE" not in refused.value.sentence.replace("BEGIN PRIVATE KEY", "")
+    authority = await mount.parts.store.authority()
+    assert (authority.issuers, authority.keys) == ({}, {})
+
+
+@pytest.mark.parametrize("path", ["issuers/import/cert", "intermediate/set-signed"])
+async def test_where_only_certificates_are_taken_a_key_is_refused(path: str) -> None:
+    mount = Mount()
+    member = "certificate" if path.endswith("set-signed") else "pem_bundle"
+    with pytest.raises(InvalidRequestError, match="private keys"):
+        await mount.data("update", path, {member: ca() + pem_key(KEY)})
+
+
+async def test_an_intermediate_that_was_signed_elsewhere_comes_back_to_its_key() -> None:
+    root, mount = Mount(), Mount()
+    await root.seed_root("Elsewhere")
+    csr = (await mount.data("update", "intermediate/generate/internal", {"common_name": "Here", "key_type": "ec"}))[
+        "csr"
+    ]
+    signed = await root.data("update", "root/sign-intermediate", {"csr": csr, "common_name": "Here"})
+    found = await mount.data("update", "intermediate/set-signed", {"certificate": signed["certificate"]})
+    assert len(found["imported_issuers"]) == 1
+    assert all(found["mapping"].values())
+
+
+async def test_a_certificate_whose_key_is_elsewhere_is_warned_of() -> None:
+    response = await Mount().call("update", "intermediate/set-signed", {"certificate": ca()})
+    assert response.warnings is not None
+    assert "no key of this mount" in response.warnings[0]
+
+
+async def test_a_key_is_imported_with_its_name_and_once() -> None:
+    mount = Mount()
+    first = await mount.data("update", "keys/import", {"pem_bundle": pem_key(KEY), "key_name": "mine"})
+    again = await mount.call("update", "keys/import", {"pem_bundle": pem_key(KEY), "key_name": "other"})
+    assert again.data == first
+    assert again.warnings is not None
+
+
+@pytest.mark.parametrize("bundle", [ca(), ca() + pem_key(KEY)], ids=["certificate", "both"])
+async def test_keys_import_takes_one_key_and_nothing_else(bundle: str) -> None:
+    with pytest.raises(InvalidRequestError, match="one private key"):
+        await Mount().data("update", "keys/import", {"pem_bundle": bundle})
+
+
+async def test_a_taken_key_name_is_refused() -> None:
+    mount = Mount()
+    await mount.data("update", "keys/generate/internal", {"key_type": "ec", "key_name": "mine"})
+    with pytest.raises(InvalidRequestError, match="in use"):
+        await mount.data("update", "keys/import", {"pem_bundle": pem_key(KEY), "key_name": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("way", "body"),
+    [("internal", {"key_type": "dsa"}), ("nowhere", {"key_type": "ec"}), ("existing", {}), ("kms", {"key_type": "ec"})],
+)
+async def test_keys_that_cannot_be_made_are_refused(way: str, body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        await Mount().data("update", f"keys/generate/{way}", body)
+
+
+async def test_only_an_exported_key_is_shown_and_only_once() -> None:
+    mount = Mount()
+    internal = await mount.data("update", "keys/generate/internal", {"key_type": "ec"})
+    exported = await mount.data("update", "keys/generate/exported", {"key_type": "ed25519"})
+    assert "private_key" not in internal
+    assert exported["private_key"].startswith("-----BEGIN PRIVATE KEY-----")
+    assert "private_key" not in await mount.data("read", f"key/{exported['key_id']}")
