@@ -154,9 +154,9 @@ def test_another_root_with_overlap(pki: User, tmp_path: Path) -> None:
 
 def test_what_needs_a_look(pki: User) -> None:
     pki.mimir("role", "write", "open", "allow_any_name=true", "key_type=ec")
-    levels = {one["about"]: one["level"] for one in pki.json("health-check", code=1)["findings"]}
-    assert levels["role open"] == "warning"
-    assert "role web" not in levels
+    found = [(one["about"], one["level"]) for one in pki.json("health-check", code=1)["findings"]]
+    assert ("role open", "warning") in found
+    assert "role web" not in dict(found)
     pki.mimir("role", "delete", "open")
 
 
@@ -165,7 +165,7 @@ REFUSED = [
     (("issue", "web", "a.elsewhere.org"), "not allowed by this role"),
     (("issue", "web", "a.example.internal", "--ip", "192.0.2.1"), "IP"),
     (("show", "nobody"), "nobody"),
-    (("revoke", "00:11:22:33:44:55"), "00:11:22:33:44:55"),
+    (("revoke", "71:11:22:33:44:55"), "71:11:22:33:44:55"),
     (("certs", "--expiring", "soon"), "duration"),
     (("certs", "--issuer", "nobody"), "nobody"),
     (("issuer", "list", "-mount=nowhere"), "mimir secrets engine enable"),
