@@ -148,14 +148,21 @@ def _text(value: "JsonObject", wishes: "Wishes", *, dry_run: bool) -> str:
             f"    mimir pki issue {wishes.role} app.{wishes.domain} --out-dir tls{option}",
             "  See what there is:",
             f"    mimir pki certs{option}",
-            *_about_url(wishes),
+            *about_url(wishes),
         ]
     )
 
 
-def _about_url(wishes: "Wishes") -> list[str]:
+def about_url(wishes: "Wishes") -> list[str]:
+    """What to say of URLs that not everybody reaches."""
     if not wishes.url:
         return ["", "Certificates name no CRL and OCSP: the address is a socket. Give --url, or see `mimir pki urls`."]
+    if wishes.url.startswith("https://"):
+        return [
+            "",
+            f"Certificates name {wishes.url} for CRL and OCSP; some clients fetch these by",
+            "http:// alone (RFC 5280, 8). If yours do, have a proxy serve it so, and `mimir pki cluster aia_path=URL`.",
+        ]
     if any(host in wishes.url for host in ("//127.", "//localhost", "//[::1]")):
         return [
             "",

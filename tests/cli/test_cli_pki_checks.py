@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from client.commands.pki_init import about_url
 from client.errors import LocalError
 from client.pki_certificate import distance, is_serial, serial_text
 from client.pki_health import about_issuer, about_role
@@ -213,6 +215,22 @@ def test_issuers_that_were_made_otherwise_are_left_alone() -> None:
     found.issuers, found.keys = {"i-3": {"issuer_id": "i-3", "issuer_name": "mine"}}, {}
     with pytest.raises(LocalError, match="left alone"):
         check_ours(found, WISHES)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:8200/v1/pki", "only this machine"),
+        ("https://mimir.x/v1/pki", "http:// alone"),
+        ("", "is a socket"),
+        ("http://mimir.x/v1/pki", ""),
+    ],
+    ids=["loopback", "https", "socket", "plain"],
+)
+def test_urls_that_not_everybody_reaches_are_told(url: str, said: str) -> None:
+    lines = about_url(replace(WISHES, url=url))
+    assert said in "\n".join(lines)
+    assert bool(lines) is bool(said)
 
 
 ROLES: list[tuple[dict[str, Any], str]] = [

@@ -139,6 +139,15 @@ def test_a_key_of_the_appliance_and_a_csr_from_elsewhere(pki: User, tmp_path: Pa
     assert pki.mimir("verify-sign", "root", str(tmp_path / "own.pem"), code=1).code == 1
 
 
+def test_a_service_needs_no_more_than_the_right_to_sign(pki: User, live: Appliance, tmp_path: Path) -> None:
+    client = live.client()
+    client.sys.create_or_update_policy("signs", 'path "pki/sign/web" { capabilities = ["update"] }')
+    pki.token = client.auth.token.create(policies=["signs"], ttl="5m")["auth"]["client_token"]
+    made = pki.json("issue", "web", "svc.example.internal", "--out-dir", str(tmp_path / "tls"))
+    assert made["names"] == ["DNS:svc.example.internal"]
+    assert "permission denied" in pki.mimir("certs", code=1).err
+
+
 def test_another_root_with_overlap(pki: User, tmp_path: Path) -> None:
     pki.mimir("root", "rotate", "--common-name", "Second", "--issuer-name", "second", "--ttl", "100h")
     pki.mimir(
