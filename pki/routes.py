@@ -41,8 +41,6 @@ class PkiRoutes:
             *IntermediateRoutes(parts).routes(),
             *CrlConfigRoutes(parts).routes(),
             *CrlRoutes(parts).routes(),
-            *FetchRoutes(parts).routes(),
-            *IntermediateRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),

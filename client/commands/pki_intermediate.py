@@ -58,7 +58,12 @@ def generate(session: Session, /, members: tuple[str, ...], mount: str, **option
     ask(session, path, body, printed=("private_key", "csr"), out=out, force=force)
 
 
-@pki_command("cross-sign", examples=("mimir pki intermediate cross-sign --key-ref issuing --out cross.csr",))
+@pki_command(
+    "cross-sign",
+    examples=(
+        "mimir pki intermediate cross-sign --key-ref issuing --common-name 'Example Issuing CA' --out cross.csr",
+    ),
+)
 @members_argument
 @click.option("--key-ref", metavar="REF", required=True, help="The key of a CA that is here (name or id).")
 @click.option("--common-name", metavar="NAME", required=True, help="The CA's name, the same as in its certificate.")

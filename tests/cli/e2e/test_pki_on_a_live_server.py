@@ -1,4 +1,4 @@
-"""`mimir pki`, against the server that it is for: from an empty appliance to a certificate that nobody trusts any more."""
+"""`mimir pki`, against the server that it is for: from an empty appliance to a certificate that nobody trusts."""
 
 from __future__ import annotations
 
@@ -47,10 +47,18 @@ def results(made: dict[str, Any]) -> dict[str, str]:
     return {step["step"]: step["result"] for step in made["steps"]}
 
 
+@pytest.fixture(scope="module")
+def inited() -> list[str]:
+    """What init was run for."""
+    return []
+
+
 @pytest.fixture
-def pki(user: User) -> User:
-    """Made by the first test that needs it."""
-    user.mimir("init", "--domain", "example.internal")
+def pki(user: User, inited: list[str]) -> User:
+    """With a mount that the first test makes."""
+    if not inited:
+        user.mimir("init", "--domain", "example.internal")
+        inited.append("pki")
     return user
 
 
@@ -146,9 +154,9 @@ def test_another_root_with_overlap(pki: User, tmp_path: Path) -> None:
 
 def test_what_needs_a_look(pki: User) -> None:
     pki.mimir("role", "write", "open", "allow_any_name=true", "key_type=ec")
-    levels = {one["about"]: one["level"] for one in pki.json("health-check", code=1)["findings"]}
-    assert levels["role open"] == "warning"
-    assert "role web" not in levels
+    found = [(one["about"], one["level"]) for one in pki.json("health-check", code=1)["findings"]]
+    assert ("role open", "warning") in found
+    assert "role web" not in dict(found)
     pki.mimir("role", "delete", "open")
 
 
@@ -157,7 +165,7 @@ REFUSED = [
     (("issue", "web", "a.elsewhere.org"), "not allowed by this role"),
     (("issue", "web", "a.example.internal", "--ip", "192.0.2.1"), "IP"),
     (("show", "nobody"), "nobody"),
-    (("revoke", "00:11:22:33:44:55"), "00:11:22:33:44:55"),
+    (("revoke", "71:11:22:33:44:55"), "71:11:22:33:44:55"),
     (("certs", "--expiring", "soon"), "duration"),
     (("certs", "--issuer", "nobody"), "nobody"),
     (("issuer", "list", "-mount=nowhere"), "mimir secrets engine enable"),
