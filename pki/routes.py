@@ -36,11 +36,11 @@ class PkiRoutes:
         self.parts = parts
         self.routes: Sequence[Route] = [
             *ConfigRoutes(parts).routes(),
+            *CrlConfigRoutes(parts).routes(),
+            *CrlRoutes(parts).routes(),
             *FetchRoutes(parts).routes(),
             *ImportRoutes(parts).routes(),
             *IntermediateRoutes(parts).routes(),
-            *CrlConfigRoutes(parts).routes(),
-            *CrlRoutes(parts).routes(),
             *InventoryRoutes(parts).routes(),
             *IssueRoutes(parts).routes(),
             *IssuerRoutes(parts).routes(),

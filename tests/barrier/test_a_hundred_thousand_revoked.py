@@ -49,7 +49,7 @@ async def test_a_crl_of_a_hundred_thousand_is_signed_in_seconds(sqlite_url: str,
     barrier = await node.worker()
     await initialize(barrier)
     mount = Mount()
-    mount.view = barrier.storage.view("logical/u/")  # type: ignore[assignment]  # the real one in the place of the plain
+    mount.view = barrier.storage.view("logical/u/")
     info = MountInfo(uuid="u", accessor="pki_1", type="pki", path="pki/")
     mount.engine = create(EngineContext(mount=info, storage=mount.view, keys=mount.keys, clock=mount.clock))
     mount.parts, mount.routes = mount.engine.parts, RouteTable(mount.engine.routes)

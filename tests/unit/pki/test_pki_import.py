@@ -53,9 +53,9 @@ async def test_a_ca_with_its_key_issues_at_once(form: PrivateFormat) -> None:
 
 
 async def test_what_is_here_already_is_not_taken_twice() -> None:
-    mount = Mount()
-    first = await take(mount, pem_key(KEY) + ca())
-    second = await take(mount, ca() + pem_key(KEY) + ca())
+    mount, certificate = Mount(), ca()
+    first = await take(mount, pem_key(KEY) + certificate)
+    second = await take(mount, certificate + pem_key(KEY) + certificate)
     assert (second["imported_issuers"], second["imported_keys"]) == (None, None)
     assert second["existing_issuers"] == first["imported_issuers"]
     assert second["existing_keys"] == first["imported_keys"]
