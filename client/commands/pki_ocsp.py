@@ -1,16 +1,21 @@
 """`mimir pki ocsp check`: what the responder says about a certificate."""
 
+import json
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from client.api import header_value
-from client.errors import LocalError
+from client.errors import CliError, LocalError
 from client.framework import group
 from client.output import show_value
 from client.pki_options import mount_option, pki_command, pki_path, plain_client
 from client.session import Session, pass_session
 from client.table import key_values
+
+if TYPE_CHECKING:
+    from client.transport import RawAnswer
 
 ocsp = group(
     "ocsp",
@@ -64,8 +69,22 @@ def check(session: Session, *, what: str, issuer_file: str | None, mount: str) -
         body=build_request(certificate, issuer, nonce),
     )
     if raw.headers.get_content_type() != "application/ocsp-response":
-        raise LocalError(f"{mount}/ocsp answered with status {raw.status} and no OCSP response: is OCSP served there?")
+        raise _no_ocsp(raw, pki_path(mount, "ocsp"))
     found = read_answer(raw.body, certificate, issuer, nonce=nonce, now=now_utc())
     show_value(session, found, key_values(found.items()))
     if found["status"] != "good":
         raise click.exceptions.Exit(1)
+
+
+def _no_ocsp(raw: "RawAnswer", path: str) -> CliError:
+    """What an answer says that is no OCSP response."""
+    from client.refusals import refusal
+
+    if raw.status < 300:
+        return LocalError(f"{path} answered with something that is no OCSP response: is this a pki engine?")
+    try:
+        body = json.loads(raw.body)
+    except ValueError:
+        body = {}
+    request_id = raw.headers.get("X-Request-Id") or ""
+    return refusal(raw.status, body, path=path, request_id=request_id, token_sent=True, location="")

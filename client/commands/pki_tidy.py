@@ -53,7 +53,10 @@ def cancel(session: Session, mount: str) -> None:
     show(session, session.client().request("POST", pki_path(mount, "tidy-cancel"), body={}), _table)
 
 
-@pki_command("auto", examples=("mimir pki tidy auto", "mimir pki tidy auto enabled=true interval_duration=12h"))
+@pki_command(
+    "auto",
+    examples=("mimir pki tidy auto", "mimir pki tidy auto enabled=true tidy_cert_store=true tidy_revoked_certs=true"),
+)
 @members_argument
 @mount_option
 @pass_session

@@ -253,3 +253,18 @@ def test_whether_a_ca_signed_a_certificate_is_told_by_the_exit_code(
     other = mimir("pki", "verify-sign", "other.pem", "leaf.pem", "-o", "json")
     assert other.code == 1
     assert json.loads(other.out) == {"subject_match": True, "key_id_match": False, "signature_match": False}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [(503, 4, "sealed"), (404, 1, "no handler"), (200, 1, "no OCSP response")],
+    ids=["sealed", "no mount", "something else"],
+)
+def test_an_answer_that_is_no_ocsp_response(
+    appliance: Recorder, mimir: Mimir, status: int, code: int, said: str
+) -> None:
+    appliance.answers(status, {"errors": ["Vault is sealed" if status == 503 else "no handler for route"]})
+    done = mimir("pki", "ocsp", "check", "ca.pem", "--issuer-file", "ca.pem")
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    assert appliance.only.headers["Content-Type"] == "application/ocsp-request"
