@@ -92,8 +92,6 @@ def _crl(client: "Client", mount: str, issuer_id: str, name: str, now: datetime)
 
 def _config(client: "Client", mount: str) -> "Iterator[Finding]":
     crl = _read(client, pki_path(mount, "config", "crl"))
-    if crl and not crl.get("auto_rebuild"):
-        yield "notice", "CRLs", "they are not renewed on their own: `mimir pki crl config auto_rebuild=true`"
     if crl.get("disable"):
         yield "warning", "CRLs", "they are switched off: `mimir pki crl config disable=false`"
     urls = _read(client, pki_path(mount, "config", "urls"))

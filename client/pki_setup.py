@@ -48,7 +48,7 @@ class Found:
     keys: dict[str, str] = field(default_factory=dict)  # ids by name
     default: str = ""
     has_urls: bool = False
-    crl_is_automatic: bool = False
+    tidies: bool = False
     has_role: bool = False
     has_certificate: bool = False
 
@@ -85,7 +85,7 @@ def look(client: "Client", wishes: Wishes) -> Found:
     found.keys = {str(info.get("key_name")): key_id for key_id, info in _listed(client, wishes, "keys")}
     found.default = str(_read(client, wishes, "config/issuers").get("default") or "")
     found.has_urls = any(_read(client, wishes, "config/urls").get(name) for name in _URLS)
-    found.crl_is_automatic = bool(_read(client, wishes, "config/crl").get("auto_rebuild"))
+    found.tidies = bool(_read(client, wishes, "config/auto-tidy").get("enabled"))
     found.has_role = bool(_read(client, wishes, f"roles/{wishes.role}"))
     found.has_certificate = _has_certificate(client, wishes)
     return found
@@ -131,7 +131,7 @@ def steps(found: Found, wishes: Wishes) -> list[Step]:
         Step(
             name="urls", says=f"CRL, OCSP and issuers at {where}", is_there=found.has_urls or not wishes.url, do=_urls
         ),
-        Step(name="crl", says="CRLs are renewed before they end", is_there=found.crl_is_automatic, do=_crl),
+        Step(name="tidy", says="certificates are dropped 30 days after their end", is_there=found.tidies, do=_tidy),
         Step(name="root", says=f"{wishes.name} Root CA, {wishes.root_ttl}", is_there=root is not None, do=_root),
         Step(
             name="intermediate",
@@ -183,8 +183,9 @@ def _urls(client: "Client", wishes: Wishes, _found: Found) -> None:
     _post(client, f"{wishes.mount}/config/urls", body)
 
 
-def _crl(client: "Client", wishes: Wishes, _found: Found) -> None:
-    _post(client, f"{wishes.mount}/config/crl", {"auto_rebuild": True, "enable_delta": True})
+def _tidy(client: "Client", wishes: Wishes, _found: Found) -> None:
+    body = {"enabled": True, "tidy_cert_store": True, "tidy_revoked_certs": True, "safety_buffer": "720h"}
+    _post(client, f"{wishes.mount}/config/auto-tidy", body)
 
 
 def _root(client: "Client", wishes: Wishes, _found: Found) -> None:

@@ -170,7 +170,7 @@ def whole() -> Found:
         keys={"root": "k-1", "intermediate": "k-2"},
         default="i-2",
         has_urls=True,
-        crl_is_automatic=True,
+        tidies=True,
         has_role=True,
     )
 
@@ -182,13 +182,13 @@ def missing(**changes: Any) -> list[str]:
     return [step.name for step in steps(found, WISHES) if not step.is_there]
 
 
-ALL_BUT_MOUNT = ["urls", "crl", "root", "intermediate", "default", "usage", "role"]
+ALL_BUT_MOUNT = ["urls", "tidy", "root", "intermediate", "default", "usage", "role"]
 NOTHING: dict[str, Any] = {
     "issuers": {},
     "keys": {},
     "default": "",
     "has_urls": False,
-    "crl_is_automatic": False,
+    "tidies": False,
     "has_role": False,
 }
 UNNAMED = BELOW | {"issuer_name": ""}
