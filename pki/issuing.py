@@ -5,7 +5,7 @@ that the inventory does not know, whatever dies when; a serial number whose sign
 used again (`pki.intents`).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 
 from cryptography import x509
@@ -19,6 +19,7 @@ from pki.aia import urls_for
 from pki.authority import Authority, Issuer, Urls
 from pki.building import build
 from pki.certificates import CATALOG, Certificate, Known, State, encode_row
+from pki.chains import constrained_above
 from pki.lint import check_certificate
 from pki.names import common_name_of, name_texts
 from pki.plan import Origin, Plan
@@ -57,7 +58,8 @@ class Issuing:
     async def issue(self, plan: Plan, issuer: Issuer, authority: Authority, origin: Origin) -> Issued:
         """A certificate by an issuer. Raises InvalidRequestError when the issuer may not or cannot."""
         key = signing_key(issuer, now=self._clock.now())
-        return await self._make(plan, issuer, key, urls_for(issuer, authority), origin)
+        above = constrained_above(issuer, authority)
+        return await self._make(plan, issuer, key, urls_for(issuer, authority), origin, above=above)
 
     async def self_sign(
         self,
@@ -83,13 +85,14 @@ class Issuing:
         urls: Urls,
         origin: Origin,
         *,
+        above: Sequence[Issuer] = (),
         issuer_id: str = "",
         keep: Keep | None = None,
     ) -> Issued:
         for _ in range(_TRIES):
             serial = new_serial()
             prepared = ToBeSigned(key, build(plan, issuer, serial, urls))
-            check_certificate(prepared.draft, issuer)
+            check_certificate(prepared.draft, issuer, above)
             if origin.no_store:
                 return Issued(plan, format_serial(serial), await prepared.sign_der(self._keys), issuer)
             intent = self._intent(plan, prepared, serial, issuer_id or _id_of(issuer), origin)
