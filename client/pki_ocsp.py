@@ -47,8 +47,8 @@ def read_answer(
 def _signer(answer: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> x509.Certificate:
     """The issuer itself, or whom it has named for this (RFC 6960, 4.2.2.2)."""
     for candidate in answer.certificates:
-        if candidate.fingerprint(hashes.SHA256()) == issuer.fingerprint(hashes.SHA256()):
-            return issuer
+        if candidate.subject == issuer.subject and candidate.public_key() == issuer.public_key():
+            return issuer  # maybe in another of its certificates
         check_link(candidate, issuer)
         if not candidate.not_valid_before_utc <= now <= candidate.not_valid_after_utc:
             raise LocalError("the certificate of the OCSP responder has ended")

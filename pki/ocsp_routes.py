@@ -66,8 +66,8 @@ class OcspRoutes:
         return await self._answer(request.body)
 
     async def _get(self, request: Request, _body: object) -> Response:
-        try:
-            asked = base64.b64decode(request.params["request"], validate=True)
+        try:  # who joins a URL that ends in a slash and the request asks for "ocsp//MF…"
+            asked = base64.b64decode(request.params["request"].lstrip("/"), validate=True)
         except (binascii.Error, ValueError):
             return _raw(MALFORMED_REQUEST, 400)
         return await self._answer(asked)
@@ -145,6 +145,7 @@ class OcspRoutes:
             this_update=now,
             next_update=now + lasts if lasts else 0,
             nonce=question.nonce,
+            certificates=(signer.row.certificate,),  # without it GnuTLS does not find who is named by a key
         )
         body = (await sign_prepared(self._keys, signer.key.key, build)).der
         if lasts and not question.nonce:  # without nextUpdate nothing may be given twice (RFC 6960, 4.2.2.1)

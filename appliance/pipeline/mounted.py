@@ -18,6 +18,7 @@ from core.clock import Clock
 from core.engine import Engine, EngineContext, LeasingEngine, Meter, NoMeter, TendedEngine
 from core.errors import ConfigError, MimirError, UnsupportedPathError
 from core.protocols import CoreStorage, KeyCustodian
+from core.requests import Operation
 
 _log = structlog.get_logger("mimir.mounts")
 
@@ -29,16 +30,26 @@ _TEND_PATIENCE = 2.0  # seconds
 class Mounted:
     """One mounted engine in this worker."""
 
-    __slots__ = ("engine", "entry", "fault", "is_built_in", "retired", "routes", "users")
+    __slots__ = ("_takes_bytes", "engine", "entry", "fault", "is_built_in", "retired", "routes", "users")
 
     def __init__(self, entry: MountEntry, engine: Engine | None, *, fault: str = "", is_built_in: bool = False) -> None:
         self.entry = entry
         self.engine = engine
         self.is_built_in = is_built_in  # part of the appliance, and the same in every namespace
         self.fault = fault  # why there is no engine
-        self.routes = RouteTable(engine.routes if engine else ())
+        routes = engine.routes if engine else ()
+        self.routes = RouteTable(routes)
+        self._takes_bytes = any(method.takes_bytes for route in routes for method in route.methods.values())
         self.users = 0  # requests inside the engine now
         self.retired = False
+
+    def takes_bytes(self, path: str, operation: Operation) -> bool:
+        """Whether the body of such a request is no JSON; `path` begins with that of the mount."""
+        if not self._takes_bytes:
+            return False
+        found = self.routes.find(path[len(self.entry.path) :])
+        method = found[0].methods.get(operation) if found is not None else None
+        return method is not None and method.takes_bytes
 
     def left(self) -> bool:
         """One user less; True for the last one of a retired engine, who closes it."""

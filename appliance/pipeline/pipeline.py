@@ -48,7 +48,6 @@ from core.ids import new_uuid
 from core.requests import Operation, Response
 
 _NO_BODY = NoBody()
-_OBJECT = ord("{")
 T = TypeVar("T")
 
 
@@ -155,16 +154,11 @@ class Pipeline:
         seen, lifecycle = self._sync(), self._lifecycle
         if seen != self._seen or not lifecycle.ready or not lifecycle.is_settled():
             await self._catch_up(seen)
-        body = wire.body
-        if body and body[0] != _OBJECT and self._takes_bytes(asked):
-            data = {}
-        else:
-            data = parse_data(asked.operation, body, wire.headers, asked.query)
         admitted = None if asked.wrap_ttl else self._admissions.find(asked, seen)
         if admitted is not None:
-            exchange = self._known_exchange(wire, asked, request_id, data, admitted)
+            exchange = self._known_exchange(wire, asked, request_id, admitted)
         else:
-            exchange = self._new_exchange(wire, asked, request_id, data)
+            exchange = self._new_exchange(wire, asked, request_id)
         mounted = exchange.mounted
         served.mount_type = exchange.mount_type
         if self._quotas.active:
@@ -180,20 +174,9 @@ class Pipeline:
             if mounted.left():
                 await self._mounts.leave(mounted)
 
-    def _takes_bytes(self, asked: Asked) -> bool:
-        """Whether the body is none of JSON; only asked of one that does not look like an object."""
-        namespace = self._mounts.table.resolve(asked.path)
-        mounted = self._mounts.find(asked.path, namespace)
-        if mounted is None:
-            return False
-        found = mounted.routes.find(asked.path[len(namespace.path) + len(mounted.entry.path) :])
-        method = found[0].methods.get(asked.operation) if found is not None else None
-        return method is not None and method.takes_bytes
-
-    def _known_exchange(
-        self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any], admitted: Admitted
-    ) -> Exchange:
+    def _known_exchange(self, wire: WireRequest, asked: Asked, request_id: str, admitted: Admitted) -> Exchange:
         """With what admission found out for the request before."""
+        data = _data_of(wire, asked, takes_bytes=admitted.method.takes_bytes)
         mounted, namespace, identity = admitted.mounted, admitted.namespace, admitted.identity
         request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
         request.params, request.caller = admitted.params, identity.caller
@@ -211,12 +194,14 @@ class Pipeline:
             now=self._clock.now(),
         )
 
-    def _new_exchange(self, wire: WireRequest, asked: Asked, request_id: str, data: dict[str, Any]) -> Exchange:
+    def _new_exchange(self, wire: WireRequest, asked: Asked, request_id: str) -> Exchange:
         """The request with its namespace and its mount, as far as there are any."""
         table = self._mounts.table
         namespace = table.resolve(asked.path)
         missing = asked.namespace not in table.namespaces
         mounted = None if missing else self._mounts.find(asked.path, namespace)
+        own = mounted is not None and mounted.takes_bytes(asked.path[len(namespace.path) :], asked.operation)
+        data = _data_of(wire, asked, takes_bytes=own)
         request = split_request(wire, asked, mounted, request_id=request_id, data=data, namespace=namespace)
         return Exchange(wire, asked, mounted, request, namespace, has_no_namespace=missing, now=self._clock.now())
 
@@ -475,6 +460,11 @@ class Pipeline:
     async def _flush(self) -> None:
         if self._trail.active:
             await self._trail.flush()
+
+
+def _data_of(wire: WireRequest, asked: Asked, *, takes_bytes: bool) -> dict[str, Any]:
+    """The members of the body, unless the method takes it as it is: then nothing of it is read here."""
+    return {} if takes_bytes else parse_data(asked.operation, wire.body, wire.headers, asked.query)
 
 
 def _handed(exchange: Exchange, method: Method) -> Any:
