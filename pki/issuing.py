@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from core.clock import Clock
 from core.errors import CasMismatchError, HsmRetryError, InvalidRequestError
 from core.prepared_signature import ToBeSigned
-from core.protocols import KeyCustodian, Transaction, WrappedKey
+from core.protocols import KeyCustodian, WrappedKey
 from pki.aia import urls_for
 from pki.authority import Authority, Issuer, Urls
 from pki.building import build
@@ -23,6 +23,7 @@ from pki.chains import constrained_above
 from pki.lint import check_certificate
 from pki.names import common_name_of, name_texts
 from pki.plan import Origin, Plan
+from pki.row_writer import RowWriter
 from pki.serials import format_serial, new_serial
 from pki.store import AuthorityChange, PkiStore
 
@@ -54,6 +55,11 @@ class Issuing:
         self._store = store
         self._keys = keys
         self._clock = clock
+        self._rows = RowWriter(store.storage)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self._rows.close()
 
     async def issue(self, plan: Plan, issuer: Issuer, authority: Authority, origin: Origin) -> Issued:
         """A certificate by an issuer. Raises InvalidRequestError when the issuer may not or cannot."""
@@ -125,28 +131,20 @@ class Issuing:
         return Known(serial=format_serial(serial), state=State.INTENDED, not_after=plan.not_after, body=body)
 
     async def _record(self, intent: Known) -> None:
-        row = encode_row(intent, with_terms=True)
-
-        async def write(txn: Transaction) -> None:
-            await txn.put_row(CATALOG, row, cas=0)
-
-        await self._store.storage.transact(write)
+        await self._rows.put(encode_row(intent, with_terms=True), cas=0)
 
     async def _complete(self, intent: Known, certificate: bytes, keep: Keep | None) -> None:
         body = replace(intent.body, certificate=certificate)
         row = encode_row(replace(intent, state=State.ISSUED, body=body))
 
-        async def write(txn: Transaction) -> None:
-            await txn.put_row(CATALOG, row, cas=1)
-
         async def write_both(change: AuthorityChange) -> None:
             if keep is not None:
                 await keep(change, certificate)
-            await write(change.txn)
+            await change.txn.put_row(CATALOG, row, cas=1)
 
         try:
             if keep is None:
-                await self._store.storage.transact(write)
+                await self._rows.put(row, cas=1)
             else:
                 await self._store.change_authority(write_both)
         except CasMismatchError:
