@@ -17,7 +17,9 @@ def reply(response: Response, *, request_id: str, mount_type: str) -> WireReply:
     if response is NO_CONTENT:
         return _EMPTY
     if response.raw is not None:
-        return WireReply(response.status or 200, response.raw.body, response.raw.content_type)
+        raw = response.raw
+        headers = tuple(raw.headers.items()) if raw.headers else ()
+        return WireReply(response.status or 200, raw.body, raw.content_type, headers)
     if response.wrap is not None:
         return WireReply(200, _full(response, request_id=request_id, mount_type=mount_type))
     if response.auth is None and response.lease is None and not response.warnings and not response.repeat_data:

@@ -167,6 +167,7 @@ class RawBody(msgspec.Struct, kw_only=True):
 
     body: bytes
     content_type: str = "application/json"
+    headers: Mapping[str, str] | None = None  # what HTTP caches look at; without `Cache-Control` nothing is kept
 
 
 class PreparedData(dict[str, Any]):

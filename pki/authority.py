@@ -68,6 +68,7 @@ class CrlSettings(msgspec.Struct, frozen=True, kw_only=True):
     disable: bool = False
     ocsp_disable: bool = False
     ocsp_expiry: int = 12 * 3600
+    ocsp_delegated: bool = False  # Mimir's own: a responder with a key of its own signs OCSP answers
     auto_rebuild: bool = False
     auto_rebuild_grace_period: int = 12 * 3600
     enable_delta: bool = False

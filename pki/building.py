@@ -116,14 +116,19 @@ def _subject_key_identifier(plan: Plan) -> x509.SubjectKeyIdentifier:
 
 
 def key_identifier(public_key: bytes) -> bytes:
-    """SHA-1 of the key's bits (RFC 5280, 4.2.1.2, method 1); a name, not a protection.
+    """SHA-1 of the key's bits (RFC 5280, 4.2.1.2, method 1); a name, not a protection."""
+    return sha1(key_bits(public_key), usedforsecurity=False).digest()
+
+
+def key_bits(public_key: bytes) -> bytes:
+    """The public key without its algorithm.
 
     SubjectPublicKeyInfo is a SEQUENCE of an AlgorithmIdentifier and a BIT STRING without unused bits.
     """
     algorithm, _ = _content(public_key, 0)
     _, bits = _content(public_key, algorithm)
     start, end = _content(public_key, bits)
-    return sha1(public_key[start + 1 : end], usedforsecurity=False).digest()
+    return public_key[start + 1 : end]
 
 
 def _content(der: bytes, start: int) -> tuple[int, int]:

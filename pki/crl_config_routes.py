@@ -23,6 +23,7 @@ class CrlConfigBody(msgspec.Struct):
     disable: bool | None = None
     ocsp_disable: bool | None = None
     ocsp_expiry: Duration | None = None
+    ocsp_delegated: bool | None = None
     auto_rebuild: bool | None = None
     auto_rebuild_grace_period: Duration | None = None
     enable_delta: bool | None = None
@@ -49,7 +50,8 @@ class CrlConfigRoutes:
                     Operation.UPDATE: Method(handler=self._write, body=CrlConfigBody, summary="Say how CRLs are made"),
                 },
                 help="Without `auto_rebuild` a CRL is signed within about a second of a revocation; with it, when"
-                " `auto_rebuild_grace_period` is left of the last one. `enable_delta` needs it.",
+                " `auto_rebuild_grace_period` is left of the last one. `enable_delta` needs it."
+                " With `ocsp_delegated` short-lived responders sign OCSP answers, and the keys of the issuers do not.",
             )
         ]
 
@@ -104,6 +106,7 @@ def _answer(settings: CrlSettings) -> dict[str, Any]:
         "disable": settings.disable,
         "ocsp_disable": settings.ocsp_disable,
         "ocsp_expiry": _text(settings.ocsp_expiry),
+        "ocsp_delegated": settings.ocsp_delegated,
         "auto_rebuild": settings.auto_rebuild,
         "auto_rebuild_grace_period": _text(settings.auto_rebuild_grace_period),
         "enable_delta": settings.enable_delta,

@@ -4,20 +4,28 @@ from collections import OrderedDict
 
 import msgspec
 
-from pki.authority import Authority
+from pki.authority import Authority, Issuer
 from pki.certificates import Known
+from pki.ocsp_delegates import Delegate
 
 _OVERHEAD = 600  # bytes an entry weighs beside request and answer
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, and what it rests on: it holds while these are the very objects that the store hands out."""
+    """An answer, and what it rests on: it holds while these are what the store hands out. Times are epoch seconds."""
 
     body: bytes
     authority: Authority
     rows: tuple[tuple[str, Known | None], ...]  # serial number and row; None: there was none
-    until: float  # epoch seconds
-    since: float
+    issuer: Issuer
+    delegate: Delegate | None  # who signed it for the issuer
+    this_update: int
+    next_update: int  # 0: it holds for the moment only
+
+    @property
+    def until(self) -> float:
+        """Until when it is given again: half of its time."""
+        return (self.this_update + self.next_update) / 2
 
 
 class OcspCache:

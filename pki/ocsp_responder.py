@@ -5,15 +5,14 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from asn1crypto.keys import PublicKeyInfo
 from asn1crypto.x509 import Certificate
 
 from pki.authority import Authority, Issuer
+from pki.building import key_bits
 from pki.certificates import Known, State
 from pki.ocsp import CertificateId, CertificateStatus
 
 _USAGE = "ocsp-signing"
-_load_key: Callable[..., Any] = PublicKeyInfo.load
 _load_certificate: Callable[..., Any] = Certificate.load
 
 
@@ -22,11 +21,6 @@ class Responder:
 
     def __init__(self, issuer: Issuer) -> None:
         self.issuers = [issuer]
-
-    @cached_property
-    def key_bits(self) -> bytes:
-        """The bits of the public key, over which its hashes are made."""
-        return key_bits(self.issuers[0])
 
     @cached_property
     def signer(self) -> Issuer | None:
@@ -59,7 +53,7 @@ class Responders:
         self._found: dict[tuple[str, bytes, bytes], Responder] = {}
         by_identity: dict[tuple[bytes, bytes], Responder] = {}
         for issuer in authority.issuers.values():
-            identity = subject_of(issuer), key_bits(issuer)
+            identity = subject_of(issuer), key_bits(issuer.public_key)
             if identity in by_identity:
                 by_identity[identity].issuers.append(issuer)
             else:
@@ -68,17 +62,15 @@ class Responders:
             for name in ("sha1", "sha256", "sha384", "sha512"):
                 key = name, hashlib.new(name, subject).digest(), hashlib.new(name, bits).digest()
                 self._found[key] = responder
+        self._all = tuple(by_identity.values())
+
+    def signers(self) -> list[Issuer]:
+        """Who signs answers: one issuer for each name and key."""
+        return [responder.signer for responder in self._all if responder.signer is not None]
 
     def find(self, certificate: CertificateId) -> Responder | None:
         """Who answers for it; None when its issuer is not here."""
         return self._found.get((certificate.hash_name, certificate.issuer_name_hash, certificate.issuer_key_hash))
-
-
-def key_bits(issuer: Issuer) -> bytes:
-    """The public key without its algorithm and the count of unused bits (RFC 6960, 4.1.1)."""
-    info = _load_key(issuer.public_key)
-    contents: bytes = info["public_key"].contents
-    return contents[1:]
 
 
 def subject_of(issuer: Issuer) -> bytes:

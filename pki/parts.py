@@ -11,6 +11,7 @@ from pki.importing import Importing
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.leasing import Leases
+from pki.ocsp_delegates import Delegates
 from pki.revoking import Revoking
 from pki.store import PkiStore
 from pki.tidy import Tidy
@@ -31,6 +32,7 @@ class Parts:
     leases: Leases
     crls: CrlStore
     crl_work: CrlWork
+    ocsp_delegates: Delegates
     tidy: Tidy
 
 
@@ -38,17 +40,19 @@ def assemble(context: EngineContext) -> Parts:
     """Does no I/O."""
     store = PkiStore(context.storage)
     crls = CrlStore(context.storage)
+    issuing = Issuing(store, context.keys, context.clock)
     return Parts(
         mount=context.mount,
         clock=context.clock,
         keys=context.keys,
         meter=context.meter,
         store=store,
-        issuing=Issuing(store, context.keys, context.clock),
+        issuing=issuing,
         intents=Intents(store, context.clock, context.meter),
         importing=Importing(store, context.keys, context.clock),
         leases=Leases(store, context.clock, Revoking(store, context.clock)),
         crls=crls,
+        ocsp_delegates=Delegates(store, issuing, context.keys, context.clock),
         crl_work=CrlWork(store, crls, context.keys, context.clock),
         tidy=Tidy(store, crls, context.clock),
     )

@@ -62,12 +62,19 @@ class PkiRoutes:
         try:
             await self.parts.crl_work.run()
         finally:
-            await self.parts.intents.reconcile()
+            await self._look_after_the_rest()
         await self.parts.tidy.work(until=self.parts.crl_work.is_due)
 
+    async def _look_after_the_rest(self) -> None:
+        try:
+            await self.parts.ocsp_delegates.run()
+        finally:
+            await self.parts.intents.reconcile()
+
     def is_due(self) -> bool:
-        """Whether a CRL is to be signed now, or tidying waits."""
-        return self.parts.crl_work.is_due() or self.parts.tidy.is_due()
+        """Whether a CRL is to be signed now, a responder is to be made, or tidying waits."""
+        parts = self.parts
+        return parts.crl_work.is_due() or parts.ocsp_delegates.is_due() or parts.tidy.is_due()
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Refused: a certificate cannot be made longer."""

@@ -5,6 +5,7 @@
     key/<id>            a key (a CaKey), wrapped by the HSM or sealed
     role/<name>         a role (pki.role)
     crl/<issuer id>/…   the CRLs as they were signed last (pki.crl)
+    ocsp/<issuer id>    a responder that signs OCSP answers for the issuer (pki.ocsp_delegates)
     catalog "certs"     the certificates (pki.certificates)
 
 Whatever changes an issuer or a key also writes "ca", on which the caches hang.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,6 +157,18 @@ async def test_a_revocation_shows_at_once_at_every_worker(server: Appliance, lea
         assert await ask_all() == {ocsp.OCSPCertStatus.GOOD: 32}
         await asyncio.to_thread(server.request, "POST", "pki/revoke", {"serial_number": leaf.serial})
         assert await ask_all() == {ocsp.OCSPCertStatus.REVOKED: 32}
+
+
+def test_openssl_and_gnutls_believe_a_responder(server: Appliance, root: Path, leaf: Made, tmp_path: Path) -> None:
+    """Which the housekeeper makes within seconds; nobody was told of its certificate."""
+    server.request("POST", "pki/config/crl", {"ocsp_delegated": True})
+    issuer = x509.load_pem_x509_certificate(root.read_bytes())
+    deadline = time.monotonic() + 30
+    while ocsp.load_der_ocsp_response(post(server, leaf.question).body).certificates == [issuer]:
+        assert time.monotonic() < deadline, server.log[-2000:]
+        time.sleep(0.05)
+    test_openssl_believes_it(server, root, leaf, tmp_path)
+    test_gnutls_believes_it(server, root, leaf, tmp_path)
 
 
 def test_sealed_answers_nothing(server: Appliance, leaf: Made) -> None:

@@ -330,6 +330,7 @@ async def test_settings_are_answered_as_durations_and_absent_ones_stay(mount: Mo
         "disable": False,
         "ocsp_disable": False,
         "ocsp_expiry": "90s",
+        "ocsp_delegated": False,
         "auto_rebuild": False,
         "auto_rebuild_grace_period": "12h",
         "enable_delta": False,
