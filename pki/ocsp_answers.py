@@ -23,13 +23,14 @@ _UNKNOWN_LASTS = 60  # seconds: a serial number that is unknown may be known soo
 class OcspAnswers:
     """Whoever asks by the same bytes gets the same answer."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, budget: int = _BUDGET, unknown_budget: int = _UNKNOWN_BUDGET) -> None:
+        """Budgets in bytes."""
         self._store: PkiStore = parts.store
         self._keys: KeyCustodian = parts.keys
         self._clock: Clock = parts.clock
         self._delegates: Delegates = parts.ocsp_delegates
-        self._known = OcspCache(_BUDGET)
-        self._unknown = OcspCache(_UNKNOWN_BUDGET)
+        self._known = OcspCache(budget)
+        self._unknown = OcspCache(unknown_budget)
         self._responders: Responders | None = None
 
     async def find(self, asked: bytes, authority: Authority) -> Answered | None:

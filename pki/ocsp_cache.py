@@ -34,7 +34,7 @@ class OcspCache:
     def __init__(self, budget: int) -> None:
         """`budget` in bytes."""
         self._budget = budget
-        self._weight = 0
+        self.weight = 0  # bytes
         self._answers: OrderedDict[bytes, Answered] = OrderedDict()
 
     def find(self, request: bytes) -> Answered | None:
@@ -47,16 +47,16 @@ class OcspCache:
     def put(self, request: bytes, answered: Answered) -> None:
         """Keep it, in the place of what was not used for longest."""
         self.drop(request)
-        self._weight += _weight(request, answered)
+        self.weight += _weight(request, answered)
         self._answers[request] = answered
-        while self._weight > self._budget and self._answers:
-            self._weight -= _weight(*self._answers.popitem(last=False))
+        while self.weight > self._budget and self._answers:
+            self.weight -= _weight(*self._answers.popitem(last=False))
 
     def drop(self, request: bytes) -> None:
         """Forget one."""
         found = self._answers.pop(request, None)
         if found is not None:
-            self._weight -= _weight(request, found)
+            self.weight -= _weight(request, found)
 
 
 def _weight(request: bytes, answered: Answered) -> int:

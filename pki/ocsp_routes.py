@@ -1,5 +1,6 @@
 """ocsp: whether certificates of this mount still hold, for anybody who asks (RFC 6960, A.1)."""
 
+import asyncio
 import base64
 import binascii
 from email.utils import formatdate
@@ -25,7 +26,7 @@ class OcspRoutes:
         self._store = parts.store
         self._clock = parts.clock
         self._answers = OcspAnswers(parts)
-        self._signing = 0
+        self._signing: dict[bytes, asyncio.Event] = {}  # by request: set when it is over
 
     def routes(self) -> list[Route]:
         """Below the mount."""
@@ -70,7 +71,11 @@ class OcspRoutes:
             return _raw(UNAUTHORIZED, 401)
         if len(asked) > MAX_REQUEST:
             return _raw(MALFORMED_REQUEST, 400)
-        return await self._answers.find(asked, authority) or await self._answer_anew(asked, authority)
+        found = await self._answers.find(asked, authority)
+        while found is None and (under_way := self._signing.get(asked)) is not None:
+            await under_way.wait()
+            found = await self._answers.find(asked, authority)
+        return found or await self._answer_anew(asked, authority)
 
     async def _answer_anew(self, asked: bytes, authority: Authority) -> Answered | Response:
         try:
@@ -80,9 +85,9 @@ class OcspRoutes:
         responder = self._answers.responder(question, authority)
         if responder is None or responder.signer is None:
             return _raw(UNAUTHORIZED, 401)
-        if self._signing >= _MAX_SIGNING:
+        if len(self._signing) >= _MAX_SIGNING:
             return _raw(TRY_LATER, 503)
-        self._signing += 1
+        done = self._signing[asked] = asyncio.Event()
         try:
             return await self._answers.sign(asked, question, responder, authority)
         except KeyPolicyError:
@@ -90,7 +95,8 @@ class OcspRoutes:
         except HsmError:
             return _raw(TRY_LATER, 503)
         finally:
-            self._signing -= 1
+            del self._signing[asked]
+            done.set()
 
 
 async def _refuse(_request: Request, _body: object) -> Response:

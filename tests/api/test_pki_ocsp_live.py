@@ -112,6 +112,17 @@ def test_get_takes_what_clients_make_of_the_url(server: Appliance, leaf: Made, s
     assert reply.headers["content-type"] == "application/ocsp-response"
 
 
+def test_get_may_be_cached_and_post_may_not(server: Appliance, leaf: Made) -> None:
+    """RFC 5019, 6.2."""
+    path = "pki/ocsp/" + base64.b64encode(leaf.question).decode()
+    headers = server.request("GET", path, token=None).headers
+    assert headers["cache-control"].endswith(", public, no-transform, must-revalidate")
+    assert {"etag", "expires", "last-modified"} <= headers.keys()
+    again = server.request("GET", path, token=None, headers={"If-None-Match": headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+    assert post(server, leaf.question).headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     "body",
     [b"{", b"{}", b'{"list": true}', b"[", b"null", b"\xff", b"0\x80", b"x" * 3000],

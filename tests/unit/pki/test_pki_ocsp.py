@@ -1,6 +1,7 @@
 """OCSP answers of a mount, read by `cryptography`."""
 
 import base64
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -171,6 +172,59 @@ async def test_get_takes_base64_with_slashes() -> None:
     mount, leaf = await _mount()
     text = base64.b64encode(await _question(mount, leaf)).decode()
     assert _read(await mount.call("read", f"ocsp/{text}")).certificate_status is ocsp.OCSPCertStatus.GOOD
+
+
+async def _get(mount: Mount, question: bytes) -> Response:
+    return await mount.call("read", "ocsp/" + base64.b64encode(question).decode())
+
+
+async def test_get_says_how_long_it_may_be_kept() -> None:
+    """RFC 5019, 6.2: until this responder would answer anew, at most."""
+    mount, leaf = await _mount()
+    question = await _question(mount, leaf)
+    answer = _read(await _get(mount, question))
+    mount.clock.advance(3600)
+    raw = (await _get(mount, question)).raw
+    assert raw is not None
+    assert raw.headers is not None
+    assert raw.headers["Cache-Control"] == f"max-age={5 * 3600}, public, no-transform, must-revalidate"
+    assert answer.next_update_utc is not None
+    assert parsedate_to_datetime(raw.headers["Expires"]) == answer.next_update_utc
+    assert parsedate_to_datetime(raw.headers["Last-Modified"]) == answer.this_update_utc
+
+
+async def test_get_with_the_same_tag_is_answered_without_a_body() -> None:
+    mount, leaf = await _mount()
+    question = await _question(mount, leaf)
+    raw = (await _get(mount, question)).raw
+    assert raw is not None
+    assert raw.headers is not None
+    mount.headers = {"If-None-Match": raw.headers["ETag"]}
+    assert _refused(await _get(mount, question)) == (304, b"")
+
+
+async def test_a_tag_of_before_the_revocation_gets_the_new_answer() -> None:
+    mount, leaf = await _mount()
+    question = await _question(mount, leaf)
+    raw = (await _get(mount, question)).raw
+    assert raw is not None
+    assert raw.headers is not None
+    mount.headers = {"If-None-Match": raw.headers["ETag"]}
+    await _revoke(mount, leaf)
+    assert _read(await _get(mount, question)).certificate_status is ocsp.OCSPCertStatus.REVOKED
+
+
+async def test_without_expiry_nothing_is_kept() -> None:
+    """RFC 6960, 4.2.2.1: without nextUpdate newer information is always to be had."""
+    mount, leaf = await _mount()
+    await _set(mount, ocsp_expiry=0)
+    question = await _question(mount, leaf)
+    first = _read(await _ask(mount, question))
+    mount.clock.advance(1)
+    assert _read(await _ask(mount, question)).this_update_utc > first.this_update_utc
+    raw = (await _get(mount, question)).raw
+    assert raw is not None
+    assert raw.headers is None
 
 
 async def test_get_without_base64_is_malformed() -> None:
