@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 from email.utils import formatdate
+from functools import lru_cache
 from hashlib import sha256
 
 from core.engine import Method, Route
@@ -119,12 +120,17 @@ def _cacheable(answered: Answered, request: Request, now: float) -> Response:
     headers = {
         "Cache-Control": f"max-age={max(0, int(answered.until - now))}, public, no-transform, must-revalidate",
         "ETag": tag,
-        "Expires": formatdate(answered.next_update, usegmt=True),
-        "Last-Modified": formatdate(answered.this_update, usegmt=True),
+        "Expires": _http_date(answered.next_update),
+        "Last-Modified": _http_date(answered.this_update),
     }
     is_known = request.headers.get("If-None-Match") == tag
     raw = RawBody(body=b"" if is_known else answered.body, content_type=_TYPE, headers=headers)
     return Response(status=304 if is_known else 200, raw=raw)
+
+
+@lru_cache(maxsize=256)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _raw(body: bytes, status: int = 200) -> Response:
