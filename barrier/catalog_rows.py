@@ -218,7 +218,7 @@ async def store_row(connection: Statements, keyring: Keyring, path: str, row: Ca
     if present == 0:
         written = await _insert(connection, keyring, path, row)
     else:
-        written = await _update(connection, keyring, path, row, present)
+        written = await update_row(connection, keyring, path, row, present)
     if written:
         return present + 1
     found = await _revision(connection, path, row.row_id)
@@ -252,7 +252,8 @@ async def _revision(connection: Statements, path: str, row_id: str) -> int:
     return int((await _execute(connection, _REVISION, {"path": path, "row_id": row_id})).scalar() or 0)
 
 
-def _values(keyring: Keyring, path: str, row: CatalogRow, revision: int) -> dict[str, Any]:
+def row_values(keyring: Keyring, path: str, row: CatalogRow, revision: int) -> dict[str, Any]:
+    """The columns of a row that is to be written, its body sealed; all but the catalog, the number and the terms."""
     return {
         "row_id": row.row_id,
         "state": row.state,
@@ -266,8 +267,8 @@ def _values(keyring: Keyring, path: str, row: CatalogRow, revision: int) -> dict
 
 async def _insert(connection: Statements, keyring: Keyring, path: str, row: CatalogRow) -> bool:
     """Whether there was no such row."""
-    terms = _unique(row.terms)
-    values = {**_values(keyring, path, row, 1), "path": path, "joined": joined(terms)}
+    terms = unique_terms(row.terms)
+    values = {**row_values(keyring, path, row, 1), "path": path, "joined": joined(terms)}
     if await _insert_both(connection, values, terms):
         return True
     if await find_catalog(connection, path) is not None:
@@ -291,13 +292,14 @@ async def _insert_both(connection: Statements, values: dict[str, Any], terms: li
     return True
 
 
-def _unique(terms: Sequence[str] | None) -> list[str]:
+def unique_terms(terms: Sequence[str] | None) -> list[str]:
+    """Each once, in order."""
     return sorted(set(terms or ()))
 
 
-async def _update(connection: Statements, keyring: Keyring, path: str, row: CatalogRow, present: int) -> bool:
+async def update_row(connection: Statements, keyring: Keyring, path: str, row: CatalogRow, present: int) -> bool:
     """Whether the row was at that revision."""
-    values = {**_values(keyring, path, row, present + 1), "path": path, "revision": present}
+    values = {**row_values(keyring, path, row, present + 1), "path": path, "revision": present}
     if row.terms is None and (await _execute(connection, _UPDATE_BODY, values)).rowcount == 1:
         return True  # due when it was, so the terms may stay
     key = {"path": path, "row_id": row.row_id}
@@ -306,7 +308,7 @@ async def _update(connection: Statements, keyring: Keyring, path: str, row: Cata
         return False
     _present, due_at, found, catalog, number = head
     before = _parted(found)
-    terms = before if row.terms is None else _unique(row.terms)
+    terms = before if row.terms is None else unique_terms(row.terms)
     if (await _execute(connection, _UPDATE_ALL, {**values, "joined": joined(terms)})).rowcount != 1:
         return False
     is_moved = due_at != row.due_at

@@ -179,6 +179,15 @@ class InlineStatements:
             self.has_written = True
         return FetchedResult(rows, changed)
 
+    def execute_many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Run it for each of these, all of which give the same parameters; how many rows that changed."""
+        prepared = _prepared(statement, tuple(rows[0]), self._dialect)
+        names = prepared.names
+        cursor = self._driver.executemany(prepared.text, [[row[name] for name in names] for row in rows])
+        if cursor.rowcount > 0:
+            self.has_written = True
+        return cursor.rowcount
+
     async def scan(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
         """Every row, fetched in a thread. Whoever waits for it must not be cancelled: the connection is in use.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from barrier import catalog_names, catalog_rows, entries, events, names, records
+from barrier import catalog_bulk, catalog_names, catalog_rows, entries, events, names, records
 from barrier.connection import Statements
 from barrier.keyring import Keyring
 from barrier.paths import check_name
@@ -81,6 +81,12 @@ class BarrierTransaction:
         revision = await catalog_rows.store_row(self._live(), self._keyring, catalog, row, cas=cas)
         self._touched.append(row_name(catalog, row.row_id))
         return revision
+
+    async def put_rows(self, catalog: str, rows: Sequence[CatalogRow], *, cas: int) -> set[str]:
+        """Write those that are at revision `cas`, in few statements; their ids."""
+        written = await catalog_bulk.store_rows(self._live(), self._keyring, catalog, rows, cas=cas)
+        self._touched += (row_name(catalog, row_id) for row_id in written)
+        return written
 
     async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
         """Remove those that exist, in few statements; how many there were."""
@@ -197,6 +203,10 @@ class PrefixTransaction:
     async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
         """Write; answers the new revision. Raises CasMismatchError."""
         return await self._transaction.put_row(self._prefix + catalog, row, cas=cas)
+
+    async def put_rows(self, catalog: str, rows: Sequence[CatalogRow], *, cas: int) -> set[str]:
+        """Write those that are at revision `cas`, in few statements; their ids."""
+        return await self._transaction.put_rows(self._prefix + catalog, rows, cas=cas)
 
     async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
         """Remove those that exist, in few statements; how many there were."""

@@ -294,6 +294,14 @@ class Transaction(Protocol):
         """
         ...
 
+    async def put_rows(self, catalog: str, rows: Sequence[CatalogRow], *, cas: int) -> set[str]:
+        """Write those that are at revision `cas` (0: absent), in few statements; their ids. Each row stands there once.
+
+        The others stay as they are: whoever asked for them has lost. Raises InvalidRequestError for a row that cannot
+        be stored, and has written nothing then.
+        """
+        ...
+
     async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
         """Remove those that exist, in few statements; how many there were."""
         ...

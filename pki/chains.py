@@ -28,6 +28,25 @@ def chain_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
     return list(found.values())
 
 
+def constrained_above(issuer: Issuer, authority: Authority) -> tuple[Issuer, ...]:
+    """Who further up has name constraints: they hold for all below (RFC 5280, 6.1.4 (g)).
+
+    As far as there is one way up: where an issuer was signed by several, a verifier may take the other.
+    """
+    known = authority.constrained_above.get(issuer.issuer_id)
+    if known is None:
+        known = tuple(above for above in _only_way_up(issuer, authority) if above.name_constraints is not None)
+        authority.constrained_above[issuer.issuer_id] = known
+    return known
+
+
+def _only_way_up(issuer: Issuer, authority: Authority) -> list[Issuer]:
+    found = [issuer]
+    while len(parents := parents_of(found[-1], authority)) == 1 and parents[0] not in found:
+        found.append(parents[0])
+    return found[1:]
+
+
 def parents_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
     """Who signed it, itself left out; of several the one with a key here first, then the youngest."""
     found = [other for other in authority.issuers.values() if other is not issuer and has_signed(other, issuer)]

@@ -98,7 +98,7 @@ class CrlRoutes:
 
 
 def _file(pattern: str, handler: Handler) -> Route:
-    method = Method(handler=handler, mutates=False, summary="A CRL", statuses=(204,))
+    method = Method(handler=handler, mutates=False, summary="A CRL", statuses=(204,), media_types=(_DER, _PEM))
     return Route(pattern=pattern, methods={Operation.READ: method}, unauthenticated=True)
 
 

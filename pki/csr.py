@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
@@ -58,7 +58,7 @@ def parse_csr(text: str) -> Csr:
     request = _load(text)
     public_key = _public_key(request)
     key = check_key_strength(public_key)
-    _check_signature(request)
+    _check_signature(request, key)
     extensions = _extensions(request)
     names = _names(extensions)
     return Csr(public_key=public_key, key=key, subject=_subject(request), names=names, extensions=extensions)
@@ -101,17 +101,29 @@ def check_key_strength(public_key: bytes) -> PublicKey:
     return key
 
 
-def _check_signature(request: x509.CertificateSigningRequest) -> None:
+def _check_signature(request: x509.CertificateSigningRequest, key: PublicKey) -> None:
     """Proof of possession (RFC 2986, 3)."""
     try:
         digest = request.signature_hash_algorithm
-        is_valid = isinstance(digest, _WEAK) or request.is_signature_valid
+        is_valid = isinstance(digest, _WEAK) or _is_signed_by(request, key)
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):
         digest, is_valid = None, False
     if isinstance(digest, _WEAK):
         raise InvalidRequestError("the csr is signed with MD5 or SHA-1, which prove nothing: use SHA-256")
     if not is_valid:
         raise InvalidRequestError("the csr's signature does not verify, so it does not show who has the key")
+
+
+def _is_signed_by(request: x509.CertificateSigningRequest, key: PublicKey) -> bool:
+    """Whether the request's own key signed it: by the key that is loaded already, where that is simple.
+
+    Raises InvalidSignature, ValueError and UnsupportedAlgorithm.
+    """
+    scheme = request.signature_algorithm_parameters
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):
+        key.verify(request.signature, request.tbs_certrequest_bytes, scheme)
+        return True
+    return request.is_signature_valid
 
 
 def _extensions(request: x509.CertificateSigningRequest) -> tuple[x509.Extension[x509.ExtensionType], ...]:

@@ -153,7 +153,7 @@ _NOT_REVOKED = {"revocation_time": 0, "revocation_time_rfc3339": ""}
 
 
 def _raw(pattern: str, handler: Handler, summary: str) -> Route:
-    method = Method(handler=handler, mutates=False, summary=summary)
+    method = Method(handler=handler, mutates=False, summary=summary, media_types=(_DER, _PEM, _CHAIN))
     return Route(pattern=pattern, methods={Operation.READ: method}, unauthenticated=True)
 
 

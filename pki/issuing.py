@@ -5,7 +5,7 @@ that the inventory does not know, whatever dies when; a serial number whose sign
 used again (`pki.intents`).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 
 from cryptography import x509
@@ -14,14 +14,16 @@ from msgspec.structs import replace
 from core.clock import Clock
 from core.errors import CasMismatchError, HsmRetryError, InvalidRequestError
 from core.prepared_signature import ToBeSigned
-from core.protocols import KeyCustodian, Transaction, WrappedKey
+from core.protocols import KeyCustodian, WrappedKey
 from pki.aia import urls_for
 from pki.authority import Authority, Issuer, Urls
 from pki.building import build
 from pki.certificates import CATALOG, Certificate, Known, State, encode_row
+from pki.chains import constrained_above
 from pki.lint import check_certificate
 from pki.names import common_name_of, name_texts
 from pki.plan import Origin, Plan
+from pki.row_writer import RowWriter
 from pki.serials import format_serial, new_serial
 from pki.store import AuthorityChange, PkiStore
 
@@ -53,11 +55,17 @@ class Issuing:
         self._store = store
         self._keys = keys
         self._clock = clock
+        self._rows = RowWriter(store.storage)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self._rows.close()
 
     async def issue(self, plan: Plan, issuer: Issuer, authority: Authority, origin: Origin) -> Issued:
         """A certificate by an issuer. Raises InvalidRequestError when the issuer may not or cannot."""
         key = signing_key(issuer, now=self._clock.now())
-        return await self._make(plan, issuer, key, urls_for(issuer, authority), origin)
+        above = constrained_above(issuer, authority)
+        return await self._make(plan, issuer, key, urls_for(issuer, authority), origin, above=above)
 
     async def self_sign(
         self,
@@ -83,13 +91,14 @@ class Issuing:
         urls: Urls,
         origin: Origin,
         *,
+        above: Sequence[Issuer] = (),
         issuer_id: str = "",
         keep: Keep | None = None,
     ) -> Issued:
         for _ in range(_TRIES):
             serial = new_serial()
             prepared = ToBeSigned(key, build(plan, issuer, serial, urls))
-            check_certificate(prepared.draft, issuer)
+            check_certificate(prepared.draft, issuer, above)
             if origin.no_store:
                 return Issued(plan, format_serial(serial), await prepared.sign_der(self._keys), issuer)
             intent = self._intent(plan, prepared, serial, issuer_id or _id_of(issuer), origin)
@@ -122,28 +131,20 @@ class Issuing:
         return Known(serial=format_serial(serial), state=State.INTENDED, not_after=plan.not_after, body=body)
 
     async def _record(self, intent: Known) -> None:
-        row = encode_row(intent, with_terms=True)
-
-        async def write(txn: Transaction) -> None:
-            await txn.put_row(CATALOG, row, cas=0)
-
-        await self._store.storage.transact(write)
+        await self._rows.put(encode_row(intent, with_terms=True), cas=0)
 
     async def _complete(self, intent: Known, certificate: bytes, keep: Keep | None) -> None:
         body = replace(intent.body, certificate=certificate)
         row = encode_row(replace(intent, state=State.ISSUED, body=body))
 
-        async def write(txn: Transaction) -> None:
-            await txn.put_row(CATALOG, row, cas=1)
-
         async def write_both(change: AuthorityChange) -> None:
             if keep is not None:
                 await keep(change, certificate)
-            await write(change.txn)
+            await change.txn.put_row(CATALOG, row, cas=1)
 
         try:
             if keep is None:
-                await self._store.storage.transact(write)
+                await self._rows.put(row, cas=1)
             else:
                 await self._store.change_authority(write_both)
         except CasMismatchError:

@@ -4,6 +4,7 @@ This runs for every certificate, so it parses each thing once. Whether the key i
 was loaded: `core.public_keys` and `pki.csr` know no weak ones.
 """
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from cryptography import x509
@@ -28,10 +29,11 @@ _SIGNATURES = {
 }
 
 
-def check_certificate(draft: x509.Certificate, issuer: Issuer | None) -> None:
+def check_certificate(draft: x509.Certificate, issuer: Issuer | None, above: Sequence[Issuer] = ()) -> None:
     """`draft` has everything but a good signature; `issuer` None: it signs itself.
 
-    Raises InvalidRequestError with the rule that does not hold (sections are those of RFC 5280).
+    `above` are those further up whose name constraints hold, too. Raises InvalidRequestError with the rule that does
+    not hold (sections are those of RFC 5280).
     """
     found = _extensions(draft)
     subject = draft.subject
@@ -44,7 +46,8 @@ def check_certificate(draft: x509.Certificate, issuer: Issuer | None) -> None:
             raise InvalidRequestError(
                 f"the issuer has the critical extension {issuer.unknown_critical}, which means nothing here"
             )
-        check_name_constraints(draft, issuer, names, is_ca=is_ca)
+        for constraining in (issuer, *above):
+            check_name_constraints(draft, constraining, names, is_ca=is_ca)
 
 
 def _extensions(draft: x509.Certificate) -> _Found:

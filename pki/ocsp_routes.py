@@ -32,6 +32,7 @@ class OcspRoutes:
     def routes(self) -> list[Route]:
         """Below the mount."""
         post = Method(
+            media_types=(_TYPE,),
             handler=self._post,
             mutates=False,
             takes_bytes=True,
@@ -39,6 +40,7 @@ class OcspRoutes:
             statuses=(400, 401, 500, 503),
         )
         get = Method(
+            media_types=(_TYPE,),
             handler=self._get,
             mutates=False,
             summary="The status of certificates, for an OCSP request in base64",
@@ -104,6 +106,7 @@ async def _refuse(_request: Request, _body: object) -> Response:
 
 # what OpenBao answers without unified CRLs, which are for clusters that replicate
 _REFUSED = Method(
+    media_types=(_TYPE,),
     handler=_refuse,
     mutates=False,
     takes_bytes=True,

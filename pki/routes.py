@@ -86,4 +86,5 @@ class PkiRoutes:
         await self.parts.leases.revoke(lease)
 
     async def close(self) -> None:
-        """Nothing is held back."""
+        """Wait for the rows that are being written."""
+        await self.parts.issuing.close()

@@ -55,6 +55,9 @@ class _BelowPrefix:
     async def put_row(self, catalog: str, row: CatalogRow, *, cas: int | None = None) -> int:
         return await self._txn.put_row(self._prefix + catalog, row, cas=cas)
 
+    async def put_rows(self, catalog: str, rows: Sequence[CatalogRow], *, cas: int) -> set[str]:
+        return await self._txn.put_rows(self._prefix + catalog, rows, cas=cas)
+
     async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
         return await self._txn.delete_rows(self._prefix + catalog, row_ids)
 

@@ -171,9 +171,12 @@ def _operation(
         "description": route.help or method.summary,
         "tags": [mount_path.strip("/") or "system"],
         "security": [] if route.unauthenticated else [{"token": []}, {"bearer": []}],
-        "responses": _responses(mount_path + route.pattern, operation, method.statuses),
+        "responses": _responses(mount_path + route.pattern, operation, method),
     }
-    if method.body is not NoBody and operation in {Operation.UPDATE, Operation.PATCH}:
+    if method.takes_bytes and operation is Operation.UPDATE:
+        octets = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        described["requestBody"] = {"required": True, "content": octets}
+    elif method.body is not NoBody and operation in {Operation.UPDATE, Operation.PATCH}:
         required = any(member.required for member in msgspec.structs.fields(method.body))
         content = {_media_type(operation): {"schema": references[method.body]}}
         described["requestBody"] = {"required": required, "content": content}
@@ -190,18 +193,23 @@ def _query_parameter(member: msgspec.structs.FieldInfo) -> dict[str, Any]:
     return {"name": member.encode_name, "in": "query", "required": False, "schema": {"type": "string"}}
 
 
-def _responses(path: str, operation: Operation, statuses: tuple[int, ...]) -> dict[str, Any]:
+def _responses(path: str, operation: Operation, method: Method) -> dict[str, Any]:
     answer = {"type": "object"}
+    octets = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in method.media_types}
     given: dict[str, Any] = {
         "200": {
             "description": "The answer; its members are in `data`.",
-            "content": {"application/json": {"schema": answer}, "text/plain": {"schema": {"type": "string"}}},
+            "content": {"application/json": {"schema": answer}, "text/plain": {"schema": {"type": "string"}}, **octets},
         },
         "204": {"description": "Done; there is nothing to say."},
     }
-    given |= {str(status): {**given["200"], "description": HTTPStatus(status).description} for status in statuses}
+    given |= {
+        str(status): {**given["200"], "description": HTTPStatus(status).description} for status in method.statuses
+    }
     codes = [code for code in _ERRORS if code != "415" or operation is Operation.PATCH]
-    errors = {code: {"$ref": f"#/components/responses/Error{code}"} for code in codes}
+    errors: dict[str, Any] = {code: {"$ref": f"#/components/responses/Error{code}"} for code in codes}
+    if method.media_types:  # what has a protocol of its own has errors of its own, too
+        errors |= {code: {"description": text, "content": given["200"]["content"]} for code, text in _ERRORS.items()}
     return {**given, **errors, **_OWN_CODES.get(path, {})}
 
 

@@ -356,3 +356,81 @@ async def test_a_cached_row_goes_with_its_view(storage: CoreStorage) -> None:
     assert await cache.get("a") == "a"
     await storage.transact(lambda txn: txn.delete_prefix("logical/"))
     assert cache.peek("a") is None
+
+
+# --- many rows at once --------------------------------------------------------------------------------------------
+
+
+async def put_all(storage: CoreStorage, *rows: CatalogRow, cas: int) -> set[str]:
+    return await storage.transact(lambda txn: txn.put_rows(CATALOG, rows, cas=cas))
+
+
+async def test_rows_that_are_new_are_written_together(storage: CoreStorage) -> None:
+    assert await put_all(storage, cas=0) == set()
+    first = [row(name, state=1, group="g", due_at=7, terms=(f"san:{name}", "role:web")) for name in "cab"]
+    assert await put_all(storage, *first, cas=0) == {"a", "b", "c"}
+    assert await find(storage, terms=("role:web",)) == ["c", "a", "b"]  # numbered as they were given
+    assert await find(storage, terms=("san:a",)) == ["a"]
+    found = await storage.row(CATALOG, "b")
+    assert found is not None
+    assert replace(found, number=0) == replace(first[2], terms=None, revision=1)
+
+
+async def test_of_new_rows_those_that_exist_are_left_as_they_are(storage: CoreStorage) -> None:
+    await put(storage, row("b", terms=("old:b",)))
+    written = await put_all(storage, *(row(name, state=5, terms=("new:x",)) for name in "abc"), cas=0)
+    assert written == {"a", "c"}
+    assert await find(storage, terms=("new:x",)) == ["a", "c"]
+    assert await find(storage, states=(0,), terms=("old:b",)) == ["b"]
+    assert await put_all(storage, row("a"), cas=0) == set()
+
+
+async def test_rows_at_the_expected_revision_are_overwritten_together(storage: CoreStorage) -> None:
+    await put_all(storage, *(row(name, due_at=7, terms=(f"san:{name}",)) for name in "abcd"), cas=0)
+    await put(storage, row("b", due_at=7))
+    changed = [row(name, state=1, body=b"new", due_at=7) for name in ("a", "b", "c", "absent")]
+    assert await put_all(storage, *changed, cas=1) == {"a", "c"}
+    assert await find(storage, states=(1,)) == ["a", "c"]
+    assert await find(storage, terms=("san:c",)) == ["c"]
+    assert [(await storage.row(CATALOG, name)).revision for name in "abcd"] == [2, 2, 2, 1]  # type: ignore[union-attr]
+    assert (await storage.row(CATALOG, "a")).body == b"new"  # type: ignore[union-attr]
+
+
+async def test_a_row_among_many_may_move_or_get_other_terms(storage: CoreStorage) -> None:
+    await put_all(storage, *(row(name, due_at=7, terms=("san:x",)) for name in "abc"), cas=0)
+    changed = [row("a", due_at=9), row("b", due_at=7, terms=("san:y",)), row("c", due_at=7)]
+    assert await put_all(storage, *changed, cas=1) == {"a", "b", "c"}
+    assert await find(storage, terms=("san:x",), due_from=8) == ["a"]
+    assert await find(storage, terms=("san:x",)) == ["a", "c"]
+    assert await find(storage, terms=("san:y",)) == ["b"]
+
+
+async def test_one_of_many_batches_makes_each_row(storage: CoreStorage) -> None:
+    names = [f"{number:02}" for number in range(12)]
+    batches = [[row(name, state=turn) for name in names[turn : turn + 8]] for turn in range(5)]
+    made = await asyncio.gather(*(put_all(storage, *batch, cas=0) for batch in batches))
+    assert sorted(name for written in made for name in written) == names
+    for turn, written in enumerate(made):
+        assert set(await find(storage, states=(turn,))) == written
+
+
+async def test_nothing_is_written_with_a_row_that_cannot_be_stored(storage: CoreStorage) -> None:
+    async def carry_on(txn: Transaction) -> None:
+        with pytest.raises(InvalidRequestError):
+            await txn.put_rows(CATALOG, [row("a"), row("b", terms=("nul\0",))], cas=0)
+
+    await storage.transact(carry_on)
+    assert await storage.row_ids(CATALOG) == []
+
+
+async def test_a_row_stands_in_a_batch_once(storage: CoreStorage) -> None:
+    with pytest.raises(RuntimeError):
+        await put_all(storage, row("a"), row("a", state=1), cas=0)
+
+
+async def test_a_cached_row_hears_of_a_batch(storage: CoreStorage) -> None:
+    cache = storage.row_cache(CATALOG, lambda found: found.state)
+    await put_all(storage, row("a"), row("b"), cas=0)
+    assert [await cache.get(name) for name in "ab"] == [0, 0]
+    await put_all(storage, row("a", state=1), row("b", state=2), cas=1)
+    assert [await cache.get(name) for name in "ab"] == [1, 2]

@@ -44,9 +44,9 @@ async def test_an_hsm_that_goes_while_it_signs_issues_nothing_and_is_asked_again
     function_list.restore()
     assert asked
     [lost] = [known for known in await leaves(mount) if known.state is State.INTENDED]
+    await hsm._link._reopening
     mount.clock.advance(PATIENCE)
     await mount.engine.housekeep()
-    await hsm._link._reopening
     made = await issue(mount, plan)
     states = {known.serial: known.state for known in await leaves(mount)}
     assert made.serial != lost.serial

@@ -31,6 +31,21 @@ def put(rows: Rows, scope: str, row: CatalogRow, cas: int | None, number: int) -
     return revision + 1
 
 
+def put_many(rows: Rows, scope: str, given: Sequence[CatalogRow], cas: int, last: int) -> set[str]:
+    """The ids of those that were at that revision; new ones get the numbers up to `last`."""
+    for row in given:
+        check_row(row)
+    if len({row.row_id for row in given}) < len(given):
+        raise RuntimeError("a row is given twice")
+    written = set()
+    for number, row in enumerate(given, last - len(given) + 1):
+        old = rows.get((scope, row.row_id))
+        if cas == (old.revision if old else 0):
+            put(rows, scope, row, cas, number)
+            written.add(row.row_id)
+    return written
+
+
 def drop_below(rows: Rows, prefix: str) -> None:
     """The catalogs of all views that the prefix covers."""
     for scope, row_id in list(rows):

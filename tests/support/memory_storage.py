@@ -204,6 +204,10 @@ class _Txn(_Reader):
         self._state.rows_made += 1
         return memory_catalog.put(self._state.rows, self._scope(catalog), row, cas, self._state.rows_made)
 
+    async def put_rows(self, catalog: str, rows: Sequence[CatalogRow], *, cas: int) -> set[str]:
+        self._state.rows_made += len(rows)
+        return memory_catalog.put_many(self._state.rows, self._scope(catalog), rows, cas, self._state.rows_made)
+
     async def delete_rows(self, catalog: str, row_ids: Sequence[str]) -> int:
         gone = [self._state.rows.pop((self._scope(catalog), row_id), None) for row_id in set(row_ids)]
         return sum(row is not None for row in gone)

@@ -10,6 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from core.errors import InvalidRequestError
 from pki.lint import check_certificate
+from tests.unit.pki.pki_mount import Mount
 from tests.unit.pki.test_pki_root_lint import LEAF, built, ca_extensions, issuer_of, leaf_extensions
 
 
@@ -137,3 +138,23 @@ def test_the_checks_can_be_switched_off_for_an_issuer() -> None:
     with pytest.raises(InvalidRequestError):
         check_certificate(built(leaf_extensions(), subject=LEAF), issuer_of(extensions))
     check_certificate(built(leaf_extensions()), issuer_of(extensions, disable_name_constraint_checks=True))
+
+
+async def test_the_constraints_of_a_root_hold_below_its_intermediates() -> None:
+    mount = Mount()
+    body = {
+        "common_name": "Root",
+        "key_type": "ec",
+        "permitted_dns_domains": "inside.example.com",
+        "issuer_name": "top",
+    }
+    await mount.data("update", "root/generate/internal", body)
+    made = await mount.data("update", "intermediate/generate/internal", {"common_name": "Below", "key_type": "ec"})
+    signed = await mount.data("update", "root/sign-intermediate", {"csr": made["csr"], "common_name": "Below"})
+    found = await mount.data("update", "intermediate/set-signed", {"certificate": signed["certificate"]})
+    [issuer_id] = found["imported_issuers"]
+    await mount.data("update", "roles/r", {"allow_any_name": True, "key_type": "ec", "ttl": "1h"})
+    path = f"issuer/{issuer_id}/issue/r"
+    assert (await mount.data("update", path, {"common_name": "a.inside.example.com"}))["serial_number"]
+    with pytest.raises(InvalidRequestError, match="constraint"):
+        await mount.data("update", path, {"common_name": "a.elsewhere.example.com"})
