@@ -69,6 +69,7 @@ def _load(scenario: Scenario, server: Server, token: str, body: bytes | None, se
             seconds=seconds,
             connections=scenario.connections,
             spread=scenario.spread,
+            content_type=scenario.content_type,
         )
     except LoadError as error:
         raise LoadError(f"{scenario.name} on {server.name}: {error}") from error

@@ -32,6 +32,13 @@ class Api:
             raise ApiError(f"{method} {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
         return json.loads(answer) if answer else {}
 
+    def post(self, path: str, octets: bytes, content_type: str) -> bytes:
+        """What a 200 answers to a body that is no JSON."""
+        status, answer = self._exchange("POST", f"/v1/{path}", octets, {"Content-Type": content_type})
+        if status != 200:
+            raise ApiError(f"POST {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
+        return answer
+
     def find(self, path: str) -> dict[str, Any]:
         """The decoded body of a GET; empty when there is no such thing."""
         status, answer = self._exchange("GET", f"/v1/{path}", None)
@@ -48,8 +55,10 @@ class Api:
         except ApiError:
             return 0
 
-    def _exchange(self, method: str, target: str, payload: bytes | None) -> tuple[int, bytes]:
-        headers = {"X-Vault-Token": self.token} if self.token else {}
+    def _exchange(
+        self, method: str, target: str, payload: bytes | None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        headers = {**(more or {}), **({"X-Vault-Token": self.token} if self.token else {})}
         try:
             self._connection.request(method, target, body=payload, headers=headers)
             response = self._connection.getresponse()

@@ -34,12 +34,14 @@ def run_wrk(
     seconds: int,
     connections: int = CONNECTIONS,
     spread: int = 1,
+    content_type: str = "application/json",
 ) -> Sample:
     """Repeat one request over some connections. The token travels by the environment, not on the command line.
 
     With `spread` each request has a random number below it, of five digits at least, in the place of `{}` in the path.
     """
     environment = {**os.environ, "BENCH_TOKEN": token, "BENCH_PATH": f"/v1/{path}", "BENCH_SPREAD": str(spread)}
+    environment["BENCH_TYPE"] = content_type
     environment.pop("BENCH_BODY", None)
     with tempfile.NamedTemporaryFile() as body_file:
         if body is not None:

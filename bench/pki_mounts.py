@@ -2,8 +2,9 @@
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from bench.http_api import Api
 
@@ -32,3 +33,18 @@ def new_csr() -> str:
     names = x509.SubjectAlternativeName([x509.DNSName(NAME)])
     csr = builder.add_extension(names, critical=False).sign(ec.generate_private_key(ec.SECP256R1()), SHA256())
     return csr.public_bytes(Encoding.PEM).decode()
+
+
+def ocsp_question(api: Api) -> bytes:
+    """Whether a certificate that was just issued still holds. Clients name issuers by SHA-1 (RFC 5019, 2.1.1)."""
+    made = api.call("POST", f"pki/issue/{STORED}", {"common_name": NAME, "ttl": "24h"})["data"]
+    leaf, issuer = (x509.load_pem_x509_certificate(made[name].encode()) for name in ("certificate", "issuing_ca"))
+    question = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, SHA1())  # noqa: S303 - see above
+    return question.build().public_bytes(Encoding.DER)
+
+
+def says_good(answer: bytes) -> bool:
+    """Whether it is an OCSP answer that says so."""
+    read = ocsp.load_der_ocsp_response(answer)
+    successful = read.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+    return successful and read.certificate_status is ocsp.OCSPCertStatus.GOOD

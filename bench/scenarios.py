@@ -9,7 +9,7 @@ from typing import Any
 from bench.http_api import Api, ApiError
 from bench.kv_secrets import LISTED, SECRETS, VALUE, list_path, make_listed, make_secrets, secret_name
 from bench.load import CONNECTIONS
-from bench.pki_mounts import NAME, STORED, UNSTORED, make_authority, new_csr
+from bench.pki_mounts import NAME, STORED, UNSTORED, make_authority, new_csr, ocsp_question, says_good
 
 PLAINTEXT = base64.b64encode(bytes(range(64))).decode()
 MEBIBYTE = base64.b64encode(bytes(range(256)) * 4096).decode()
@@ -40,6 +40,7 @@ class Scenario:
     """`body` makes the request's body with a server's help; without one the request is a GET. `items` count in one.
 
     `token` makes the token that the requests are made with (the root token, if there is none); `check` gets the answer.
+    `octets` makes a body that is no JSON, of `content_type`; `check` then gets the answer as its member "octets".
     With `spread` the path holds a `{}`, which each request fills with a random number of so many. `prepare` makes what
     only this scenario needs.
     """
@@ -49,6 +50,8 @@ class Scenario:
     items: int = 1
     connections: int = CONNECTIONS
     body: Body | None = None
+    octets: Callable[[Api], bytes] | None = None
+    content_type: str = "application/json"
     token: Callable[[Api], str] | None = None
     spread: int = 1
     prepare: Callable[[Api], None] | None = None
@@ -84,13 +87,20 @@ def checked_request(scenario: Scenario, api: Api) -> tuple[str, bytes | None]:
     """The request's token and body, after one request has been seen to do what it is for."""
     if scenario.prepare:
         scenario.prepare(api)
-    body = scenario.body(api) if scenario.body else None
     token = scenario.token(api) if scenario.token else api.token
+    path = scenario.path.format(secret_name(0))
+    payload: bytes | None
     with Api(api.address, token) as caller:
-        answer = caller.call("POST" if body else "GET", scenario.path.format(secret_name(0)), body)
+        if scenario.octets:
+            payload = scenario.octets(api)
+            answer: dict[str, Any] = {"octets": caller.post(path, payload, scenario.content_type)}
+        else:
+            body = scenario.body(api) if scenario.body else None
+            payload = None if body is None else json.dumps(body).encode()
+            answer = caller.call("POST" if body else "GET", path, body)
     if not scenario.check(answer):
-        raise ApiError(f"{scenario.path}: an answer that is not what the scenario is for: {json.dumps(answer)[:400]}")
-    return token, None if body is None else json.dumps(body).encode()
+        raise ApiError(f"{scenario.path}: an answer that is not what the scenario is for: {str(answer)[:400]}")
+    return token, payload
 
 
 def _credentials(role: str) -> Body:
@@ -234,6 +244,14 @@ def _pki_scenarios() -> tuple[Scenario, ...]:
         scenario("pki-issue-unstored", f"pki/issue/{UNSTORED}", lambda _: issue),
         scenario("pki-issue-stored", f"pki/issue/{STORED}", lambda _: issue),
         scenario("pki-sign-stored", f"pki/sign/{STORED}", lambda _: {**issue, "csr": new_csr()}),
+        Scenario(
+            name="pki-ocsp",
+            path="pki/ocsp",
+            prepare=make_authority,
+            octets=ocsp_question,
+            content_type="application/ocsp-request",
+            check=lambda answer: says_good(answer["octets"]),
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from pki.crl_scope import scope_of
 from pki.crl_store import CrlFile, CrlStore
 from pki.crl_work import CrlWork
 from pki.parts import Parts
+from pki.tagged import tagged
 
 _DER = "application/pkix-crl"  # RFC 2585, 4
 _PEM = "application/x-pem-file"
@@ -42,11 +43,11 @@ class CrlRoutes:
     def _of_kind(self, short: str, cert: str, issuer: str, *, delta: bool) -> list[Route]:
         async def der(request: Request, _body: Any) -> Response:
             file = await self._found(request, delta=delta)
-            return _raw(b"" if file is None else file.der, _DER)
+            return _NONE if file is None else _kept(request, file.der, _DER, tag=file.tag)
 
         async def pem(request: Request, _body: Any) -> Response:
             file = await self._found(request, delta=delta)
-            return _raw(b"" if file is None else file.pem, _PEM)
+            return _NONE if file is None else _kept(request, file.pem, _PEM, tag=f"{file.tag}-pem")
 
         async def as_crl(request: Request, _body: Any) -> Response:
             return Response(data={"crl": await self._text(request, delta=delta)})
@@ -98,10 +99,14 @@ class CrlRoutes:
 
 
 def _file(pattern: str, handler: Handler) -> Route:
-    method = Method(handler=handler, mutates=False, summary="A CRL", statuses=(204,), media_types=(_DER, _PEM))
+    method = Method(handler=handler, mutates=False, summary="A CRL", statuses=(204, 304), media_types=(_DER, _PEM))
     return Route(pattern=pattern, methods={Operation.READ: method}, unauthenticated=True)
 
 
-def _raw(octets: bytes, content_type: str) -> Response:
-    """204 while there is none, as in Vault."""
-    return Response(raw=RawBody(body=octets, content_type=content_type), status=None if octets else 204)
+_NONE = Response(raw=RawBody(body=b"", content_type=_DER), status=204)  # there is none yet; as in Vault
+# the next revocation makes another one, so whoever keeps it asks each time whether it is the last one
+_KEPT = {"Cache-Control": "public, no-cache"}
+
+
+def _kept(request: Request, octets: bytes, content_type: str, *, tag: str) -> Response:
+    return tagged(request, octets, content_type=content_type, tag=tag, headers=_KEPT)

@@ -8,6 +8,7 @@ dies when and however many housekeepers there are (RFC 5280, 5.2.3).
 import base64
 import secrets
 from functools import cached_property
+from hashlib import sha256
 
 import msgspec
 
@@ -58,6 +59,11 @@ class CrlFile:
         text = base64.b64encode(self.der)
         lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
         return b"\n".join([b"-----BEGIN X509 CRL-----", *lines, b"-----END X509 CRL-----"])
+
+    @cached_property
+    def tag(self) -> str:
+        """What names these bytes to HTTP caches."""
+        return sha256(self.der).hexdigest()
 
     @property
     def weight(self) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 from email.utils import formatdate
+from functools import lru_cache
 from hashlib import sha256
 
 from core.engine import Method, Route
@@ -14,6 +15,7 @@ from pki.ocsp import INTERNAL_ERROR, MALFORMED_REQUEST, MAX_REQUEST, TRY_LATER, 
 from pki.ocsp_answers import OcspAnswers
 from pki.ocsp_cache import Answered
 from pki.parts import Parts
+from pki.tagged import tagged
 
 _TYPE = "application/ocsp-response"
 _MAX_SIGNING = 16  # answers that one mount signs at a time: anybody may ask, and the HSM has other work
@@ -118,16 +120,19 @@ def _cacheable(answered: Answered, request: Request, now: float) -> Response:
     """With what HTTP caches look at (RFC 5019, 6.2), so far as it may be given again."""
     if not answered.next_update:
         return _raw(answered.body)
-    tag = f'"{sha256(answered.body).hexdigest()}"'
+    lasts = max(0, int(answered.until - now))
     headers = {
-        "Cache-Control": f"max-age={max(0, int(answered.until - now))}, public, no-transform, must-revalidate",
-        "ETag": tag,
-        "Expires": formatdate(answered.next_update, usegmt=True),
-        "Last-Modified": formatdate(answered.this_update, usegmt=True),
+        "Cache-Control": f"max-age={lasts}, public, no-transform, must-revalidate",
+        "Expires": _http_date(answered.next_update),
+        "Last-Modified": _http_date(answered.this_update),
     }
-    is_known = request.headers.get("If-None-Match") == tag
-    raw = RawBody(body=b"" if is_known else answered.body, content_type=_TYPE, headers=headers)
-    return Response(status=304 if is_known else 200, raw=raw)
+    tag = sha256(answered.body).hexdigest()
+    return tagged(request, answered.body, content_type=_TYPE, tag=tag, headers=headers)
+
+
+@lru_cache(maxsize=256)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _raw(body: bytes, status: int = 200) -> Response:

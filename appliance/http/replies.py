@@ -20,12 +20,13 @@ def error_reply(status: int, sentence: str) -> WireReply:
 
 
 class ReplyWriter:
-    """Turns replies into bytes. The heads of JSON replies are made once per status and second."""
+    """Turns replies into bytes. Heads without headers of their own are made once per status, type and second."""
 
-    __slots__ = ("_heads", "_second")
+    __slots__ = ("_heads", "_others", "_second")
 
     def __init__(self) -> None:
-        self._heads: dict[int, bytes] = {}
+        self._heads: dict[int, bytes] = {}  # of JSON
+        self._others: dict[tuple[int, str], bytes] = {}
         self._second = 0
 
     def serialise(self, reply: WireReply, *, head_only: bool = False, connection: bytes = b"") -> bytes:
@@ -35,14 +36,18 @@ class ReplyWriter:
         break the framing.
         """
         status, body = reply.status, reply.body
-        if reply.headers or reply.content_type != _JSON:
+        if reply.headers:
             head = self._special_head(reply)
         else:
             second = int(time.time())
             if second != self._second:
                 self._second = second
                 self._heads.clear()
-            head = self._heads.get(status) or self._json_head(status)
+                self._others.clear()
+            if reply.content_type == _JSON:
+                head = self._heads.get(status) or self._json_head(status)
+            else:
+                head = self._others.get((status, reply.content_type)) or self._other_head(reply)
         if connection:
             head += b"Connection: %b\r\n" % connection
         if status in _BODILESS:
@@ -53,6 +58,10 @@ class ReplyWriter:
 
     def _json_head(self, status: int) -> bytes:
         head = self._heads[status] = reply_head(status, [("Content-Type", _JSON), ("Cache-Control", "no-store")])
+        return head
+
+    def _other_head(self, reply: WireReply) -> bytes:
+        head = self._others[reply.status, reply.content_type] = self._special_head(reply)
         return head
 
     @staticmethod

@@ -1,4 +1,4 @@
--- One request, again and again: POST of the body in the file BENCH_BODY, or GET when there is none, of BENCH_PATH. With
+-- One request, again and again: POST of the body in the file BENCH_BODY (of the type BENCH_TYPE), or GET when there is none, of BENCH_PATH. With
 -- BENCH_SPREAD above 1 each has a random number below it in the place of "{}"; up to 10,000 of them are made beforehand.
 -- Prints one line of JSON when done. wrk counts every answer of 400 and above as an error.
 
@@ -7,7 +7,7 @@ wrk.headers["X-Vault-Token"] = os.getenv("BENCH_TOKEN")
 if body_file then
   local file = assert(io.open(body_file, "rb"))
   wrk.method = "POST"
-  wrk.headers["Content-Type"] = "application/json"
+  wrk.headers["Content-Type"] = os.getenv("BENCH_TYPE")
   wrk.body = file:read("*a")
   file:close()
 end
