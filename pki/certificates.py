@@ -85,11 +85,10 @@ def encode_row(known: Known, *, with_terms: bool = False) -> CatalogRow:
 def terms_of(body: Certificate) -> tuple[str, ...]:
     """What it can be found by, in lower case: every name forwards and backwards, so that "*.example.com" is quick, too.
 
-    "role:web", "issuer:<id>", "by:<requester>", "san:web.example.com", "nas:moc.elpmaxe.bew".
+    "role:web", "by:<requester>", "san:web.example.com", "nas:moc.elpmaxe.bew". Issuer, state and end are columns.
     """
     names = {name.partition(":")[2].lower() for name in body.names} | {body.common_name.lower()}
     terms = [term for name in sorted(names) if name for term in (f"san:{name}", f"nas:{name[::-1]}")]
-    terms.append(f"issuer:{body.issuer_id}")
     if body.role:
         terms.append(f"role:{body.role}")
     if body.requester:
