@@ -1,6 +1,7 @@
 """Durations as Vault's clients write them: 3600, "3600", "1h", "2160h0m0s", "1.5h", "30d"."""
 
 import re
+from functools import lru_cache
 
 from core.errors import InvalidRequestError
 
@@ -8,6 +9,7 @@ MAX_SECONDS = 2**53  # what a JSON number carries exactly
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
+_LONGEST = 64  # characters
 _WHOLE = re.compile(rf"-?(?:{_PART.pattern})+")
 
 
@@ -21,16 +23,21 @@ def parse_duration(value: object, *, field: str = "duration") -> int:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidRequestError(f'{field} must be a number of seconds or a duration like "1h30m"')
-    seconds = _seconds(value.strip()) if isinstance(value, str) else value
+    seconds = _seconds_of_text(value.strip()) if isinstance(value, str) else value
     if seconds is None or not abs(seconds) <= MAX_SECONDS:  # nor is NaN; an int may be too large to be a float
         raise InvalidRequestError(f'{field} must be a number of seconds or a duration like "1h30m"')
     return int(seconds)
 
 
+def _seconds_of_text(text: str) -> float | None:
+    return _seconds(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)  # every client has its few, and says them again and again
 def _seconds(text: str) -> float | None:
     if re.fullmatch(r"-?\d{1,17}", text, re.ASCII):
         return float(text)
-    if len(text) > 64 or not _WHOLE.fullmatch(text):
+    if not _WHOLE.fullmatch(text):
         return None
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     return -total if text.startswith("-") else total

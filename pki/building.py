@@ -13,6 +13,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from core.prepared_signature import Build, Digest
 from core.public_keys import load_public_key
 from pki.authority import Issuer, Urls
+from pki.der import content_of
 from pki.plan import Plan
 
 Extension = x509.Extension[x509.ExtensionType]
@@ -125,19 +126,10 @@ def key_bits(public_key: bytes) -> bytes:
 
     SubjectPublicKeyInfo is a SEQUENCE of an AlgorithmIdentifier and a BIT STRING without unused bits.
     """
-    algorithm, _ = _content(public_key, 0)
-    _, bits = _content(public_key, algorithm)
-    start, end = _content(public_key, bits)
+    algorithm, _ = content_of(public_key, 0)
+    _, bits = content_of(public_key, algorithm)
+    start, end = content_of(public_key, bits)
     return public_key[start + 1 : end]
-
-
-def _content(der: bytes, start: int) -> tuple[int, int]:
-    """Where the content of the value at `start` begins and ends (X.690, 8.1.3)."""
-    length, content = der[start + 1], start + 2
-    if length >= 0x80:
-        octets, content = length & 0x7F, content + (length & 0x7F)
-        length = int.from_bytes(der[content - octets : content], "big")
-    return content, content + length
 
 
 def _points(urls: tuple[str, ...]) -> list[x509.DistributionPoint]:

@@ -6,6 +6,7 @@ What is wrong with one is said; what is right with it is plain values.
 import warnings
 from base64 import b64decode
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,9 +17,11 @@ from cryptography.x509.oid import ExtensionOID
 
 from core.errors import InvalidRequestError, MimirError
 from core.public_keys import PublicKey, load_public_key
+from pki.der import content_of
 
 MAX_TEXT = 64 * 1024  # characters of PEM
 MAX_NAMES = 1000  # subject alternative names
+_KEPT_KEYS = 1024  # who renews with the same key needs it loaded once
 _WORDS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")  # RFC 7468, 7; the second is that of older tools
 _KEYS = "a key must be RSA of 2048, 3072 or 4096 bits, EC on P-256, P-384 or P-521, Ed25519, or ML-DSA"
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
@@ -56,8 +59,7 @@ def parse_csr(text: str) -> Csr:
     if len(text) > MAX_TEXT:
         raise InvalidRequestError(f"a csr has at most {MAX_TEXT} characters")
     request = _load(text)
-    public_key = _public_key(request)
-    key = check_key_strength(public_key)
+    key, public_key = _load_key(_public_key_info(request))
     _check_signature(request, key)
     extensions = _extensions(request)
     names = _names(extensions)
@@ -81,11 +83,21 @@ def _load(text: str) -> x509.CertificateSigningRequest:
         raise InvalidRequestError("certificate request could not be parsed: it is no PKCS #10 in PEM") from None
 
 
-def _public_key(request: x509.CertificateSigningRequest) -> bytes:
-    try:
-        return request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        raise InvalidRequestError(_KEYS) from None
+def _public_key_info(request: x509.CertificateSigningRequest) -> bytes:
+    """The SubjectPublicKeyInfo as it stands there: behind version and subject (RFC 2986, 4.1)."""
+    info = request.tbs_certrequest_bytes
+    start, _ = content_of(info, 0)
+    for _ in ("version", "subject"):
+        _, start = content_of(info, start)
+    _, end = content_of(info, start)
+    return info[start:end]
+
+
+@lru_cache(maxsize=_KEPT_KEYS)
+def _load_key(public_key: bytes) -> tuple[PublicKey, bytes]:
+    """The key, and its SubjectPublicKeyInfo as we write it (a point on a curve could be written otherwise)."""
+    key = check_key_strength(public_key)
+    return key, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def check_key_strength(public_key: bytes) -> PublicKey:

@@ -95,3 +95,53 @@ async def test_ml_dsa_passes_the_lint_and_verifies(kind: KeyKind) -> None:
     leaf, root = await issued(kind, {"key_type": "ml-dsa", "key_bits": int(kind.value[-2:])}, PROFILES["service"][1])
     assert lint(leaf) + lint(root) == []
     leaf.verify_directly_issued_by(root)
+
+
+# --- CAs: a root, an intermediate below it, a leaf below that ---------------------------------------------------------
+
+URLS = {
+    "issuing_certificates": "http://ca.example.com/{{issuer_id}}/der",
+    "crl_distribution_points": "http://ca.example.com/{{issuer_id}}/crl",
+    "delta_crl_distribution_points": "http://ca.example.com/{{issuer_id}}/delta",
+    "ocsp_servers": "http://ca.example.com/ocsp",
+    "enable_templating": True,
+}
+CHAINS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "p-384": {"key_type": "ec", "key_bits": 384},
+    "ed25519": {"key_type": "ed25519"},
+    "limited": {"max_path_length": 1},
+    "constrained": {
+        "permitted_dns_domains": "example.com",
+        "excluded_dns_domains": "secret.example.com",
+        "permitted_ip_ranges": "10.0.0.0/8",
+    },
+    "named": {"organization": "Example", "country": "DE", "alt_names": "ca.example.com"},
+}
+
+
+async def chain(root: dict[str, Any]) -> list[x509.Certificate]:
+    """Leaf, intermediate and root, made as an operator makes them."""
+    mount = Mount(clock=SettableClock(time.time()))
+    await mount.data("update", "config/urls", URLS)
+    body = {"common_name": "Example Root", "key_type": "ec", "ttl": "700h", **root}
+    top = await mount.data("update", "root/generate/internal", body)
+    csr = (await mount.data("update", "intermediate/generate/internal", {"common_name": "Below", "key_type": "ec"}))[
+        "csr"
+    ]
+    asked = {"csr": csr, "common_name": "Example Issuing", "ttl": "600h", "max_path_length": 0}
+    signed = await mount.data("update", "root/sign-intermediate", asked)
+    taken = await mount.data("update", "intermediate/set-signed", {"certificate": signed["certificate"]})
+    await mount.data("update", "roles/r", ANY_NAME)
+    path = f"issuer/{taken['imported_issuers'][0]}/issue/r"
+    leaf = await mount.data("update", path, {"common_name": "web.example.com"})
+    texts = (leaf["certificate"], leaf["issuing_ca"], top["certificate"])
+    return [x509.load_pem_x509_certificate(text.encode()) for text in texts]
+
+
+@pytest.mark.parametrize("what", CHAINS)
+async def test_nobody_finds_fault_with_a_chain(what: str) -> None:
+    leaf, intermediate, root = await chain(CHAINS[what])
+    assert lint(leaf) + lint(intermediate) + lint(root) == []
+    assert lint_pair(root, intermediate) + lint_pair(intermediate, leaf) == []
+    assert all_say(leaf, [intermediate], root, server_name="web.example.com") == []
