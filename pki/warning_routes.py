@@ -20,7 +20,7 @@ class WarningRoutes:
             Route(
                 pattern="warnings",
                 methods={Operation.READ: read},
-                help="Issuers that end soon, roles that their issuer can no longer serve in full, CRLs that are overdue."
+                help="Issuers that end soon, roles that their issuer cannot serve in full any more, overdue CRLs."
                 " The soonest comes first.",
             )
         ]

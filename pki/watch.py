@@ -58,7 +58,8 @@ class Watch:
     async def _needs(self, authority: Authority) -> list[RoleNeed]:
         if not authority.issuers:
             return []
-        found, after = [], ""
+        found: list[RoleNeed] = []
+        after = ""
         while len(found) < _MOST_ROLES:
             names = await self._store.role_names(after=after, limit=_PAGE)
             for name in names:
