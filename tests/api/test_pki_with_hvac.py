@@ -1,5 +1,6 @@
 """Certificates through an independent Vault client (hvac): two workers, and the CA keys in a real SoftHSM."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,14 @@ from tests.support.certificate_checks import all_say
 ROLE = {"allowed_domains": "example.com", "allow_subdomains": True, "key_type": "ec", "max_ttl": "72h"}
 LEASED = {**ROLE, "generate_lease": True, "ttl": "1h"}
 OF_ENTITY = {**ROLE, "allowed_domains": "{{identity.entity.name}}.example.com", "allowed_domains_template": True}
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """On SQLite alone: test_pki_races.py and tests/barrier have both stores."""
+    running = Appliance(tmp_path_factory.mktemp("appliance") / "data").start()
+    yield running
+    assert running.stop() == 0
 
 
 @pytest.fixture(scope="module")
