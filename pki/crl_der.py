@@ -6,6 +6,7 @@ CRL is still built by `cryptography`.
 
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pki.certificates import Known
 
@@ -49,6 +50,7 @@ def with_entries(tbs: bytes, entries: Iterable[bytes]) -> bytes:
     return _tlv(_SEQUENCE, b"".join((tbs[content:place], _tlv(_SEQUENCE, listed), tbs[place:])))
 
 
+@lru_cache(maxsize=4096)  # many are revoked in the same second
 def _time(seconds: int) -> bytes:
     if seconds < _YEAR_2050:
         return _tlv(_UTC_TIME, time.strftime("%y%m%d%H%M%SZ", time.gmtime(seconds)).encode())
