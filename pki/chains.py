@@ -12,7 +12,17 @@ from pki.authority import Authority, Issuer
 
 
 def chain_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
-    """The issuer first. One with a manual chain has that."""
+    """The issuer first. One with a manual chain has that.
+
+    Worked out once for each state of the authority: anybody may ask, and signatures take their time.
+    """
+    known = authority.chains.get(issuer.issuer_id)
+    if known is None:
+        known = authority.chains[issuer.issuer_id] = _chain(issuer, authority)
+    return list(known)
+
+
+def _chain(issuer: Issuer, authority: Authority) -> list[Issuer]:
     if issuer.row.manual_chain:
         manual = [authority.issuers[known] for known in issuer.row.manual_chain if known in authority.issuers]
         return [issuer, *(other for other in manual if other is not issuer)]

@@ -1,5 +1,6 @@
 """Issuers and keys from elsewhere: issuers/import, config/ca, intermediate/set-signed, keys/import; keys/generate."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from pki.ca_keys import choose_key
 from pki.importing import Imported
 from pki.key_routes import key_data
 from pki.parts import Parts
-from pki.pem_bundles import parse_bundle
+from pki.pem_bundles import Bundle, parse_bundle
 from pki.store import AuthorityChange
 
 _NO_KEYS = "private keys found in the PEM bundle but not allowed by the path; use /issuers/import/bundle"
@@ -58,18 +59,18 @@ class ImportRoutes:
         ]
 
     async def _import_cert(self, _request: Request, body: BundleBody) -> Response:
-        bundle = parse_bundle(body.pem_bundle)
+        bundle = await _parsed(body.pem_bundle)
         if bundle.keys:
             raise InvalidRequestError(_NO_KEYS)
         return _answer(await self._parts.importing.take(bundle))
 
     async def _import_bundle(self, _request: Request, body: BundleBody) -> Response:
-        return _answer(await self._parts.importing.take(parse_bundle(body.pem_bundle)))
+        return _answer(await self._parts.importing.take(await _parsed(body.pem_bundle)))
 
     async def _set_signed(self, _request: Request, body: SignedBody) -> Response:
         if not body.certificate:
             raise InvalidRequestError('no certificate provided in the "certificate" parameter')
-        bundle = parse_bundle(body.certificate)
+        bundle = await _parsed(body.certificate)
         if bundle.keys:
             raise InvalidRequestError(_NO_KEYS)
         found = await self._parts.importing.take(bundle)
@@ -79,7 +80,7 @@ class ImportRoutes:
         return response
 
     async def _import_key(self, _request: Request, body: KeyImportBody) -> Response:
-        bundle = parse_bundle(body.pem_bundle)
+        bundle = await _parsed(body.pem_bundle)
         if bundle.certificates or len(bundle.keys) != 1:
             raise InvalidRequestError("keys/import takes one private key and nothing else; use issuers/import/bundle")
         found = await self._parts.importing.take(bundle, key_name=body.key_name)
@@ -105,6 +106,11 @@ class ImportRoutes:
             pem = chosen.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             data["private_key"] = pem.decode().rstrip("\n")
         return Response(data=data)
+
+
+async def _parsed(text: str) -> Bundle:
+    """In a thread: checking an RSA key takes tens of milliseconds."""
+    return await asyncio.to_thread(parse_bundle, text)
 
 
 def _route(pattern: str, handler: Any, body: type[msgspec.Struct], summary: str) -> Route:
