@@ -117,6 +117,9 @@ class CaIndex(msgspec.Struct, frozen=True, kw_only=True):
     crl: CrlSettings = CrlSettings()
     tidy: TidySettings = TidySettings()
     cluster: ClusterPaths = ClusterPaths()
+    # issuers that were deleted, by id, and the name and key that they had (pki.crl_scope): what they issued is still
+    # revoked, and other issuers may have both
+    former: dict[str, str] = {}
 
 
 class Issuer:
