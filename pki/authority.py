@@ -56,7 +56,6 @@ class IssuerRow(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: int = 0  # epoch seconds; 0: it is not
     disable_critical_extension_checks: bool = False
     disable_path_length_checks: bool = False
-    disable_name_checks: bool = False
     disable_name_constraint_checks: bool = False
     created_at: int = 0  # epoch seconds
 
