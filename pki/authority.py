@@ -72,7 +72,6 @@ class CrlSettings(msgspec.Struct, frozen=True, kw_only=True):
     auto_rebuild_grace_period: int = 12 * 3600
     enable_delta: bool = False
     delta_rebuild_interval: int = 15 * 60
-    allow_expired_issuer_lookup: bool = False
 
 
 class TidySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +91,7 @@ class TidySettings(msgspec.Struct, frozen=True, kw_only=True):
     acme_account_safety_buffer: int = 30 * 24 * 3600
     revoked_safety_buffer: int = 0  # 0: safety_buffer
     pause_duration: int = 0
-    page_size: int = 1024
+    page_size: int = 1000
     maintain_stored_certificate_counts: bool = False
     publish_stored_certificate_count_metrics: bool = False
 

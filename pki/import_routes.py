@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.engine import Method, Route
 from core.errors import InvalidRequestError
 from core.requests import Operation, Request, Response
 from pki.ca_asked import IntermediateBody
 from pki.ca_keys import choose_key
+from pki.formats import Wanted, private_bytes
 from pki.importing import Imported
 from pki.key_routes import key_data
 from pki.parts import Parts
@@ -103,7 +104,7 @@ class ImportRoutes:
         await parts.store.change_authority(work)
         data = _key_answer(key_data(chosen.key))
         if chosen.private is not None:
-            pem = chosen.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            pem = private_bytes(chosen.private, Encoding.PEM, Wanted())
             data["private_key"] = pem.decode().rstrip("\n")
         return Response(data=data)
 

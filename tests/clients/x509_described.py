@@ -16,7 +16,10 @@ BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOT
 SERIAL = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){9,19}")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-MOMENTS = frozenset({"expiration", "revocation_time"})
+MOMENTS = frozenset({"expiration", "not_before", "revocation_time"})
+_SAN = "2.5.29.17"
+# not those that a key's type decides here, and nobody in OpenBao
+_USAGES = ("digital_signature", "content_commitment", "key_cert_sign", "crl_sign")
 
 
 def described(value: Any, member: str = "") -> Any:
@@ -96,16 +99,26 @@ def crl(found: x509.CertificateRevocationList) -> dict[str, Any]:
 
 
 def subject(name: x509.Name) -> list[str]:
-    return [rdn.rfc4514_string() for rdn in name.rdns]
+    """Attribute by attribute: OpenBao puts those of one kind into one RDN."""
+    return sorted(attribute.rfc4514_string() for rdn in name.rdns for attribute in rdn)
 
 
 def extensions(found: x509.Extensions) -> dict[str, Any]:
-    return {str(extension.oid.dotted_string): [extension.critical, _extension(extension.value)] for extension in found}
+    """By OID. Names of a CA that are no host ("Root") do not count, nor whether the alternative names are critical."""
+    made = {extension.oid.dotted_string: [extension.critical, _extension(extension.value)] for extension in found}
+    if _SAN in made:
+        made[_SAN][0] = None
+    is_ca = any(isinstance(extension.value, x509.BasicConstraints) and extension.value.ca for extension in found)
+    if is_ca and _SAN in made and not any("." in name for name in made[_SAN][1]):
+        del made[_SAN]
+    return made
 
 
 def _extension(value: x509.ExtensionType) -> Any:
     if isinstance(value, x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier):
         return type(value).__name__
+    if isinstance(value, x509.KeyUsage):
+        return [name for name in _USAGES if getattr(value, name)]
     if isinstance(value, x509.SubjectAlternativeName):
         return sorted(repr(name) for name in value)
     return _text(repr(value))
