@@ -32,11 +32,11 @@ class Method:
 
     `mutates`: something is written, so the audit record of the request must be on disk before the handler runs.
     Otherwise request and response records are written together, before the response leaves. `statuses` are those of
-    its answers besides 200 and 204, `media_types` what they are in besides JSON, for the OpenAPI document. `asks_access`: the handler looks at `request.access`,
-    since its answer shows only what the caller may see. `asks_identity`: it looks at `request.identity`. `takes_bytes`:
-    the body is no JSON (an OCSP request); the handler finds it in `request.body`, and `data` is empty. `is_atomic`:
-    what it writes is one transaction, which is done or not however the request ends; so nothing must be seen to when
-    the request is cut off.
+    its answers besides 200 and 204, `media_types` what they are in besides JSON, both for the OpenAPI document.
+    `asks_access`: the handler looks at `request.access`, since its answer shows only what the caller may see.
+    `asks_identity`: it looks at `request.identity`. `takes_bytes`: the body is no JSON (an OCSP request); the handler
+    finds it in `request.body`, and `data` is empty. `is_atomic`: what it writes is one transaction, which is done or
+    not however the request ends; so nothing must be seen to when the request is cut off.
     """
 
     handler: Handler

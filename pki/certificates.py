@@ -12,6 +12,7 @@ from core.errors import IntegrityError
 from core.protocols import CatalogRow
 
 CATALOG = "certs"
+_INDEXED = 255  # characters of a name that it is found by; a URI may have thousands, and the index takes 2048 bytes
 
 
 class State(IntEnum):
@@ -85,13 +86,22 @@ def encode_row(known: Known, *, with_terms: bool = False) -> CatalogRow:
 def terms_of(body: Certificate) -> tuple[str, ...]:
     """What it can be found by, in lower case: every name forwards and backwards, so that "*.example.com" is quick, too.
 
-    "role:web", "issuer:<id>", "by:<requester>", "san:web.example.com", "nas:moc.elpmaxe.bew".
+    "role:web", "by:<requester>", "san:web.example.com", "nas:moc.elpmaxe.bew". Issuer, state and end are columns.
     """
-    names = {name.partition(":")[2].lower() for name in body.names} | {body.common_name.lower()}
-    terms = [term for name in sorted(names) if name for term in (f"san:{name}", f"nas:{name[::-1]}")]
-    terms.append(f"issuer:{body.issuer_id}")
+    names = {name.partition(":")[2] for name in body.names} | {body.common_name}
+    terms = [found for name in sorted(names) if name for found in (term("san", name), term("nas", name[::-1]))]
     if body.role:
-        terms.append(f"role:{body.role}")
+        terms.append(term("role", body.role))
     if body.requester:
-        terms.append(f"by:{body.requester.lower()}")
+        terms.append(term("by", body.requester))
     return tuple(terms)
+
+
+def term(kind: str, text: str) -> str:
+    """As it stands in the index: in lower case, the beginning of a long one, without what no database stores.
+
+    So different names may have one term: whoever finds by it looks into the body.
+    """
+    if not text.isascii() or "\0" in text:
+        text = text.replace("\0", "?").encode(errors="replace").decode()
+    return f"{kind}:{text.casefold()[:_INDEXED]}"  # unlike lower(), of a beginning it is the beginning

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from core.errors import InvalidRequestError
 from core.protocols import CatalogPage, CatalogQuery
-from pki.certificates import Known, State, decode_row
+from pki.certificates import Known, State, decode_row, term
 
-LONGEST_PATTERN = 255  # characters; a DNS name has at most 253
+LONGEST_PATTERN = 2048  # characters, as a URI may have
 _LOOKED_AT = 2000  # rows for one page, some 30 ms of them
 STATES: dict[str, tuple[State, ...]] = {
     "valid": (State.ISSUED,),
@@ -88,24 +88,24 @@ def _query(sought: Sought, *, now: int, after: str, limit: int) -> CatalogQuery:
 
 
 def _terms(sought: Sought) -> tuple[str, ...]:
-    terms = list(_name_terms(sought.san.lower())) if sought.san else []
+    terms = _name_terms(sought.san) if sought.san else []
     if sought.role:
-        terms.append(f"role:{sought.role}")
+        terms.append(term("role", sought.role))
     if sought.requester:
-        terms.append(f"by:{sought.requester.lower()}")
+        terms.append(term("by", sought.requester))
     return tuple(terms)
 
 
 def _name_terms(pattern: str) -> list[str]:
     """The longer of what stands before the first and after the last wildcard; none when there is neither."""
     if not is_pattern(pattern):
-        return [f"san:{pattern}"]
+        return [term("san", pattern)]
     first = min(place for place in (pattern.find("*"), pattern.find("?")) if place >= 0)
     last = max(pattern.rfind("*"), pattern.rfind("?"))
     before, behind = pattern[:first], pattern[last + 1 :]
     if not before and not behind:
         return []
-    return [f"san:{before}*"] if len(before) >= len(behind) else [f"nas:{behind[::-1]}*"]
+    return [term("san", before) + "*" if len(before) >= len(behind) else term("nas", behind[::-1]) + "*"]
 
 
 def is_pattern(text: str) -> bool:

@@ -11,10 +11,12 @@ from pki.importing import Importing
 from pki.intents import Intents
 from pki.issuing import Issuing
 from pki.leasing import Leases
+from pki.measuring import Measuring
 from pki.ocsp_delegates import Delegates
 from pki.revoking import Revoking
 from pki.store import PkiStore
 from pki.tidy import Tidy
+from pki.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Parts:
     crl_work: CrlWork
     ocsp_delegates: Delegates
     tidy: Tidy
+    watch: Watch
+    measuring: Measuring
 
 
 def assemble(context: EngineContext) -> Parts:
@@ -41,6 +45,7 @@ def assemble(context: EngineContext) -> Parts:
     store = PkiStore(context.storage)
     crls = CrlStore(context.storage)
     issuing = Issuing(store, context.keys, context.clock)
+    watch = Watch(store, crls, context.clock, context.mount)
     return Parts(
         mount=context.mount,
         clock=context.clock,
@@ -55,4 +60,6 @@ def assemble(context: EngineContext) -> Parts:
         ocsp_delegates=Delegates(store, issuing, context.keys, context.clock),
         crl_work=CrlWork(store, crls, context.keys, context.clock),
         tidy=Tidy(store, crls, context.clock),
+        watch=watch,
+        measuring=Measuring(store, watch, context.clock),
     )

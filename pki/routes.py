@@ -14,7 +14,6 @@ from pki.inventory_routes import InventoryRoutes
 from pki.issue_routes import IssueRoutes
 from pki.issuer_routes import IssuerRoutes
 from pki.key_routes import KeyRoutes
-from pki.measuring import measures
 from pki.ocsp_routes import OcspRoutes
 from pki.parts import Parts, assemble
 from pki.revoke_routes import RevokeRoutes
@@ -22,6 +21,7 @@ from pki.role_routes import RoleRoutes
 from pki.root_routes import RootRoutes
 from pki.sign_ca_routes import SignCaRoutes
 from pki.tidy_routes import TidyRoutes
+from pki.warning_routes import WarningRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -51,11 +51,12 @@ class PkiRoutes:
             *RootRoutes(parts).routes(),
             *SignCaRoutes(parts).routes(),
             *TidyRoutes(parts).routes(),
+            *WarningRoutes(parts).routes(),
         ]
 
     async def measures(self) -> Sequence[Measure]:
         """Certificates and issuers, for the metrics."""
-        return await measures(self.parts.store, self.parts.clock)
+        return await self.parts.measuring.measures()
 
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
@@ -70,6 +71,7 @@ class PkiRoutes:
             await self.parts.ocsp_delegates.run()
         finally:
             await self.parts.intents.reconcile()
+            await self.parts.watch.log()
 
     def is_due(self) -> bool:
         """Whether a CRL is to be signed now, a responder is to be made, or tidying waits."""

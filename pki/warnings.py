@@ -6,13 +6,14 @@ from typing import NamedTuple
 from core.durations import people_duration
 from pki.authority import Authority, Issuer
 
+KINDS = ("issuer_ended", "issuer_ends", "role_cut_short", "crl_overdue")
 _CA_SOON = 30 * 86400  # seconds
 
 
 class Warned(NamedTuple):
     """One thing to look at. `since` and `until` are epoch seconds."""
 
-    kind: str  # issuer_ended, issuer_ends, role_cut_short, issuer_without_key
+    kind: str  # one of KINDS
     issuer_id: str
     role: str
     at: int  # when it happens, or happened
@@ -27,13 +28,23 @@ class RoleNeed(NamedTuple):
     longest: int
 
 
-def warnings_of(authority: Authority, roles: Iterable[RoleNeed], *, now: int) -> list[Warned]:
+class CrlState(NamedTuple):
+    """The CRL that is served of an issuer."""
+
+    issuer_id: str
+    next_update: int  # epoch seconds
+
+
+def warnings_of(
+    authority: Authority, roles: Iterable[RoleNeed], crls: Iterable[CrlState] = (), *, now: int
+) -> list[Warned]:
     """The soonest first."""
     found = [warned for issuer in authority.issuers.values() for warned in _of_issuer(issuer, now)]
     for need in roles:
         issuer = _issuer_of(authority, need)
         if issuer is not None:
             found += _of_role(need, issuer, now)
+    found += [_of_crl(crl, authority) for crl in crls if crl.next_update <= now]
     return sorted(found, key=lambda warned: (warned.at, warned.issuer_id, warned.role))
 
 
@@ -49,6 +60,13 @@ def _of_issuer(issuer: Issuer, now: int) -> list[Warned]:
         sentence = f"the issuer {name} ends in {left}: make its successor now (root/rotate, intermediate/generate)"
         return [Warned("issuer_ends", issuer.issuer_id, "", issuer.not_after, sentence)]
     return []
+
+
+def _of_crl(crl: CrlState, authority: Authority) -> Warned:
+    issuer = authority.issuers.get(crl.issuer_id)
+    name = crl.issuer_id if issuer is None else label(issuer)
+    sentence = f"the CRL of the issuer {name} is out of date: its key or the housekeeper does not answer (see the log)"
+    return Warned("crl_overdue", crl.issuer_id, "", crl.next_update, sentence)
 
 
 def _of_role(need: RoleNeed, issuer: Issuer, now: int) -> list[Warned]:

@@ -15,6 +15,7 @@ pki = group(
         "certs": f"{_HERE}_certs:certs",
         "revoke": f"{_HERE}_revoke:revoke",
         "verify-sign": f"{_HERE}_verify:verify_sign",
+        "warnings": f"{_HERE}_warnings:warnings",
         "health-check": f"{_HERE}_health:health_check",
         "role": f"{_HERE}_role:role",
         "root": f"{_HERE}_root:root",

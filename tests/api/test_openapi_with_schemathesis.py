@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 
 from tests.support.appliance import Appliance
 
-EXAMPLES = 3  # of each operation and mode: about 20 seconds in all on an idle machine
+EXAMPLES = 2  # of each operation and mode: about 30 seconds in all on an idle machine
 
 # What would end the walk, or reach out of the appliance.
 LEFT_OUT = {

@@ -1,5 +1,6 @@
 """Certificates through an independent Vault client (hvac): two workers, and the CA keys in a real SoftHSM."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +16,17 @@ from tests.support.appliance import Appliance
 from tests.support.certificate_checks import all_say
 
 ROLE = {"allowed_domains": "example.com", "allow_subdomains": True, "key_type": "ec", "max_ttl": "72h"}
+WITH_URI = {**ROLE, "allowed_uri_sans": "spiffe://*"}
 LEASED = {**ROLE, "generate_lease": True, "ttl": "1h"}
 OF_ENTITY = {**ROLE, "allowed_domains": "{{identity.entity.name}}.example.com", "allowed_domains_template": True}
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """On SQLite alone: test_pki_races.py and tests/barrier have both stores."""
+    running = Appliance(tmp_path_factory.mktemp("appliance") / "data").start()
+    yield running
+    assert running.stop() == 0
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +39,7 @@ def pki(appliance: Appliance) -> Any:
         extra = {"key_type": "ec", "ttl": "87600h", "issuer_name": name}
         made.generate_root("internal", common_name, extra_params=extra)
     client.write("pki/config/issuers", default="issuing")
-    for name, role in {"web": ROLE, "leased": LEASED, "of-entity": OF_ENTITY}.items():
+    for name, role in {"web": ROLE, "leased": LEASED, "of-entity": OF_ENTITY, "with-uri": WITH_URI}.items():
         made.create_or_update_role(name, extra_params=role)
     return made
 
@@ -149,6 +159,27 @@ def test_serial_numbers_of_two_workers_never_meet_and_all_are_in_the_inventory(a
         serials = list(pool.map(issue, range(40)))
     assert len(set(serials)) == len(serials)
     assert set(serials) <= set(pki.list_certificates()["data"]["keys"])
+
+
+def test_the_inventory_finds_by_either_end_of_a_name_longer_than_its_index_takes(
+    appliance: Appliance, pki: Any
+) -> None:
+    assert pki
+    uri = "spiffe://example.com/" + "a" * 1972 + "/inbound"
+    made = appliance.request(
+        "POST", "pki/issue/with-uri", {"common_name": "i.example.com", "uri_sans": uri, "ttl": "1h"}
+    )
+    assert made.status == 200, made.body
+    for words in ("san=i.*", "san=spiffe://*/inbound", "san=*/inbound", "role=with-uri", "expiring=2h&role=with-uri"):
+        found = appliance.request("GET", f"pki/inventory?{words}").json["data"]["certificates"]
+        assert [row["serial_number"] for row in found] == [made.json["data"]["serial_number"]], words
+
+
+@pytest.mark.parametrize("path", ["inventory", "warnings"])
+def test_what_a_mount_knows_of_its_certificates_is_not_for_everybody(appliance: Appliance, pki: Any, path: str) -> None:
+    assert pki
+    assert appliance.request("GET", f"pki/{path}").status == 200
+    assert appliance.request("GET", f"pki/{path}", token="hvs.nobody").status == 403
 
 
 def test_the_private_key_is_nowhere_in_the_audit_log(appliance: Appliance, pki: Any) -> None:

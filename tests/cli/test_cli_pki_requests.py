@@ -196,6 +196,16 @@ def test_no_certificate_is_told_so(appliance: Recorder, mimir: Mimir) -> None:
     assert mimir("pki", "certs").out == "None.\n"
 
 
+def test_warnings_are_shown_as_sentences_the_soonest_first(appliance: Recorder, mimir: Mimir) -> None:
+    rows = [{"at": "2027-01-01T00:00:00Z", "kind": "issuer_ends", "sentence": "the issuer root ends in 29 days"}]
+    appliance.gives(warnings=rows)
+    done = mimir("pki", "warnings")
+    assert appliance.targets() == ["GET pki/warnings"]
+    assert "the issuer root ends in 29 days" in done.out
+    appliance.gives(warnings=[])
+    assert mimir("pki", "warnings").out == "None.\n"
+
+
 def test_an_answer_that_is_no_inventory_is_no_empty_one(appliance: Recorder, mimir: Mimir) -> None:
     appliance.gives(keys=["a"])
     assert mimir("pki", "certs").code == 3

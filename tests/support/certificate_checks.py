@@ -35,8 +35,8 @@ def _pem(certificates: Sequence[x509.Certificate]) -> bytes:
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
-# what pkilint finds wrong that is not: wildcards (RFC 9525, 6.3, allows them where RFC 5280 is silent), schemes that are
-# not on its list (RFC 3986, 3.1), policies with qualifiers, which somebody asked for, and keys it does not know
+# what pkilint finds wrong that is not: wildcards (RFC 9525, 6.3, allows them where RFC 5280 is silent), schemes not
+# on its list (RFC 3986, 3.1), policies with qualifiers, which somebody asked for, and keys it does not know
 _KNOWN = re.compile(
     r"pkix\.invalid_domain_name_syntax \(ERROR\): Invalid domain name syntax: \"\*\.[a-z0-9.-]+\""
     r"|pkix\.invalid_uri_syntax \(ERROR\): Invalid URI syntax: \"spiffe://[^\"]*\""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import KeyKind, KeyUsage, Transaction
-from pki.certificates import CATALOG, Certificate, Known, State, encode_row, terms_of
+from pki.certificates import CATALOG, Certificate, Known, State, encode_row, term, terms_of
 from pki.inventory import Sought, _name_terms, matcher, search
 from pki.plan import Origin, Plan
 from tests.unit.pki.pki_mount import Mount
@@ -122,12 +122,12 @@ REFUSED = [
     {"expiring": "soon"},
     {"expiring": "-1h"},
     {"after": "nonsense"},
-    {"san": "a" * 256},
+    {"san": "a" * 2049},
     {"san": "*a*b*c*d*"},
 ]
 
 
-@pytest.mark.parametrize("query", REFUSED, ids=str)
+@pytest.mark.parametrize("query", REFUSED, ids=lambda query: str(query)[:40])
 async def test_what_cannot_be_asked_is_refused(stocked: Stocked, query: dict[str, str]) -> None:
     with pytest.raises(InvalidRequestError):
         await stocked.ask(**query)
@@ -162,6 +162,35 @@ async def test_every_name_of_a_certificate_finds_it() -> None:
         assert [row["common_name"] for row in rows] == ["Some Service"], pattern
 
 
+LONG = "spiffe://example.org/" + "a" * 1900 + "/one"
+
+
+async def test_a_name_too_long_for_the_index_is_found_by_either_end_and_in_whole(stocked: Stocked) -> None:
+    await stocked.add("0a:0a", LONG, not_after=int(stocked.mount.clock.now()) + DAY)
+    await stocked.add("0a:0b", LONG.replace("/one", "/two"), not_after=int(stocked.mount.clock.now()) + DAY)
+    for pattern in (LONG, LONG.upper(), "spiffe://*/one", f"{LONG[:1000]}*/one", f"*{LONG[900:]}"):
+        assert await stocked.ask(san=pattern) == [LONG], pattern[:40]
+    assert await stocked.ask(san=LONG[:255]) == []
+
+
+async def test_a_name_that_no_database_stores_is_found_nevertheless(stocked: Stocked) -> None:
+    name = "nul\0inside.example.com"
+    await stocked.add("0a:0c", name, not_after=int(stocked.mount.clock.now()) + 9 * DAY)
+    assert await stocked.ask(san="nul*") == [name]
+    assert await stocked.ask(san=name) == [name]
+
+
+@pytest.mark.parametrize("name", ["\0", "\ud800", "ß" * 255, "ΔΣ", "İ" * 255, "𝄞" * 300], ids=ascii)
+def test_every_name_makes_a_term_that_fits(name: str) -> None:
+    for found in terms_of(Certificate(common_name=name, role="r", requester=name * 5)):
+        assert 0 < len(found.encode()) <= 2048
+        assert "\0" not in found
+
+
+def test_the_beginning_of_a_name_makes_the_beginning_of_its_term() -> None:
+    assert term("san", "ΔΣ1").startswith(term("san", "ΔΣ"))
+
+
 WORDS = st.text("ab.*?[", max_size=6)
 
 
@@ -174,8 +203,8 @@ def test_the_index_term_of_a_pattern_finds_whatever_the_pattern_matches(name: st
     if not matches.match(name):
         return
     terms = terms_of(Certificate(names=(f"dns:{name}",)))
-    for term in _name_terms(pattern):
-        assert any(known.startswith(term.rstrip("*")) for known in terms)
+    for sought in _name_terms(pattern):
+        assert any(known.startswith(sought.rstrip("*")) for known in terms)
 
 
 async def test_rows_that_only_look_right_in_the_index_are_left_out(stocked: Stocked) -> None:

@@ -269,3 +269,12 @@ async def test_a_long_name_is_cut() -> None:
     [name] = plan.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     assert len(str(name.value)) == 64
     assert str(name.value).endswith("x OCSP responder")
+
+
+async def test_an_issuer_for_some_names_only_may_appoint() -> None:
+    """A responder has no DNS name (RFC 5280, 4.2.1.10)."""
+    mount = Mount()
+    asked = {"common_name": "Narrow", "key_type": "ec", "ttl": "100h", "permitted_dns_domains": "example.com"}
+    await mount.call("update", "root/generate/internal", asked | {"max_path_length": 0})
+    await configure(mount, ocsp_delegated=True)
+    assert await appointed(mount)

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from pki.authority import Authority, Issuer
+from pki.measuring import Measuring
 from pki.warnings import RoleNeed, Warned, span, warnings_of
 from tests.unit.pki.pki_mount import Mount
 
@@ -71,3 +72,60 @@ async def test_the_soonest_comes_first() -> None:
 )
 def test_spans_are_for_people(seconds: int, text: str) -> None:
     assert span(seconds) == text
+
+
+# --- as an operator meets them ----------------------------------------------------------------------------------------
+
+
+async def test_a_mount_tells_of_a_role_that_its_issuer_cannot_serve_any_more() -> None:
+    mount = Mount()
+    await mount.seed_root(years=1)
+    await mount.data("update", "roles/web", {"max_ttl": "720h"})
+    await mount.data("update", "roles/short", {"max_ttl": "1h"})
+    await mount.engine.housekeep()
+    assert await mount.data("read", "warnings") == {"warnings": []}
+    mount.clock.advance(340 * DAY)
+    found = (await mount.data("read", "warnings"))["warnings"]
+    assert [(row["kind"], row["role"], row["issuer_name"]) for row in found] == [
+        ("crl_overdue", "", "root"),
+        ("role_cut_short", "web", "root"),
+        ("issuer_ends", "", "root"),
+    ]
+
+
+async def test_a_role_without_a_limit_may_grant_what_the_mount_grants() -> None:
+    mount = Mount()
+    await mount.seed_root(years=1)
+    await mount.data("update", "roles/web", {})
+    mount.clock.advance(335 * DAY)  # the mount's longest is 32 days
+    assert "role_cut_short" in [row["kind"] for row in (await mount.data("read", "warnings"))["warnings"]]
+
+
+async def test_the_metrics_name_every_kind_and_count_what_there_is() -> None:
+    mount = Mount()
+    await mount.seed_root(years=1)
+    await mount.engine.housekeep()
+    mount.clock.advance(340 * DAY)
+    found = {(row.name, *row.labels.values()): row.value for row in await mount.engine.measures()}
+    assert found["pki_warnings", "issuer_ends"] == 1
+    assert found["pki_warnings", "issuer_ended"] == 0
+    assert found["pki_certificates", "valid"] == 1
+    assert found["pki_certificates_expiring", "30d"] == 1
+    assert found["pki_certificates_expiring", "7d"] == 0
+    assert ("pki_crl_next_update_seconds", "root") in {key[:2] for key in found}
+
+
+async def test_counting_that_takes_long_is_not_done_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    mount, now = Mount(), [0.0]
+    asked = []
+
+    async def slow(*_: object, **__: object) -> int:
+        asked.append(now[0])
+        now[0] += 0.1
+        return 0
+
+    monkeypatch.setattr(mount.parts.store.storage, "count_rows", slow)
+    measuring = Measuring(mount.parts.store, mount.parts.watch, mount.clock, monotonic=lambda: now[0])
+    for now[0] in (0, 15, 60, 90):
+        await measuring.measures()
+    assert {int(moment) for moment in asked} == {0, 90}
