@@ -104,10 +104,12 @@ class Importing:
         return ids
 
     async def _give_keys(self, change: AuthorityChange, ids: dict[bytes, str]) -> None:
-        """To issuers that were there without theirs."""
+        """To issuers that were there without theirs. Where there was no default, the first of them is it."""
         for issuer in change.before.issuers.values():
             if not issuer.row.key_id and issuer.public_key in ids:
                 await change.put_issuer(replace(issuer.row, key_id=ids[issuer.public_key]))
+                if not change.index.default_issuer:
+                    change.set_index(replace(change.index, default_issuer=issuer.issuer_id))
 
     async def _keep_issuers(
         self,

@@ -47,8 +47,7 @@ async def test_key_and_certificate_find_each_other_whichever_comes_first(order: 
     parts = [ca(), pem_key(KEY)]
     for place in order:
         await take(mount, parts[place])
-    [issuer] = (await mount.parts.store.authority()).issuers.values()
-    assert issuer.key is not None
+    assert (await mount.parts.store.authority()).issuer("default").key is not None
 
 
 async def test_of_several_the_one_with_a_key_is_the_default() -> None:
@@ -186,7 +185,8 @@ async def test_an_issuer_that_is_here_keeps_its_name() -> None:
     answer = await mount.call("update", "issuers/import/cert", {"pem_bundle": certificate, "issuer_name": "other"})
     assert answer.warnings is not None
     assert "already imported" in answer.warnings[0]
-    assert (await mount.data("read", "issuer/default"))["issuer_name"] == ""
+    [issuer] = (await mount.parts.store.authority()).issuers.values()
+    assert issuer.row.name == ""
 
 
 @pytest.mark.parametrize(
@@ -229,12 +229,29 @@ async def test_the_default_stays_where_several_could_follow() -> None:
 
 @pytest.mark.parametrize(
     ("bundle", "word"),
-    [(ca(), "no key associated"), (ca(serial=1) + ca(serial=2) + pem_key(KEY), "multiple certs"), (ca(), "AIA")],
-    ids=["no key", "several", "no urls"],
+    [(ca(serial=1) + ca(serial=2) + pem_key(KEY), "multiple certs"), (ca(), "AIA")],
+    ids=["several", "no urls"],
 )
 async def test_what_may_surprise_is_warned_of(bundle: str, word: str) -> None:
     answer = await Mount().call("update", "issuers/import/bundle", {"pem_bundle": bundle})
     assert any(word in warning for warning in answer.warnings or [])
+
+
+async def test_a_default_without_its_key_is_warned_of() -> None:
+    mount, certificate = Mount(), ca()
+    await mount.data("update", "issuers/import/cert", {"pem_bundle": certificate, "issuer_name": "keyless"})
+    await mount.data("update", "config/issuers", {"default": "keyless"})
+    answer = await mount.call("update", "issuers/import/cert", {"pem_bundle": certificate})
+    assert any("no key associated" in warning for warning in answer.warnings or [])
+
+
+async def test_an_issuer_without_a_key_is_no_default_of_itself() -> None:
+    """Who imports a root for its chain, and then the intermediate that issues, means that one."""
+    mount = Mount()
+    await take(mount, ca())
+    assert (await mount.data("read", "config/issuers"))["default"] == ""
+    latest = await mount.seed_root("with a key")
+    assert (await mount.data("read", "config/issuers"))["default"] == latest
 
 
 async def test_of_two_workers_that_import_the_same_one_finds_it_there() -> None:
