@@ -15,6 +15,7 @@ from core.errors import MimirError
 log = structlog.get_logger("mimir.housekeeping")
 
 PERIOD = 60.0  # seconds between two calls of one engine
+_RETRY = 5.0  # seconds until hasty work that failed is tried again
 _STARTS = 50  # at one look: so thousands of mounts spread over the minute, and do not all begin with the process
 
 
@@ -33,12 +34,12 @@ class MountsInService(Protocol):
 class _Turn:
     """When a mounted engine is called next, and whether it is at it."""
 
-    __slots__ = ("at_work", "due", "failed")
+    __slots__ = ("at_work", "due", "failures")
 
     def __init__(self) -> None:
         self.due = 0.0  # by the monotonic clock
         self.at_work = False
-        self.failed = False  # the last call: then it waits for the minute, however hasty it is
+        self.failures = 0  # calls in a row: then it waits until it is due, however hasty it is
 
 
 class KeptEngines:
@@ -84,23 +85,31 @@ class KeptEngines:
             return
         mounted.users += 1  # as a request would: the engine is not closed under it
         try:
-            turn.failed = not await _housekeep(mounted)
+            turn.failures = 0 if await _housekeep(mounted) else turn.failures + 1
         finally:
-            turn.due = self._monotonic() + PERIOD
+            turn.due = self._monotonic() + _pause(mounted, turn)
             turn.at_work = False
             if mounted.left():
                 await self._mounts.leave(mounted)
 
 
+def _pause(mounted: Mounted, turn: _Turn) -> float:
+    """Seconds; hasty work that failed is tried again soon, and then less and less often."""
+    engine: object = mounted.engine
+    if not turn.failures or not isinstance(engine, HastyEngine):
+        return PERIOD
+    return float(min(PERIOD, _RETRY * 2 ** min(turn.failures - 1, 10)))
+
+
 def _is_hasty(mounted: Mounted, turn: _Turn) -> bool:
     """Whether the engine has work that should not wait; one that cannot even say so waits."""
     engine: object = mounted.engine
-    if turn.failed or not isinstance(engine, HastyEngine):
+    if turn.failures or not isinstance(engine, HastyEngine):
         return False
     try:
         return engine.is_due()
     except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the others must go on
-        turn.failed = True
+        turn.failures += 1
         log_internal_error(log.bind(mount=mounted.entry.full_path, type=mounted.entry.type), exc)
         return False
 

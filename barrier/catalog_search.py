@@ -56,6 +56,12 @@ _JOIN = {  # SQLite keeps to the order in which a CROSS JOIN is written
     "sqlite": " CROSS JOIN catalog_rows AS r ON r.number = k.number",
     "postgresql": " JOIN catalog_rows AS r ON r.number = k.number",
 }
+# for tests of state and group alone: by an index that has both, a tenth of the table; of 2,000 rows that are all over
+# it next to none is in memory
+_JOIN_INDEX = (
+    " CROSS JOIN catalog_rows AS r INDEXED BY catalog_rows_by_due"
+    " ON r.catalog = :catalog AND r.due_at = k.due_at AND r.number = k.number"
+)
 _GIVEN = "k.catalog = :catalog"
 NUMBERED = {"sqlite": "catalog_rows AS k INDEXED BY catalog_rows_by_number", "postgresql": "catalog_rows AS k"}
 _BY_DUE = {
@@ -159,11 +165,19 @@ class Search:
         statement = _SORT.format(
             table=condition.table,
             given=condition.tests,
-            join=_JOIN[self._dialect] if tests else "",
+            join=self._join(condition, tests),
             tests=due_tests(self._query) + tests,
             **self._words,
         )
         return (yield from self._keys(statement, {"few": 2 * FEW}, self._after, self._end))  # some may have come since
+
+    def _join(self, condition: Condition, tests: str) -> str:
+        """The row to be tested, if there is anything to test."""
+        query = self._query
+        is_indexed = query.states and query.changed_from is None and condition.settles.issuperset(query.terms)
+        if tests and is_indexed and self._dialect == "sqlite":
+            return _JOIN_INDEX
+        return _JOIN[self._dialect] if tests else ""
 
     # --- walks ----------------------------------------------------------------------------------------------------
 
@@ -176,7 +190,7 @@ class Search:
             return [walk], FEW if due or needs_row(query, beside=["states"]) else MANY
         if condition is not None and condition.is_walkable:
             tests = row_tests(query, "r", self._dialect, condition.settles)
-            join = _JOIN[self._dialect] if tests else ""
+            join = self._join(condition, tests)
             return [_Walk(condition.table, condition.tests, tests, join)], FEW if tests else MANY
         tests = row_tests(query, "k", self._dialect, ["states"])
         given = f"{_GIVEN} AND k.state = :state"

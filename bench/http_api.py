@@ -39,6 +39,13 @@ class Api:
             raise ApiError(f"POST {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
         return answer
 
+    def fetch(self, path: str) -> bytes:
+        """What a 200 or 204 answers to a GET, as it is."""
+        status, answer = self._exchange("GET", f"/v1/{path}", None)
+        if status not in {200, 204}:
+            raise ApiError(f"GET {path}: HTTP {status} {answer[:400].decode(errors='replace')}")
+        return answer
+
     def find(self, path: str) -> dict[str, Any]:
         """The decoded body of a GET; empty when there is no such thing."""
         status, answer = self._exchange("GET", f"/v1/{path}", None)

@@ -1,4 +1,6 @@
-"""Fills certificates into a stopped server: `python -m bench.inventory_rows DIRECTORY MOUNT-UUID ISSUER-ID COUNT`.
+"""Fills a stopped server: `python -m bench.inventory_rows DIRECTORY MOUNT-UUID ISSUER-ID COUNT EVERY`.
+
+One of EVERY is revoked (50 if it is left out).
 
 Bodies and terms are the engine's; where the certificate stands there are random bytes, for nothing here looks into it.
 A process of its own, as bench.kv_rows.
@@ -30,11 +32,11 @@ _CERTIFICATE = 560  # bytes: a leaf of P-256
 _REVOKED = 50  # one of so many
 
 
-def rows(issuer_id: str, count: int, *, now: int) -> Iterator[CatalogRow]:
+def rows(issuer_id: str, count: int, *, now: int, revoked: int = _REVOKED) -> Iterator[CatalogRow]:
     """Certificates of the last 30 days, valid for at most 90."""
     chance = random.Random(1)  # noqa: S311 - the same at every run
     for number in range(count):
-        revoked_at = now - chance.randrange(86400) if number % _REVOKED == 0 else 0
+        revoked_at = now - chance.randrange(86400) if number % revoked == 0 else 0
         name = name_of(number)
         body = Certificate(
             certificate=chance.randbytes(_CERTIFICATE),
@@ -57,7 +59,7 @@ def rows(issuer_id: str, count: int, *, now: int) -> Iterator[CatalogRow]:
         yield encode_row(known, with_terms=True)
 
 
-async def fill(directory: Path, mount: str, issuer_id: str, *, count: int) -> None:
+async def fill(directory: Path, mount: str, issuer_id: str, *, count: int, revoked: int) -> None:
     """Open the stopped server's token and store as a worker does, and write the rows."""
     config = Config.dev(directory, "127.0.0.1:0", workers=1)
     os.environ.update(child_environment(config))
@@ -66,7 +68,7 @@ async def fill(directory: Path, mount: str, issuer_id: str, *, count: int) -> No
     hsm = await Hsm.open(hsm_settings(config))
     barrier = await Barrier.open(config.store.url, ChangeRing.open(ring_path), hsm, clock=SystemClock())
     await barrier.unseal_from_hsm()
-    made = rows(issuer_id, count, now=int(time.time()))
+    made = rows(issuer_id, count, now=int(time.time()), revoked=revoked)
     await insert_rows(config.store.url, barrier.storage.keyring, f"logical/{mount}/{CATALOG}", made)
     await barrier.close()
     await hsm.close()
@@ -74,4 +76,5 @@ async def fill(directory: Path, mount: str, issuer_id: str, *, count: int) -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(fill(Path(sys.argv[1]), sys.argv[2], sys.argv[3], count=int(sys.argv[4])))
+    every = int(sys.argv[5]) if len(sys.argv) > 5 else _REVOKED
+    asyncio.run(fill(Path(sys.argv[1]), sys.argv[2], sys.argv[3], count=int(sys.argv[4]), revoked=every))

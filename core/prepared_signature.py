@@ -60,15 +60,17 @@ class ToBeSigned(Generic[BuiltT]):
 
     async def sign(self, keys: KeyCustodian) -> BuiltT:
         """The same object, signed. Raises InvalidSignatureError when the custodian's signature does not verify."""
-        signature = await self._signature(keys)
+        signature = await self._signature(keys, self.message)
         return self._build(self._signer(self._public, message=self.message, signature=signature), self._digest)
 
-    async def sign_der(self, keys: KeyCustodian) -> bytes:
-        """As `sign`, as DER, without building it again."""
-        return _with_signature(self.draft.public_bytes(Encoding.DER), self.message, await self._signature(keys))
+    async def sign_der(self, keys: KeyCustodian, *, message: bytes = b"") -> bytes:
+        """As `sign`, as DER, without building it again; with `message`, where it is given, in the draft's stead."""
+        message = message or self.message
+        signature = await self._signature(keys, message)
+        return _with_signature(self.draft.public_bytes(Encoding.DER), self.message, signature, message)
 
-    async def _signature(self, keys: KeyCustodian) -> bytes:
-        signed = self.message if self._digest is None else hashlib.new(self._hash, self.message).digest()
+    async def _signature(self, keys: KeyCustodian, message: bytes) -> bytes:
+        signed = message if self._digest is None else hashlib.new(self._hash, message).digest()
         [signature] = await keys.sign(self._key, (signed,), scheme=self._scheme, hash_name=self._hash)
         verify_signature(self._public_der, signature, signed, scheme=self._scheme, hash_name=self._hash)
         return signature
@@ -84,8 +86,8 @@ async def sign_prepared(keys: KeyCustodian, key: WrappedKey, build: Build[BuiltT
     return await ToBeSigned(key, build).sign(keys)
 
 
-def _with_signature(draft: bytes, message: bytes, signature: bytes) -> bytes:
-    """The draft with a signature in the placeholder's stead.
+def _with_signature(draft: bytes, message: bytes, signature: bytes, signed: bytes) -> bytes:
+    """The draft with a signature in the placeholder's stead, and what was signed in that of the message.
 
     Certificates (RFC 5280, 4.1), CRLs (5.1) and requests (RFC 2986, 4.2) are a SEQUENCE of what is signed, an
     AlgorithmIdentifier and a BIT STRING.
@@ -94,7 +96,8 @@ def _with_signature(draft: bytes, message: bytes, signature: bytes) -> bytes:
     body, placeholder = draft[start:], _bit_string(_PLACEHOLDER)
     if not (0 < start <= _LONGEST_HEADER and body.endswith(placeholder)) or draft != _sequence(body):
         raise RuntimeError("the object is not what is signed, an algorithm and a signature")
-    return _sequence(body[: -len(placeholder)] + _bit_string(signature))
+    algorithm = body[len(message) : -len(placeholder)]
+    return _sequence(b"".join((signed, algorithm, _bit_string(signature))))
 
 
 def _bit_string(octets: bytes) -> bytes:

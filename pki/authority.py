@@ -232,6 +232,7 @@ class Authority:
         self.index = index
         self.issuers = issuers
         self.keys = keys
+        self.chains: dict[str, list[Issuer]] = {}  # filled by pki.chains, by issuer id
         self.constrained_above: dict[str, tuple[Issuer, ...]] = {}  # filled by pki.chains, by issuer id
         self.parents: dict[str, tuple[Issuer, ...]] = {}  # likewise
         self._issuers_by_name = {issuer.row.name: issuer for issuer in issuers.values() if issuer.row.name}

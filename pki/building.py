@@ -42,7 +42,7 @@ def build(plan: Plan, issuer: Issuer | None, serial: int, urls: Urls) -> Build[x
 
 
 def _builder(plan: Plan, issuer: Issuer | None, serial: int, urls: Urls) -> x509.CertificateBuilder:
-    key: Any = load_public_key(plan.public_key)
+    key: Any = plan.key or load_public_key(plan.public_key)
     return x509.CertificateBuilder(
         plan.subject if issuer is None else issuer.subject,
         plan.subject,

@@ -17,6 +17,13 @@ from pki.authority import Authority, Issuer
 
 def chain_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
     """The issuer first. One with a manual chain has that and no more; so has, from there on, whoever is below it."""
+    known = authority.chains.get(issuer.issuer_id)
+    if known is None:
+        known = authority.chains[issuer.issuer_id] = _chain(issuer, authority)
+    return list(known)
+
+
+def _chain(issuer: Issuer, authority: Authority) -> list[Issuer]:
     found: dict[str, Issuer] = {}
     ahead = [issuer]  # the next one last
     while ahead:

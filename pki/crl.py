@@ -1,6 +1,5 @@
-"""A CRL as bytes (RFC 5280, 5): who is on it, its number, its extensions. Nothing here reads or signs."""
+"""A CRL without its entries (RFC 5280, 5): its number, times and extensions. Nothing here reads or signs."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -10,24 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from core.prepared_signature import Build, Digest
 from pki.authority import Issuer
-from pki.certificates import Known
 
 _HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
     "SHA256": hashes.SHA256(),
     "SHA384": hashes.SHA384(),
     "SHA512": hashes.SHA512(),
 }
-
-
-Revoked = list[x509.RevokedCertificate]
-
-
-class Entry(NamedTuple):
-    """A revoked certificate; an x509.RevokedCertificate of each would take ten times the memory."""
-
-    serial: int
-    revoked_at: int  # epoch seconds
-    reason: str
 
 
 class CrlPlan(NamedTuple):
@@ -40,24 +27,14 @@ class CrlPlan(NamedTuple):
     delta_urls: tuple[str, ...] = ()  # where the delta CRLs of a full one are found
 
 
-def entry_of(known: Known) -> Entry:
-    """The entry for a revoked certificate."""
-    return Entry(int(known.serial.replace(":", ""), 16), known.body.revoked_at, known.body.reason)
-
-
-def revoked_certificates(entries: Sequence[Entry]) -> list[x509.RevokedCertificate]:
-    """As `cryptography` takes them: some 5 us each, so that the caller makes many in slices."""
-    return [_revoked(entry) for entry in entries]
-
-
-def build(plan: CrlPlan, issuer: Issuer, revoked: Revoked) -> Build[x509.CertificateRevocationList]:
-    """What makes the CRL when it is handed a key."""
+def build(plan: CrlPlan, issuer: Issuer) -> Build[x509.CertificateRevocationList]:
+    """What makes it when it is handed a key. The entries come after (pki.crl_der)."""
     builder = x509.CertificateRevocationListBuilder(
         issuer.subject,
         _moment(plan.this_update),
         _moment(plan.next_update),
         _extensions(plan, issuer),
-        revoked,
+        [],
     )
     wanted = issuer.row.revocation_signature_algorithm
 
@@ -87,24 +64,6 @@ def _extensions(plan: CrlPlan, issuer: Issuer) -> list[x509.Extension[x509.Exten
         ]
         found.append((x509.FreshestCRL(points), False))
     return [x509.Extension(value.oid, critical, value) for value, critical in found]
-
-
-def _revoked(entry: Entry) -> x509.RevokedCertificate:
-    builder = x509.RevokedCertificateBuilder(entry.serial, _moment(entry.revoked_at), _reasons(entry.reason))
-    return builder.build()
-
-
-def _reasons(reason: str) -> list[x509.Extension[x509.ExtensionType]]:
-    """What is unspecified is not said at all (5.3.1)."""
-    return _REASONS.get(reason, _UNSAID)
-
-
-_UNSAID: list[x509.Extension[x509.ExtensionType]] = []
-_REASONS: dict[str, list[x509.Extension[x509.ExtensionType]]] = {
-    flag.value: [x509.Extension(x509.CRLReason.oid, False, x509.CRLReason(flag))]
-    for flag in x509.ReasonFlags
-    if flag is not x509.ReasonFlags.unspecified
-}
 
 
 def _moment(seconds: int) -> datetime:

@@ -5,8 +5,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
 from core.clock import Clock
@@ -16,7 +14,8 @@ from core.protocols import CatalogQuery, KeyCustodian
 from pki.aia import delta_points_for
 from pki.authority import Authority, CrlSettings, Issuer
 from pki.certificates import CATALOG, State, decode_row
-from pki.crl import CrlPlan, build, entry_of, revoked_certificates
+from pki.crl import CrlPlan, build
+from pki.crl_der import entry_of, with_entries
 from pki.crl_due import is_delta_due, is_full_due, made_under
 from pki.crl_scope import scopes, signer_among
 from pki.crl_store import Crl, CrlHead, CrlStore
@@ -28,7 +27,6 @@ SLACK = 3600  # seconds by which clocks and commits may be apart before an entry
 _PAGE = 1000
 _QUICK = 0.2  # seconds: what took longer is not done again at once
 _REST = 2  # but after twice as long: a third of a CPU at most
-_LARGE = 1000  # entries: more are encoded in a thread
 
 
 class CrlWork:
@@ -134,7 +132,7 @@ class CrlWork:
             return
         settings = authority.index.crl
         plan = self._plan(head, settings, signer, authority, delta=delta)
-        revoked: list[x509.RevokedCertificate] = []
+        revoked: list[bytes] = []
         if not settings.disable:
             async for page in self._revoked(issuers, head, plan):
                 revoked += page
@@ -168,9 +166,7 @@ class CrlWork:
             delta_urls=() if delta else urls,
         )
 
-    async def _revoked(
-        self, issuers: Sequence[Issuer], head: CrlHead, plan: CrlPlan
-    ) -> AsyncIterator[list[x509.RevokedCertificate]]:
+    async def _revoked(self, issuers: Sequence[Issuer], head: CrlHead, plan: CrlPlan) -> AsyncIterator[list[bytes]]:
         """What is on it: not what had expired before the last full CRL was made, for it was on that one (3.3).
 
         A delta CRL has what was revoked since the full one; what it repeats of that does no harm.
@@ -188,20 +184,17 @@ class CrlWork:
                     limit=_PAGE,
                 )
                 page = await self._store.storage.find_rows(CATALOG, query)
-                yield revoked_certificates([entry_of(decode_row(row)) for row in page.rows])
+                yield [entry_of(decode_row(row)) for row in page.rows]
                 await asyncio.sleep(0)  # other work of this process gets its turn
                 after = page.next
                 if not after:
                     break
 
-    async def _signed(self, plan: CrlPlan, signer: Issuer, revoked: list[x509.RevokedCertificate]) -> bytes:
+    async def _signed(self, plan: CrlPlan, signer: Issuer, revoked: list[bytes]) -> bytes:
         if signer.key is None:
             raise RuntimeError("a CRL was planned for an issuer whose key is not here")
-        key, make = signer.key.key, build(plan, signer, revoked)
-        if len(revoked) <= _LARGE:
-            return (await ToBeSigned(key, make).sign(self._keys)).public_bytes(Encoding.DER)
-        prepared = await asyncio.to_thread(ToBeSigned, key, make)
-        return (await prepared.sign(self._keys)).public_bytes(Encoding.DER)
+        prepared = ToBeSigned(signer.key.key, build(plan, signer))
+        return await prepared.sign_der(self._keys, message=with_entries(prepared.message, revoked))
 
     def _is_resting(self, scope: str) -> bool:
         return self._rests.get(scope, 0) > time.monotonic()

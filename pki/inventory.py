@@ -16,6 +16,7 @@ from core.protocols import CatalogPage, CatalogQuery
 from pki.certificates import Known, State, decode_row, term
 
 LONGEST_PATTERN = 2048  # characters, as a URI may have
+_AT_ONCE = 500  # rows
 _LOOKED_AT = 2000  # rows for one page, some 30 ms of them
 STATES: dict[str, tuple[State, ...]] = {
     "valid": (State.ISSUED,),
@@ -54,7 +55,8 @@ async def search(find: Find, sought: Sought, *, now: int, after: str, limit: int
     found: list[Known] = []
     looked_at = 0
     while True:
-        wanted = min(1000, max(limit - len(found), 1) if matches is None else 500)
+        # where the index has said it all, the first rows are the page; else more are looked at than are wanted
+        wanted = _AT_ONCE if matches is not None and looked_at else limit - len(found)
         page = await find(_query(sought, now=now, after=after, limit=wanted))
         for place, row in enumerate(page.rows):
             known = decode_row(row)

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.engine import Method, Route
 from core.errors import InvalidRequestError
+from core.public_keys import PublicKey
 from core.requests import Operation, Request, Response
 from pki.asked import Asked
 from pki.authority import DEFAULT, Authority, Issuer
@@ -73,8 +74,7 @@ class IssueRoutes:
         key_type, key_bits, ignored = _key_kind(role.role, asked)
         check_wanted(by.wanted, has_key=True, key_type=key_type)
         key: Any = await self._keys.generate(key_type, key_bits)
-        public_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        planned = self._planned(request, asked, by, role, public_key)
+        planned = self._planned(request, asked, by, role, key.public_key())
         planned.warnings.extend(ignored)
         return await self._answer(request, by, planned, key)
 
@@ -112,14 +112,16 @@ class IssueRoutes:
         signing_key(issuer, now=self._now())
         return _By(way=way, wanted=_wanted(asked), role=role, issuer=issuer, authority=authority)
 
-    def _planned(self, request: Request, asked: Asked, by: _By, role: OpenRole, about: Csr | bytes) -> Planned:
+    def _planned(self, request: Request, asked: Asked, by: _By, role: OpenRole, about: Csr | PublicKey) -> Planned:
         """`about`: a CSR, or the public key that was made here."""
-        csr = None if isinstance(about, bytes) else about
+        csr = about if isinstance(about, Csr) else None
+        key = about.key if isinstance(about, Csr) else about
         return plan_leaf(
             role,
             asked,
             csr=csr,
-            public_key=about if isinstance(about, bytes) else about.public_key,
+            public_key=_encoded(key) if csr is None else csr.public_key,
+            key=key,
             issuer=by.issuer,
             now=self._now(),
             mount=self._parts.mount,
@@ -156,6 +158,10 @@ class IssueRoutes:
         if known is None:
             known = self._chains[issuer.issuer_id] = Chain(chain_of(issuer, authority))
         return known
+
+
+def _encoded(key: PublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _route(pattern: str, handler: Handler, summary: str) -> Route:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from core.public_keys import PublicKey
+
 NO_EXPIRY = 253402300799  # 9999-12-31T23:59:59Z: "no well-defined expiration date" (RFC 5280, 4.1.2.5)
 
 
@@ -12,6 +14,7 @@ class Plan:
     """Everything but serial number, issuer and signature. Times are epoch seconds."""
 
     public_key: bytes  # SubjectPublicKeyInfo, DER
+    key: PublicKey | None = None  # the same, where somebody has loaded it already
     subject: x509.Name
     not_before: int
     not_after: int

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from core.engine import MountInfo
 from core.errors import InvalidRequestError
 from core.protocols import KeyKind
-from core.public_keys import load_public_key
+from core.public_keys import PublicKey, load_public_key
 from core.requests import Identity
 from pki import usages
 from pki.alternative_names import AlternativeNames
@@ -66,6 +66,7 @@ def plan_leaf(
     *,
     csr: Csr | None,
     public_key: bytes,
+    key: PublicKey | None = None,
     issuer: Issuer,
     now: int,
     mount: MountInfo,
@@ -73,20 +74,22 @@ def plan_leaf(
 ) -> Planned:
     """A certificate by a role. Raises InvalidRequestError for what the role does not allow.
 
-    `public_key` is SubjectPublicKeyInfo in DER, `now` in epoch seconds.
+    `public_key` is SubjectPublicKeyInfo in DER, `key` the same if it is loaded, `now` in epoch seconds.
     """
     rules = role.role
+    key = key or (load_public_key(public_key) if csr is None else csr.key)
     if csr is not None:
         check_allowed(csr.key, rules.key_type, rules.key_bits)
     valid = validity_of(rules, asked, issuer=issuer, now=now, mount=mount)
     common_name = allowed_common_name(role, asked, csr, identity)
     plan = Plan(
         public_key=public_key,
+        key=key,
         subject=subject_of(role, common_name, asked, csr),
         not_before=valid.not_before,
         not_after=valid.not_after,
         names=_names(AlternativeNames(role, identity), role.role, common_name, asked, csr),
-        key_usage=usages.key_usage(role.key_usages, type(load_public_key(public_key))),
+        key_usage=usages.key_usage(role.key_usages, type(key)),
         ext_key_usage=role.ext_key_usages,
         policies=role.policies,
         basic_constraints=_LEAF if rules.basic_constraints_valid_for_non_ca else None,

@@ -50,3 +50,19 @@ async def test_an_index_serves_each_search_of_a_catalog(
             assert "SCAN catalog" not in plan, (name, statement, plan)
             assert "FOR ORDER BY" not in plan, (name, statement, plan)
     await node.close()
+
+
+@pytest.mark.parametrize("term", ["san:web*", "role:role-3"], ids=["fetched", "walked"])
+async def test_states_and_groups_are_tested_without_the_rows(sqlite_url: str, tmp_path: Path, term: str) -> None:
+    """Two thousand rows that are all over the table took a third of a second."""
+    node = Node(sqlite_url, tmp_path)
+    barrier = await node.worker()
+    await initialize(barrier)
+    await insert_rows(sqlite_url, barrier.storage.keyring, "m/certs", map(certificate, range(300)))
+    query = CatalogQuery(terms=(term,), states=(1, 2), group="issuer-1", by_due=True)
+    with statements(barrier) as sent:
+        await barrier.storage.find_rows("m/certs", query)
+    plans = [await plan_of(barrier, *one) for one in sent]
+    seek = "SEARCH r USING COVERING INDEX catalog_rows_by_due (catalog=? AND state=? AND due_at=? AND number=?"
+    assert any(seek in plan for plan in plans), plans
+    await node.close()

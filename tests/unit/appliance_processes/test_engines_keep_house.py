@@ -246,17 +246,19 @@ async def test_a_hasty_engine_is_called_as_soon_as_it_has_work(time: Time) -> No
             engine.due = True
 
 
-async def test_a_hasty_engine_that_fails_waits_for_the_minute(time: Time) -> None:
+async def test_a_hasty_engine_that_fails_is_called_again_soon_and_then_less_often(time: Time) -> None:
     engine, seal = HastyEngine(HsmGoneError("the HSM is gone")), Seal()
     async with kept(Mounts(a=engine), time, seal):
-        await until(lambda: engine.calls == 1)
-        await several_looks(seal)
-        assert engine.calls == 1
+        for calls, pause in ((1, 5), (2, 10), (3, 20)):
+            await until(lambda calls=calls: engine.calls == calls)
+            time.now += pause - 1
+            await several_looks(seal)
+            assert engine.calls == calls
+            time.now += 1
         engine.trouble = None
-        time.now += PERIOD
-        await until(lambda: engine.calls == 2)
+        await until(lambda: engine.calls == 4)
         engine.due = True
-        await until(lambda: engine.calls == 3)
+        await until(lambda: engine.calls == 5)
 
 
 async def test_an_engine_that_cannot_say_whether_it_has_work_disturbs_no_other(time: Time) -> None:
