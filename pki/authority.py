@@ -56,7 +56,6 @@ class IssuerRow(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: int = 0  # epoch seconds; 0: it is not
     disable_critical_extension_checks: bool = False
     disable_path_length_checks: bool = False
-    disable_name_checks: bool = False
     disable_name_constraint_checks: bool = False
     created_at: int = 0  # epoch seconds
 
@@ -117,6 +116,9 @@ class CaIndex(msgspec.Struct, frozen=True, kw_only=True):
     crl: CrlSettings = CrlSettings()
     tidy: TidySettings = TidySettings()
     cluster: ClusterPaths = ClusterPaths()
+    # issuers that were deleted, by id, and the name and key that they had (pki.crl_scope): what they issued is still
+    # revoked, and other issuers may have both
+    former: dict[str, str] = {}
 
 
 class Issuer:

@@ -30,6 +30,18 @@ def scopes(authority: Authority) -> dict[str, list[Issuer]]:
     return found
 
 
+def scope_of_id(issuer_id: str, authority: Authority) -> str:
+    """The scope of an issuer that is here or was; "" for one that never was."""
+    issuer = authority.issuers.get(issuer_id)
+    return authority.index.former.get(issuer_id, "") if issuer is None else scope_of(issuer)
+
+
+def ids_of(scope: str, issuers: Iterable[Issuer], authority: Authority) -> list[str]:
+    """Under which ids certificates of a scope were issued, those of deleted issuers included."""
+    former = [issuer_id for issuer_id, known in authority.index.former.items() if known == scope]
+    return [*(issuer.issuer_id for issuer in issuers), *former]
+
+
 def signer_among(issuers: Iterable[Issuer]) -> Issuer | None:
     """Who signs the CRL of a scope: the first that may and has the key here."""
     return next((issuer for issuer in issuers if may_sign_crls(issuer)), None)

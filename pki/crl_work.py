@@ -17,7 +17,7 @@ from pki.certificates import CATALOG, State, decode_row
 from pki.crl import CrlPlan, build
 from pki.crl_der import entry_of, with_entries
 from pki.crl_due import is_delta_due, is_full_due, made_under
-from pki.crl_scope import scopes, signer_among
+from pki.crl_scope import ids_of, scopes, signer_among
 from pki.crl_store import Crl, CrlHead, CrlStore
 from pki.store import PkiStore
 
@@ -134,7 +134,7 @@ class CrlWork:
         plan = self._plan(head, settings, signer, authority, delta=delta)
         revoked: list[bytes] = []
         if not settings.disable:
-            async for page in self._revoked(issuers, head, plan):
+            async for page in self._revoked(ids_of(scope, issuers, authority), head, plan):
                 revoked += page
         der = await self._signed(plan, signer, revoked)
         place, pieces = await self._crls.put_pieces(scope, der)
@@ -166,18 +166,18 @@ class CrlWork:
             delta_urls=() if delta else urls,
         )
 
-    async def _revoked(self, issuers: Sequence[Issuer], head: CrlHead, plan: CrlPlan) -> AsyncIterator[list[bytes]]:
+    async def _revoked(self, ids: Sequence[str], head: CrlHead, plan: CrlPlan) -> AsyncIterator[list[bytes]]:
         """What is on it: not what had expired before the last full CRL was made, for it was on that one (3.3).
 
         A delta CRL has what was revoked since the full one; what it repeats of that does no harm.
         """
         last = 0 if head.full is None else head.full.this_update
-        for issuer in issuers:
+        for issuer_id in ids:
             after = ""
             while True:
                 query = CatalogQuery(
                     states=(State.REVOKED,),
-                    group=issuer.issuer_id,
+                    group=issuer_id,
                     due_from=max(0, last - SLACK),
                     changed_from=max(1, last - SLACK) if plan.base else None,
                     after=after,

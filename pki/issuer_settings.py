@@ -19,7 +19,6 @@ BEHAVIOURS = ("err", "truncate", "permit", "always_enforce_err")
 _SWITCHES = (
     "disable_critical_extension_checks",
     "disable_path_length_checks",
-    "disable_name_checks",
     "disable_name_constraint_checks",
 )
 
@@ -39,7 +38,6 @@ class IssuerBody(msgspec.Struct, kw_only=True):
     enable_aia_url_templating: bool | None = None
     disable_critical_extension_checks: bool | None = None
     disable_path_length_checks: bool | None = None
-    disable_name_checks: bool | None = None
     disable_name_constraint_checks: bool | None = None
 
 

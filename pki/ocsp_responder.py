@@ -1,7 +1,7 @@
 """Who answers for a certificate: the issuer that a request names by hashes, with its own key."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ from asn1crypto.x509 import Certificate
 from pki.authority import Authority, Issuer
 from pki.building import key_bits
 from pki.certificates import Known, State
+from pki.crl_scope import ids_of, scope_of
 from pki.ocsp import CertificateId, CertificateStatus
 
 _USAGE = "ocsp-signing"
@@ -19,8 +20,10 @@ _load_certificate: Callable[..., Any] = Certificate.load
 class Responder:
     """The issuers of one name and one key: a certificate of one of them is a certificate of all."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, former: Iterable[str] = ()) -> None:
+        """`former` are ids of deleted issuers that had the same name and key."""
         self.issuers = [issuer]
+        self._former = frozenset(former)
 
     @cached_property
     def signer(self) -> Issuer | None:
@@ -41,7 +44,8 @@ class Responder:
     def _is_own(self, row: Known) -> bool:
         """Whether one of the issuers issued it; a root, which has no issuer's id, issued itself."""
         if row.body.issuer_id:
-            return any(issuer.issuer_id == row.body.issuer_id for issuer in self.issuers)
+            own = row.body.issuer_id
+            return own in self._former or any(issuer.issuer_id == own for issuer in self.issuers)
         return any(issuer.row.certificate == row.body.certificate for issuer in self.issuers)
 
 
@@ -57,7 +61,7 @@ class Responders:
             if identity in by_identity:
                 by_identity[identity].issuers.append(issuer)
             else:
-                by_identity[identity] = Responder(issuer)
+                by_identity[identity] = Responder(issuer, ids_of(scope_of(issuer), (), authority))
         for (subject, bits), responder in by_identity.items():
             for name in ("sha1", "sha256", "sha384", "sha512"):
                 key = name, hashlib.new(name, subject).digest(), hashlib.new(name, bits).digest()

@@ -16,7 +16,7 @@ from core.errors import CasMismatchError, InvalidRequestError
 from core.protocols import Event, Transaction
 from pki.authority import Authority, Issuer
 from pki.certificates import CATALOG, Certificate, Known, State, decode_row, encode_row
-from pki.crl_scope import WANTED, scope_of
+from pki.crl_scope import WANTED, scope_of, scope_of_id
 from pki.names import common_name_of, name_texts
 from pki.serials import format_serial
 from pki.store import AuthorityChange, PkiStore
@@ -119,8 +119,9 @@ class Revoking:
         marked = replace(known, state=State.REVOKED, body=replace(known.body, revoked_at=now, reason=reason))
         await txn.put_row(CATALOG, encode_row(marked, with_terms=not known.revision), cas=known.revision)
         issuer = authority.issuers.get(known.body.issuer_id)
-        if issuer is not None:
-            await txn.put(WANTED + scope_of(issuer), b"")
+        scope = scope_of_id(known.body.issuer_id, authority)
+        if scope:
+            await txn.put(WANTED + scope, b"")
         await txn.announce(_event("pki/revoke", known.serial, issuer))
         return Revoked(known.serial, now)
 

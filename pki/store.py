@@ -21,6 +21,7 @@ from core.errors import IntegrityError
 from core.protocols import DecodedCache, Entry, StorageView, Transaction
 from pki.authority import Authority, CaIndex, CaKey, Issuer, IssuerRow
 from pki.certificates import CATALOG, Known, decode_row
+from pki.crl_scope import scope_of
 from pki.role import OpenRole, Role
 
 T = TypeVar("T")
@@ -141,9 +142,12 @@ class AuthorityChange:
     async def delete_issuer(self, issuer_id: str) -> None:
         """Remove it; a default that it was is then unset."""
         await self.txn.delete(ISSUERS + issuer_id)
+        issuer = self.before.issuers.get(issuer_id)
+        former = {} if issuer is None else {issuer_id: scope_of(issuer)}
         self.set_index(
             replace(
                 self.index,
+                former=self.index.former | former,
                 issuers=tuple(i for i in self.index.issuers if i != issuer_id),
                 default_issuer="" if self.index.default_issuer == issuer_id else self.index.default_issuer,
             )

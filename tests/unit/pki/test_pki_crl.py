@@ -336,3 +336,21 @@ async def test_settings_are_answered_as_durations_and_absent_ones_stay(mount: Mo
         "enable_delta": False,
         "delta_rebuild_interval": "15m",
     }
+
+
+async def test_what_a_deleted_issuer_issued_stays_revoked_when_its_name_and_key_come_back() -> None:
+    """Under another id: by import, or as another issuer of the same key that was there all the time."""
+    mount = Mount()
+    issuer_id = await mount.seed_root()
+    await mount.data("update", "roles/r", {"allow_any_name": True, "key_type": "ec", "ttl": "1h"})
+    made = [await mount.data("update", "issue/r", {"common_name": f"n{place}.example.com"}) for place in range(2)]
+    await mount.data("update", "revoke", {"serial_number": made[0]["serial_number"]})
+    root = (await mount.data("read", f"issuer/{issuer_id}"))["certificate"]
+    await mount.call("delete", f"issuer/{issuer_id}")
+    await mount.data("update", "issuers/import/cert", {"pem_bundle": root})
+    await mount.data("update", "revoke", {"serial_number": made[1]["serial_number"]})
+    await mount.engine.housekeep()
+    raw = (await mount.call("read", "crl")).raw
+    assert raw is not None
+    listed = {row.serial_number for row in x509.load_der_x509_crl(raw.body)}
+    assert listed == {int(one["serial_number"].replace(":", ""), 16) for one in made}

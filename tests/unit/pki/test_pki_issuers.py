@@ -120,7 +120,6 @@ SETTINGS: dict[str, tuple[Any, Any]] = {
     "ocsp_servers": (["http://a/ocsp"], ["http://a/ocsp"]),
     "disable_critical_extension_checks": (True, True),
     "disable_path_length_checks": ("true", True),
-    "disable_name_checks": (True, True),
     "disable_name_constraint_checks": (True, True),
 }
 
