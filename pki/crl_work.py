@@ -11,7 +11,7 @@ from core.clock import Clock
 from core.errors import CasMismatchError, MimirError
 from core.prepared_signature import ToBeSigned
 from core.protocols import CatalogQuery, KeyCustodian
-from pki.aia import urls_for
+from pki.aia import delta_points_for
 from pki.authority import Authority, CrlSettings, Issuer
 from pki.certificates import CATALOG, State, decode_row
 from pki.crl import CrlPlan, build
@@ -157,7 +157,7 @@ class CrlWork:
         self, head: CrlHead, settings: CrlSettings, signer: Issuer, authority: Authority, *, delta: bool
     ) -> CrlPlan:
         now = int(self._clock.now())
-        urls = urls_for(signer, authority).delta_crl_distribution_points if settings.enable_delta else ()
+        urls = delta_points_for(signer, authority) if settings.enable_delta else ()
         return CrlPlan(
             number=head.number + 1,
             this_update=now,
