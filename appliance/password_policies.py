@@ -5,12 +5,18 @@ import secrets
 import msgspec
 
 from appliance.namespaces import data_prefix
-from appliance.system.password_text import PasswordPolicy, parse_password_policy
+from appliance.system.password_text import Charset, PasswordPolicy, parse_password_policy
 from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import CoreStorage, Entry, StorageView
 
 ROOT = "root"
 _shuffle = secrets.SystemRandom().shuffle
+
+
+_LOWER = "abcdefghijklmnopqrstuvwxyz"
+_DEFAULT = PasswordPolicy(  # Vault's
+    20, (Charset(_LOWER, 1), Charset(_LOWER.upper(), 1), Charset("0123456789", 1), Charset("-", 1))
+)
 
 
 class StoredPolicy(msgspec.Struct, frozen=True):
@@ -51,6 +57,20 @@ class PasswordPolicies:
         if stored is None:
             raise NotFoundError("there is no password policy of that name")
         return generate_password(stored.policy)
+
+
+class MountPasswords:
+    """A `core.engine.Passwords`: the policies of one namespace."""
+
+    def __init__(self, policies: PasswordPolicies, namespace: str) -> None:
+        self._policies = policies
+        self._namespace = namespace
+
+    async def generate(self, policy: str = "") -> str:
+        """A password of the policy; "": of the default one. Raises NotFoundError."""
+        if not policy:
+            return generate_password(_DEFAULT)
+        return await self._policies.generate(policy, namespace=self._namespace)
 
 
 def generate_password(policy: PasswordPolicy) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from core.clock import Clock
+from core.errors import NotFoundError
 from core.protocols import KeyCustodian, StorageView
 from core.requests import LeaseGrant, Login, Operation, Request, Response
 
@@ -101,6 +102,58 @@ class NoMeter:
         """Forget it."""
 
 
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease as the engine that granted it sees it again."""
+
+    lease_id: str  # "database/creds/orders-api/…"
+    path: str  # below the mount: "creds/orders-api"
+    internal: Mapping[str, Any]  # what the engine put into its LeaseGrant
+    issued_at: int  # epoch seconds
+    ttl: int  # seconds, as last granted
+    max_ttl: int
+
+
+class Passwords(Protocol):
+    """The password policies of the mount's namespace (`sys/policies/password`)."""
+
+    async def generate(self, policy: str = "") -> str:
+        """A password of the policy; "": 20 characters with an upper and a lower case letter, a digit and a dash.
+
+        Raises NotFoundError when there is no policy of that name.
+        """
+        ...
+
+
+class LeaseBook(Protocol):
+    """The leases that the engine's mount has granted and that were not yet taken back, revoked and failed ones too."""
+
+    async def page(self, *, after: str = "", limit: int = 500) -> tuple[list[Lease], str]:
+        """Leases in the order of their ids, and where the next page begins; "" when there is none."""
+        ...
+
+    async def revoke(self, lease_id: str) -> bool:
+        """Revoke now, as `sys/leases/revoke`: the engine is asked. Whether there was such a lease."""
+        ...
+
+
+class Nothing:
+    """For an engine that is asked for neither passwords nor leases: tests and benchmarks of others."""
+
+    async def generate(self, policy: str = "") -> str:
+        """There are no policies."""
+        raise NotFoundError(f"there are no password policies here, nor {policy!r}")
+
+    async def page(self, *, after: str = "", limit: int = 500) -> tuple[list[Lease], str]:
+        """There are no leases."""
+        del after, limit
+        return [], ""
+
+    async def revoke(self, lease_id: str) -> bool:
+        """There is no lease."""
+        del lease_id
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContext:
     """All that the appliance hands to an engine; what is not here, an engine cannot reach."""
@@ -110,6 +163,8 @@ class EngineContext:
     keys: KeyCustodian
     clock: Clock
     meter: Meter = field(default_factory=NoMeter)
+    passwords: Passwords = field(default_factory=Nothing)
+    leases: LeaseBook = field(default_factory=Nothing)
 
 
 class Engine(Protocol):
@@ -123,17 +178,6 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Write back what is held (unused counter blocks); called at unmount, seal and stop."""
         ...
-
-
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease as the engine that granted it sees it again."""
-
-    lease_id: str  # "database/creds/orders-api/…"
-    path: str  # below the mount: "creds/orders-api"
-    internal: Mapping[str, Any]  # what the engine put into its LeaseGrant
-    issued_at: int  # epoch seconds
-    ttl: int  # seconds, as last granted
-    max_ttl: int
 
 
 @runtime_checkable

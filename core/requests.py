@@ -1,10 +1,12 @@
 """What travels between the request pipeline and an engine: structs, since several are made for each request."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
 import msgspec
+
+from core.protocols import Transaction
 
 
 class Operation(Enum):
@@ -138,7 +140,10 @@ class Login(msgspec.Struct, kw_only=True):
 class LeaseGrant(msgspec.Struct, kw_only=True):
     """A secret with a lifetime; the lease id is given when the lease is stored.
 
-    An engine fills ttl, max_ttl, renewable and `internal`; the appliance clips the durations to the mount's limits.
+    An engine fills the rest; the appliance clips the durations to the mount's limits. `stored` runs within the
+    transaction that stores the lease, on the mount's part of the barrier: the engine's note that it was about to make
+    something goes together with the coming of the lease. What it raises refuses the lease, and the engine is asked to
+    take back what it granted.
     """
 
     lease_id: str = ""
@@ -146,6 +151,8 @@ class LeaseGrant(msgspec.Struct, kw_only=True):
     max_ttl: int = 0  # seconds; 0: the mount's maximum
     renewable: bool = False
     internal: dict[str, Any] = msgspec.field(default_factory=dict)  # JSON; sealed, given back at renewal and revocation
+    target: str = ""  # what it opens, as the engine names it: "orders-db"; leases can be revoked by it
+    stored: Callable[[Transaction], Awaitable[None]] | None = None
 
 
 class WrapInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,6 +44,8 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     due: int | None = None  # when the housekeeper looks at it next; None: never
     attempts: int = 0  # at revoking it
     error: str = ""  # why the last one failed
+    entity: str = ""  # id of the entity whose token asked for it
+    target: str = ""  # what it opens, as its engine names it
     format: int = 1
 
     @property

@@ -35,7 +35,7 @@ from appliance.transactions import transact_again
 from core.clock import Clock
 from core.engine import Lease, LeasingEngine
 from core.errors import InvalidRequestError, MimirError, PermissionDeniedError, UnsupportedPathError
-from core.protocols import CoreStorage, CoreTransaction, Record
+from core.protocols import CoreStorage, CoreTransaction, Record, Transaction
 from core.requests import LeaseGrant
 
 _log = structlog.get_logger("mimir.leases")
@@ -84,13 +84,21 @@ class LeaseStore:
     # --- granting -------------------------------------------------------------------------------------------------
 
     async def register(
-        self, grant: LeaseGrant, *, namespace: str, mount: MountEntry, path: str, token: TokenEntry
+        self,
+        grant: LeaseGrant,
+        *,
+        namespace: str,
+        mount: MountEntry,
+        path: str,
+        token: TokenEntry,
+        view: Callable[[CoreTransaction], Transaction] | None = None,
     ) -> LeaseGrant:
         """Store what an engine granted to `token` at `path` below `mount`; durable when this returns.
 
         The answer has the lease's id and its durations as they are. Raises PermissionDeniedError when the token was
         revoked meanwhile, UnsupportedPathError when the mount is being disabled or moved: who does that revokes what
-        was stored before. Then, and after any other error, the engine must take back what it granted.
+        was stored before. Then, and after any other error, the engine must take back what it granted. `view` is the
+        mount's part of a transaction, for what the engine writes together with the lease.
         """
         now = int(self._clock.now())
         is_batch = token.type == BATCH_TOKEN
@@ -111,6 +119,8 @@ class LeaseStore:
             token=token.parent if is_batch else token.record_id,
             not_after=not_after,
             due=now + terms.ttl,
+            entity=token.entity_id,
+            target=grant.target,
         )
 
         async def body(txn: CoreTransaction) -> None:
@@ -119,6 +129,8 @@ class LeaseStore:
             generation = (await self._markers.read(txn)).revision
             stored = msgspec.structs.replace(entry, generation=generation)
             await txn.put_record(KIND, stored.record(), cas=0)
+            if grant.stored is not None and view is not None:
+                await grant.stored(view(txn))
 
         await self._storage.transact(body)
         return LeaseGrant(lease_id=entry.lease_id, ttl=terms.ttl, max_ttl=terms.max_ttl, renewable=grant.renewable)
@@ -132,10 +144,11 @@ class LeaseStore:
         path: str,
         token: TokenEntry,
         engine: LeasingEngine,
+        view: Callable[[CoreTransaction], Transaction] | None = None,
     ) -> LeaseGrant:
         """As `register`; when that fails, the engine takes back at once what it granted, and the error is raised."""
         try:
-            return await self.register(grant, namespace=namespace, mount=mount, path=path, token=token)
+            return await self.register(grant, namespace=namespace, mount=mount, path=path, token=token, view=view)
         except BaseException:
             await asyncio.shield(self._undo(grant, mount=mount, path=path, engine=engine))
             raise

@@ -21,6 +21,7 @@ from appliance.identity.routes import identity_engine
 from appliance.identity.store import IdentityStore
 from appliance.in_flight import InFlightRequests
 from appliance.leases.attachment import lease_attachment
+from appliance.leases.book import MountLeases
 from appliance.leases.counts import LeaseCounts
 from appliance.leases.operations import LeaseOperations
 from appliance.leases.store import LeaseStore
@@ -30,7 +31,7 @@ from appliance.mount_moves import MountMoves
 from appliance.mounts import MountStore, bootstrap_mounts
 from appliance.namespace_store import NamespaceStore
 from appliance.node_shared import Shared
-from appliance.password_policies import PasswordPolicies
+from appliance.password_policies import MountPasswords, PasswordPolicies
 from appliance.pipeline.admissions import Admissions
 from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.dependents import dependents
@@ -149,6 +150,7 @@ class _Stores:
     tokens: TokenStore
     policies: PolicyStore
     leases: LeaseStore
+    passwords: PasswordPolicies
     wrapping: Wrapping
     settings: SystemSettings
     versions: VersionHistory
@@ -178,6 +180,12 @@ def _stores(given: Assembly) -> _Stores:
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
     policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)
     gate = Gate(tokens, Subjects(entities, policies), clock, sync=given.sync, follow=mounts.refresh)
+    leases = LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path)
+    passwords = PasswordPolicies(storage)
+    mounts.lend(
+        passwords=lambda namespace: MountPasswords(passwords, namespace),
+        leases=lambda mount: MountLeases(storage, leases, mount),
+    )
     return _Stores(
         store=store,
         mounts=mounts,
@@ -187,7 +195,8 @@ def _stores(given: Assembly) -> _Stores:
         links=links,
         tokens=tokens,
         policies=policies,
-        leases=LeaseStore(storage, clock, mounts, tokens=tokens, namespace_path=links.lease_namespace_path),
+        leases=leases,
+        passwords=passwords,
         wrapping=Wrapping(storage, clock, tokens, namespace_path=links.namespace_path),
         settings=SystemSettings(storage),
         versions=VersionHistory(storage, clock, version=given.node.version),
@@ -251,7 +260,7 @@ def _system_parts(given: Assembly, stores: _Stores, lifecycle: Lifecycle, runnin
         lease_counts=LeaseCounts(storage, stores.mounts, namespace_path=links.lease_namespace_path),
         wrapping=stores.wrapping,
         lockouts=stores.lockouts,
-        passwords=PasswordPolicies(storage),
+        passwords=stores.passwords,
         settings=stores.settings,
         versions=stores.versions,
         shared=given.shared,

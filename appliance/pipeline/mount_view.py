@@ -103,6 +103,10 @@ class MountView:
 
         return await self._storage.transact(guarded)
 
+    def within(self, txn: CoreTransaction) -> Transaction:
+        """The mount's part of a transaction that the appliance makes; who made it has looked at the mount's row."""
+        return _BelowPrefix(txn, self._prefix, self._announcer)
+
     async def put(self, path: str, value: bytes, *, cas: int | None = None) -> int:
         """A transaction of one write."""
 

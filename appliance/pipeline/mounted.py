@@ -15,9 +15,19 @@ from appliance.pipeline.catalog import EngineCatalog
 from appliance.pipeline.mount_view import MountView
 from appliance.router import RouteTable
 from core.clock import Clock
-from core.engine import Engine, EngineContext, LeasingEngine, Meter, NoMeter, TendedEngine
+from core.engine import (
+    Engine,
+    EngineContext,
+    LeaseBook,
+    LeasingEngine,
+    Meter,
+    NoMeter,
+    Nothing,
+    Passwords,
+    TendedEngine,
+)
 from core.errors import ConfigError, MimirError, UnsupportedPathError
-from core.protocols import CoreStorage, KeyCustodian
+from core.protocols import CoreStorage, CoreTransaction, KeyCustodian, Transaction
 from core.requests import Operation
 
 _log = structlog.get_logger("mimir.mounts")
@@ -30,10 +40,19 @@ _TEND_PATIENCE = 2.0  # seconds
 class Mounted:
     """One mounted engine in this worker."""
 
-    __slots__ = ("_takes_bytes", "engine", "entry", "fault", "is_built_in", "retired", "routes", "users")
+    __slots__ = ("_takes_bytes", "engine", "entry", "fault", "is_built_in", "part_of", "retired", "routes", "users")
 
-    def __init__(self, entry: MountEntry, engine: Engine | None, *, fault: str = "", is_built_in: bool = False) -> None:
+    def __init__(
+        self,
+        entry: MountEntry,
+        engine: Engine | None,
+        *,
+        fault: str = "",
+        is_built_in: bool = False,
+        part_of: Callable[[CoreTransaction], Transaction] | None = None,
+    ) -> None:
         self.entry = entry
+        self.part_of = part_of  # of a transaction of the appliance, what the engine may write; None: nothing
         self.engine = engine
         self.is_built_in = is_built_in  # part of the appliance, and the same in every namespace
         self.fault = fault  # why there is no engine
@@ -85,6 +104,8 @@ class MountedEngines:
         self._catalog = catalog
         self._methods = methods
         self._meter = NoMeter() if meter is None else meter
+        self._passwords: Callable[[str], Passwords] = lambda _namespace: Nothing()
+        self._leases: Callable[[MountEntry], LeaseBook] = lambda _entry: Nothing()
         self._built_in: list[tuple[MountEntry, BuiltIn]] = []
         self._shared: dict[str, Mounted] = {}  # built in: the same in every namespace, by path
         self._by_path: dict[str, Mounted] = {}  # by full path
@@ -99,6 +120,11 @@ class MountedEngines:
     def entries(self, namespace: Namespace = ROOT) -> list[MountEntry]:
         """Every mount of a namespace, built in or not, by path."""
         return [mounted.entry for mounted in self.all(namespace)]
+
+    def lend(self, *, passwords: Callable[[str], Passwords], leases: Callable[[MountEntry], LeaseBook]) -> None:
+        """What engines are given besides: passwords by the id of a namespace, leases by mount. Before `open`."""
+        self._passwords = passwords
+        self._leases = leases
 
     def add_built_in(self, entry: MountEntry, make: BuiltIn) -> None:
         """A mount that is part of the appliance and stands in no table; before `open`."""
@@ -159,7 +185,7 @@ class MountedEngines:
     async def open(self) -> None:
         """Make every engine; after unsealing."""
         for entry, make in self._built_in:
-            self._shared[entry.path] = Mounted(entry, make(self._context(entry)), is_built_in=True)
+            self._shared[entry.path] = Mounted(entry, make(self._context(entry, self._view(entry))), is_built_in=True)
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -202,7 +228,8 @@ class MountedEngines:
     def _make(self, entry: MountEntry) -> Mounted:
         try:
             catalog = self._methods if entry.is_auth else self._catalog
-            return Mounted(entry, catalog.factory(entry.type)(self._context(entry)))
+            view = self._view(entry)
+            return Mounted(entry, catalog.factory(entry.type)(self._context(entry, view)), part_of=view.within)
         except ConfigError as exc:
             fault = exc.sentence
         except Exception as exc:  # noqa: BLE001 - the engine may be anybody's; the other mounts must work
@@ -210,10 +237,20 @@ class MountedEngines:
         _log.error("engine not available", mount=entry.path, reason=fault)
         return Mounted(entry, None, fault=fault)
 
-    def _context(self, entry: MountEntry) -> EngineContext:
+    def _view(self, entry: MountEntry) -> MountView:
         announcer = Announcer(entry, self._clock)
-        view = MountView(self._storage, prefix=entry.data_prefix, row=entry.row, announcer=announcer)
-        return EngineContext(mount=entry.info(), storage=view, keys=self._keys, clock=self._clock, meter=self._meter)
+        return MountView(self._storage, prefix=entry.data_prefix, row=entry.row, announcer=announcer)
+
+    def _context(self, entry: MountEntry, view: MountView) -> EngineContext:
+        return EngineContext(
+            mount=entry.info(),
+            storage=view,
+            keys=self._keys,
+            clock=self._clock,
+            meter=self._meter,
+            passwords=self._passwords(entry.namespace),
+            leases=self._leases(entry),
+        )
 
 
 def _first(mounts: dict[str, Mounted], path: str, start: int) -> Mounted | None:

@@ -85,6 +85,7 @@ class Outcomes:
             path=exchange.request.path,
             token=identity.token,
             engine=engine,
+            view=mounted.part_of,
         )
         return msgspec.structs.replace(response, lease=lease)
 
