@@ -1,0 +1,46 @@
+"""database as an engine: all routes of one mount."""
+
+from collections.abc import Sequence
+
+from core.engine import Engine, EngineContext, Lease, Route
+from core.requests import LeaseGrant
+from dynamic.config_routes import ConfigRoutes
+from dynamic.cred_routes import CredRoutes
+from dynamic.parts import Parts, assemble
+from dynamic.role_routes import RoleRoutes
+
+
+def create(context: EngineContext) -> Engine:
+    """The entry point `database`."""
+    return DatabaseRoutes(assemble(context))
+
+
+class DatabaseRoutes:
+    """Everything below one mount."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.routes: Sequence[Route] = [
+            *ConfigRoutes(parts).routes(),
+            *CredRoutes(parts).routes(),
+            *RoleRoutes(parts).routes(),
+        ]
+
+    async def housekeep(self) -> None:
+        """What is to be done without being asked, about once a minute."""
+        try:
+            await self.parts.intents.reconcile()
+        finally:
+            await self.parts.root_rotation.housekeep()
+
+    async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
+        """Let the account live longer."""
+        return await self.parts.credentials.renew(lease, increment=increment)
+
+    async def revoke_lease(self, lease: Lease) -> None:
+        """Remove the account."""
+        await self.parts.credentials.revoke(lease)
+
+    async def close(self) -> None:
+        """Let go of the databases."""
+        await self.parts.targets.close()
