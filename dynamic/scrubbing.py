@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 _LONGEST = 500  # characters
+_SHORTEST = 4  # characters of a secret that is looked for: "x" stands in every sentence
 HIDDEN = "***"
 
 
@@ -12,7 +13,7 @@ def scrubbed(text: object, secrets: Iterable[str]) -> str:
     forms = {
         form
         for secret in secrets
-        if secret
+        if len(secret) >= _SHORTEST
         for form in (secret, secret.replace("'", "''"), secret.replace("\\", "\\\\"))
     }
     for secret in sorted(forms, key=len, reverse=True):

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from core.errors import InvalidRequestError
 from dynamic.scrubbing import scrubbed
@@ -34,7 +33,7 @@ from dynamic.targets.postgresql_removal import REMOVE, REMOVE_OWNED, elsewhere
 from dynamic.targets.postgresql_url import Address, address_of
 
 T = TypeVar("T")
-_Connection = asyncpg.Connection | PoolConnectionProxy
+_Connection = Any  # asyncpg's, which are typed in part
 
 _CONNECT_TIMEOUT = 5.0  # seconds
 _STATEMENT_TIMEOUT = 12.0  # seconds, also on the server: what was given up must not happen later
@@ -72,7 +71,8 @@ class PostgresTarget(Target):
         self._name = details.name
         self._address = address_of(details)
         self._own_password = self._address.password
-        self._max_open = _count(details.options, "max_open_connections", _MAX_OPEN)
+        self._max_open = _count(details.options, "max_open_connections", _MAX_OPEN, most=100)
+        self._iterations = _count(details.options, "scram_iterations", scram.ITERATIONS, most=1_000_000)
         self._hashes = _authentication(details.options)
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
@@ -177,7 +177,7 @@ class PostgresTarget(Target):
         return found
 
     async def _hashed(self, password: str) -> str:
-        return await scram.verifier(password) if self._hashes else password
+        return await scram.verifier(password, iterations=self._iterations) if self._hashes else password
 
     async def _execute(self, statements: list[str], *, what: str, hidden: tuple[str, ...] = ()) -> None:
         text = ";\n".join(statements)
@@ -266,7 +266,7 @@ class PostgresTarget(Target):
             raise TargetAwayError(f"the database {self._name} cannot be reached: {reason}") from None
         except asyncpg.PostgresError as exc:
             code = f"{exc.sqlstate} {_word(exc)}"
-            detail = scrubbed(f"{code}: {exc}", (*hidden, self._own_password))
+            detail = scrubbed(f"{code}: {exc} {exc.detail or ''}", (*hidden, self._own_password))
             raise TargetRefusedError(f"the database {self._name} refused {what} ({code})", detail=detail) from None
 
 
@@ -307,13 +307,13 @@ def _values(username: str, password: str, expires_at: int | None) -> Mapping[str
     return values
 
 
-def _count(options: Mapping[str, Any], name: str, default: int) -> int:
+def _count(options: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
     try:
         found = int(options.get(name, default))
     except (TypeError, ValueError):
         raise InvalidRequestError(f"{name} must be a whole number") from None
-    if not 1 <= found <= 100:
-        raise InvalidRequestError(f"{name} must be between 1 and 100")
+    if not 1 <= found <= most:
+        raise InvalidRequestError(f"{name} must be between 1 and {most}")
     return found
 
 

@@ -2,27 +2,34 @@
 
 from typing import Any
 
-# `%(who)s` is the role's name as a literal. The body is one transaction; sessions are ended after it is committed, so
-# that none can begin in between. The connection's user becomes a member first: only members may reassign what a role
-# owns. What it owns is reassigned, never dropped; DROP OWNED then takes the privileges and default privileges.
+# `%(who)s` is the role's name as a literal. The body is one transaction. The connection's user becomes a member first:
+# only members may end a role's sessions and reassign what it owns. What it owns is reassigned, never dropped; DROP OWNED
+# then takes its privileges and default privileges. Sessions that began meanwhile are ended after the commit, as far as
+# the connection's user may do that to a role that is no more (pg_signal_backend).
 _OWNED = """
 DECLARE who constant text := %(who)s; whose oid;
 BEGIN
   SELECT oid INTO whose FROM pg_catalog.pg_roles WHERE rolname = who;
   IF whose IS NULL THEN RETURN; END IF;
   PERFORM pg_catalog.set_config('mimir.removed', whose::text, false);
-  IF EXISTS (SELECT FROM pg_catalog.pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = whose) THEN
+  IF EXISTS (SELECT FROM pg_catalog.pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = whose)
+      OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE usesysid = whose) THEN
     IF NOT pg_catalog.pg_has_role(whose, 'USAGE') THEN
       EXECUTE pg_catalog.format('GRANT %%I TO CURRENT_USER', who);
     END IF;
+    PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usesysid = whose;
     EXECUTE pg_catalog.format('REASSIGN OWNED BY %%I TO CURRENT_USER', who);
     EXECUTE pg_catalog.format('DROP OWNED BY %%I', who);
   END IF;
 """
 _SESSIONS = """
-SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-  WHERE usesysid = nullif(pg_catalog.current_setting('mimir.removed', true), '')::oid
-    AND pid <> pg_catalog.pg_backend_pid();
+DO $mimir$
+BEGIN
+  PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+    WHERE usesysid = nullif(pg_catalog.current_setting('mimir.removed', true), '')::oid
+      AND pid <> pg_catalog.pg_backend_pid();
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END $mimir$;
 """
 REMOVE = (
     "BEGIN; SELECT pg_catalog.set_config('mimir.removed', '', false);\nDO $mimir$"
