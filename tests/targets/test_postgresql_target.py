@@ -1,4 +1,4 @@
-"""The PostgreSQL plugin against a real server, by a user that is no superuser and has CREATEROLE, as the documents ask."""
+"""The PostgreSQL plugin against a real server, as a user that has CREATEROLE and is no superuser."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,9 +24,10 @@ from dynamic.targets.postgresql import PLUGIN, PostgresTarget
 from tests.support.postgres import ThrowAwayPostgres
 
 CREATE = (
-    "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; "
+    "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
     'GRANT SELECT, INSERT ON orders TO "{{name}}"; GRANT USAGE, CREATE ON SCHEMA public TO {{name}}',
 )
+PASSWORD = "correct horse"  # noqa: S105 - of throw-away accounts
 LATER = 4_000_000_000
 QUICK = {"scram_iterations": 1}
 
@@ -40,7 +41,7 @@ class Database:
         self.root = f"mimir_{name}"
         self.prefix = f"v-{name}-"  # roles belong to the whole server
         self.who = f"{self.prefix}a"
-        self.password = "root's \\ \"pass"  # noqa: S105 - of a throw-away server
+        self.password = "root's \\ \"pass"
 
     def target(self, **options: Any) -> PostgresTarget:
         url = f"postgresql://{{{{username}}}}:{{{{password}}}}@/{self.name}?host={self.server.directory}"
@@ -74,7 +75,7 @@ Made = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
-async def database(postgres: ThrowAwayPostgres) -> AsyncIterator[Database]:
+async def database(postgres: ThrowAwayPostgres) -> Database:
     name = await asyncio.to_thread(postgres.create_database)
     found = Database(postgres, name)
     password = found.password.replace("'", "''")
@@ -83,7 +84,7 @@ async def database(postgres: ThrowAwayPostgres) -> AsyncIterator[Database]:
         f"GRANT ALL ON orders TO {found.root} WITH GRANT OPTION;"
         f"GRANT ALL ON SCHEMA public TO {found.root} WITH GRANT OPTION"
     )
-    yield found
+    return found
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ async def target(database: Database) -> AsyncIterator[PostgresTarget]:
     await target.close()
 
 
-def account(name: str, password: str = "correct horse", **more: Any) -> NewAccount:
+def account(name: str, password: str = PASSWORD, **more: Any) -> NewAccount:
     return NewAccount(**{"username": name, "password": password, "expires_at": LATER, "statements": CREATE} | more)
 
 
@@ -101,8 +102,8 @@ async def test_an_account_opens_the_database_and_may_what_was_granted(
     database: Database, target: PostgresTarget
 ) -> None:
     await target.create(account(database.who))
-    await target.login(database.who, "correct horse")
-    await target.run_as(database.who, "correct horse", ("INSERT INTO orders VALUES (1)", "SELECT * FROM orders"))
+    await target.login(database.who, PASSWORD)
+    await target.run_as(database.who, PASSWORD, ("INSERT INTO orders VALUES (1)", "SELECT * FROM orders"))
     assert await database.sql("SELECT * FROM orders") == []  # rolled back
     assert await target.grants(database.who) == [
         "attributes: LOGIN",
@@ -114,7 +115,7 @@ async def test_an_account_opens_the_database_and_may_what_was_granted(
 async def test_what_was_not_granted_is_refused(database: Database, target: PostgresTarget) -> None:
     await target.create(account(database.who))
     with pytest.raises(TargetRefusedError, match="42501 insufficient_privilege"):
-        await target.run_as(database.who, "correct horse", ("DELETE FROM orders",))
+        await target.run_as(database.who, PASSWORD, ("DELETE FROM orders",))
 
 
 async def test_the_server_sees_a_verifier_and_never_the_password(database: Database, target: PostgresTarget) -> None:
@@ -172,7 +173,8 @@ async def test_what_it_owned_in_another_database_stays_too(database: Database, t
     await target.create(account(database.who))
     await database.script(
         f"GRANT ALL ON SCHEMA public TO {database.root} WITH GRANT OPTION; SET ROLE {database.root};"
-        f'GRANT ALL ON SCHEMA public TO "{database.who}"; RESET ROLE; SET ROLE "{database.who}"; CREATE TABLE far(x int)',
+        f'GRANT ALL ON SCHEMA public TO "{database.who}"; RESET ROLE;'
+        f'SET ROLE "{database.who}"; CREATE TABLE far(x int)',
         other,
     )
     await target.drop(Removal(username=database.who))
