@@ -92,7 +92,7 @@ class TidySettings(msgspec.Struct, frozen=True, kw_only=True):
     acme_account_safety_buffer: int = 30 * 24 * 3600
     revoked_safety_buffer: int = 0  # 0: safety_buffer
     pause_duration: int = 0
-    page_size: int = 1024
+    page_size: int = 1000
     maintain_stored_certificate_counts: bool = False
     publish_stored_certificate_count_metrics: bool = False
 

@@ -111,6 +111,7 @@ def _answer(settings: CrlSettings) -> dict[str, Any]:
         "auto_rebuild_grace_period": _text(settings.auto_rebuild_grace_period),
         "enable_delta": settings.enable_delta,
         "delta_rebuild_interval": _text(settings.delta_rebuild_interval),
+        "allow_expired_cert_revocation": False,
     }
 
 

@@ -4,13 +4,15 @@ import asyncio
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.engine import Method, Route
 from core.errors import InvalidRequestError
 from core.requests import Operation, Request, Response
+from pki.ca_answers import about_urls
 from pki.ca_asked import IntermediateBody
 from pki.ca_keys import choose_key
+from pki.formats import Wanted, private_bytes
 from pki.importing import Imported
 from pki.key_routes import key_data
 from pki.parts import Parts
@@ -62,10 +64,10 @@ class ImportRoutes:
         bundle = await _parsed(body.pem_bundle)
         if bundle.keys:
             raise InvalidRequestError(_NO_KEYS)
-        return _answer(await self._parts.importing.take(bundle))
+        return await self._answer(await self._parts.importing.take(bundle))
 
     async def _import_bundle(self, _request: Request, body: BundleBody) -> Response:
-        return _answer(await self._parts.importing.take(await _parsed(body.pem_bundle)))
+        return await self._answer(await self._parts.importing.take(await _parsed(body.pem_bundle)))
 
     async def _set_signed(self, _request: Request, body: SignedBody) -> Response:
         if not body.certificate:
@@ -74,10 +76,11 @@ class ImportRoutes:
         if bundle.keys:
             raise InvalidRequestError(_NO_KEYS)
         found = await self._parts.importing.take(bundle)
-        response = _answer(found)
-        if not any(found.mapping.values()):
-            response.warnings = ["no key of this mount belongs to the certificate: it can stand in chains, not sign"]
-        return response
+        if any(found.mapping.values()):
+            return await self._answer(found)
+        return await self._answer(
+            found, "no key of this mount belongs to the certificate: it can stand in chains, not sign"
+        )
 
     async def _import_key(self, _request: Request, body: KeyImportBody) -> Response:
         bundle = await _parsed(body.pem_bundle)
@@ -103,9 +106,21 @@ class ImportRoutes:
         await parts.store.change_authority(work)
         data = _key_answer(key_data(chosen.key))
         if chosen.private is not None:
-            pem = chosen.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            data["private_key"] = pem.decode().rstrip("\n")
+            wanted = Wanted(is_pkcs8=body.private_key_format == "pkcs8")
+            data["private_key"] = private_bytes(chosen.private, Encoding.PEM, wanted).decode().rstrip("\n")
         return Response(data=data)
+
+    async def _answer(self, found: Imported, *warnings: str) -> Response:
+        data: dict[str, Any] = {
+            "imported_issuers": found.issuers or None,
+            "imported_keys": found.keys or None,
+            "existing_issuers": found.known_issuers or None,
+            "existing_keys": found.known_keys or None,
+            "mapping": found.mapping,
+        }
+        authority = await self._parts.store.authority()
+        missing = about_urls(authority.index.urls) if found.mapping else []
+        return Response(data=data, warnings=[*warnings, *missing] or None)
 
 
 async def _parsed(text: str) -> Bundle:
@@ -116,17 +131,6 @@ async def _parsed(text: str) -> Bundle:
 def _route(pattern: str, handler: Any, body: type[msgspec.Struct], summary: str) -> Route:
     method = Method(handler=handler, body=body, summary=summary)
     return Route(pattern=pattern, methods={Operation.UPDATE: method}, help=f"{summary}.")
-
-
-def _answer(found: Imported) -> Response:
-    data: dict[str, Any] = {
-        "imported_issuers": found.issuers or None,
-        "imported_keys": found.keys or None,
-        "existing_issuers": found.known_issuers or None,
-        "existing_keys": found.known_keys or None,
-        "mapping": found.mapping,
-    }
-    return Response(data=data)
 
 
 def _key_answer(data: dict[str, Any]) -> dict[str, Any]:

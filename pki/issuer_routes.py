@@ -17,7 +17,7 @@ from pki.moments import format_moment
 from pki.parts import Parts
 from pki.reference_names import check_issuer_name
 from pki.serials import format_serial
-from pki.signature_words import check_revocation_algorithm
+from pki.signature_words import checked_algorithm, shown_algorithm
 from pki.store import AuthorityChange
 from pki.url_rules import check_urls
 
@@ -250,8 +250,7 @@ def changed_row(
     warnings = check_urls(urls, authority.index.cluster)
     algorithm = before.revocation_signature_algorithm
     if body.revocation_signature_algorithm is not None:
-        algorithm = body.revocation_signature_algorithm
-    check_revocation_algorithm(algorithm, issuer)
+        algorithm = checked_algorithm(body.revocation_signature_algorithm, issuer)
     changed = replace(
         row,
         name=name,
@@ -321,7 +320,7 @@ def issuer_data(issuer: Issuer, authority: Authority) -> dict[str, Any]:
         "ca_chain": [member.pem for member in chain_of(issuer, authority)],
         "leaf_not_after_behavior": row.leaf_not_after_behavior,
         "usage": ",".join(sorted(row.usage)),
-        "revocation_signature_algorithm": row.revocation_signature_algorithm,
+        "revocation_signature_algorithm": shown_algorithm(issuer),
         "revoked": bool(row.revoked_at),
         "issuing_certificates": list(row.urls.issuing_certificates),
         "crl_distribution_points": list(row.urls.crl_distribution_points),

@@ -10,7 +10,11 @@ _LONGEST = 1024  # characters
 _MOST = 32
 _SCHEMES = ("http", "https", "ldap", "ldaps")
 _PART = re.compile(r"\{\{[^{}]*\}\}")
-_KNOWN = {"{{issuer_id}}": "id", "{{cluster_path}}": "", "{{cluster_aia_path}}": ""}
+_IN_PLACE = {  # of what is not known yet
+    "{{issuer_id}}": "id",
+    "{{cluster_path}}": "https://cluster.invalid",
+    "{{cluster_aia_path}}": "http://cluster.invalid",
+}
 
 
 def check_urls(urls: Urls, cluster: ClusterPaths) -> list[str]:
@@ -21,9 +25,20 @@ def check_urls(urls: Urls, cluster: ClusterPaths) -> list[str]:
             raise InvalidRequestError(f"{member} has at most {_MOST} URLs")
         for url in given:
             _check(member, url, cluster, is_template=urls.enable_templating)
-    if not urls.enable_templating and any("{{" in url for url in _all(urls)):
+    if urls.enable_templating:
+        return _about_cluster(urls, cluster)
+    if any("{{" in url for url in _all(urls)):
         return ["a URL has braces as a template has, and templating is off: it stands in certificates as it is"]
     return []
+
+
+def _about_cluster(urls: Urls, cluster: ClusterPaths) -> list[str]:
+    """config/cluster may be written later, as in Vault; until then nothing is issued."""
+    parts = {"{{cluster_path}}": cluster.path, "{{cluster_aia_path}}": cluster.aia_path}
+    lacking = [part for part, path in parts.items() if not path and any(part in url for url in _all(urls))]
+    if not lacking:
+        return []
+    return [f"issuance fails until config/cluster is written, for URLs use {' and '.join(lacking)}"]
 
 
 def _all(urls: Urls) -> tuple[str, ...]:
@@ -38,13 +53,11 @@ def _all(urls: Urls) -> tuple[str, ...]:
 def _check(member: str, url: str, cluster: ClusterPaths, *, is_template: bool) -> None:
     filled = url
     if is_template:
-        values = {**_KNOWN, "{{cluster_path}}": cluster.path, "{{cluster_aia_path}}": cluster.aia_path}
+        values = {**_IN_PLACE, "{{cluster_path}}": cluster.path, "{{cluster_aia_path}}": cluster.aia_path}
         for part in _PART.findall(url):
             if part not in values:
-                raise InvalidRequestError(f"{member}: the parts of a template are {', '.join(_KNOWN)}")
-            if not values[part]:
-                raise InvalidRequestError(f"{member} uses {part}: write config/cluster first")
-            filled = filled.replace(part, values[part])
+                raise InvalidRequestError(f"{member}: the parts of a template are {', '.join(_IN_PLACE)}")
+            filled = filled.replace(part, values[part] or _IN_PLACE[part])
     if not is_absolute_url(filled):
         raise InvalidRequestError(f"invalid URL found in {member}: it must be absolute, like http://ca.example.com/crl")
 

@@ -335,6 +335,7 @@ async def test_settings_are_answered_as_durations_and_absent_ones_stay(mount: Mo
         "auto_rebuild_grace_period": "12h",
         "enable_delta": False,
         "delta_rebuild_interval": "15m",
+        "allow_expired_cert_revocation": False,
     }
 
 
