@@ -1,27 +1,35 @@
-"""Where certificates say that more is to be found: an issuer's own URLs or the mount's, templates filled in."""
+"""Where certificates say that more is to be found: an issuer's own URLs or the mount's, templates filled in.
 
-from core.errors import InvalidRequestError
+A template is filled in when something is signed, never before, so that it follows `config/cluster`. One whose value is
+missing by then is an error: a certificate with half a URL in it could not be mended any more.
+"""
+
 from pki.authority import Authority, ClusterPaths, Issuer, Urls
+from pki.url_rules import filled_url, missing_values
 
 
 def urls_for(issuer: Issuer, authority: Authority) -> Urls:
-    """What stands in certificates of this issuer. Raises InvalidRequestError if that cannot be said yet."""
-    urls = authority.index.urls if issuer.row.urls.is_empty else issuer.row.urls
-    return filled_urls(urls, issuer.issuer_id, authority.index.cluster)
+    """What stands in certificates of this issuer. Raises InvalidRequestError as `filled_urls` does."""
+    return filled_urls(_templates(issuer, authority), issuer.issuer_id, authority.index.cluster)
+
+
+def delta_points_for(issuer: Issuer, authority: Authority) -> tuple[str, ...]:
+    """Where its delta CRLs are. Those of which a part is missing are left out: a CRL must come out all the same."""
+    urls, cluster = _templates(issuer, authority), authority.index.cluster
+    given = urls.delta_crl_distribution_points
+    if not urls.enable_templating:
+        return given
+    whole = [url for url in given if not missing_values([url], cluster)]
+    return tuple(filled_url(url, issuer.issuer_id, cluster) for url in whole)
 
 
 def filled_urls(urls: Urls, issuer_id: str, cluster: ClusterPaths) -> Urls:
-    """With its templates filled in, if they are to be. Raises InvalidRequestError if config/cluster lacks a path."""
+    """With its templates filled in, if they are to be. Raises InvalidRequestError when config/cluster lacks a part."""
     if not urls.enable_templating:
         return urls
-    values = {
-        "{{issuer_id}}": issuer_id,
-        "{{cluster_path}}": cluster.path,
-        "{{cluster_aia_path}}": cluster.aia_path,
-    }
 
     def filled(templates: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_filled(template, values) for template in templates)
+        return tuple(filled_url(template, issuer_id, cluster) for template in templates)
 
     return Urls(
         issuing_certificates=filled(urls.issuing_certificates),
@@ -31,9 +39,5 @@ def filled_urls(urls: Urls, issuer_id: str, cluster: ClusterPaths) -> Urls:
     )
 
 
-def _filled(template: str, values: dict[str, str]) -> str:
-    for part, value in values.items():
-        if not value and part in template:
-            raise InvalidRequestError(f"the URLs of this issuer use {part}: write config/cluster first")
-        template = template.replace(part, value)
-    return template
+def _templates(issuer: Issuer, authority: Authority) -> Urls:
+    return authority.index.urls if issuer.row.urls.is_empty else issuer.row.urls

@@ -72,7 +72,6 @@ class CrlSettings(msgspec.Struct, frozen=True, kw_only=True):
     auto_rebuild_grace_period: int = 12 * 3600
     enable_delta: bool = False
     delta_rebuild_interval: int = 15 * 60
-    allow_expired_issuer_lookup: bool = False
 
 
 class TidySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,12 +235,13 @@ class Authority:
         self.keys = keys
         self.chains: dict[str, list[Issuer]] = {}  # filled by pki.chains, by issuer id
         self.constrained_above: dict[str, tuple[Issuer, ...]] = {}  # filled by pki.chains, by issuer id
+        self.parents: dict[str, tuple[Issuer, ...]] = {}  # likewise
         self._issuers_by_name = {issuer.row.name: issuer for issuer in issuers.values() if issuer.row.name}
         self._keys_by_name = {key.name: key for key in keys.values() if key.name}
 
     def issuer(self, reference: str) -> Issuer:
         """By id, by name, or "default". Raises NotFoundError (Vault has 500 there, which helps nobody)."""
-        if reference == DEFAULT:
+        if reference.lower() == DEFAULT:
             if not self.index.default_issuer:
                 raise InvalidRequestError("there is no default issuer: make or import one, or write config/issuers")
             reference = self.index.default_issuer
@@ -252,7 +252,7 @@ class Authority:
 
     def key(self, reference: str) -> CaKey:
         """By id, by name, or "default". Raises NotFoundError."""
-        if reference == DEFAULT:
+        if reference.lower() == DEFAULT:
             if not self.index.default_key:
                 raise InvalidRequestError("there is no default key: make or import one, or write config/keys")
             reference = self.index.default_key

@@ -1,8 +1,12 @@
 """Chains: an issuer's certificate, then who signed it, and so on, as far as the mount knows.
 
 Parents are found as RFC 5280, 6.1, goes up a path: the subject is the issuer's name, key identifiers agree where both
-say one, and the signature verifies. A certificate that was signed by several (cross-signing) has several parents; all
-of them stand in the chain, the nearest first. Cycles end where they begin.
+say one, and the signature verifies. A certificate that was signed by several (cross-signing) has several parents. Each
+way up is followed to its end before the next one begins, roots first, so that the chain begins with a whole path: each
+certificate certifies the one before it, as TLS wants it (RFC 8446, 4.4.2). Cycles end where they begin.
+
+What was found is kept with the authority, which is another one after each change: whoever reads chains without a
+token makes nobody verify signatures again and again.
 """
 
 from cryptography import x509
@@ -12,10 +16,7 @@ from pki.authority import Authority, Issuer
 
 
 def chain_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
-    """The issuer first. One with a manual chain has that.
-
-    Worked out once for each state of the authority: anybody may ask, and signatures take their time.
-    """
+    """The issuer first. One with a manual chain has that and no more; so has, from there on, whoever is below it."""
     known = authority.chains.get(issuer.issuer_id)
     if known is None:
         known = authority.chains[issuer.issuer_id] = _chain(issuer, authority)
@@ -23,19 +24,23 @@ def chain_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
 
 
 def _chain(issuer: Issuer, authority: Authority) -> list[Issuer]:
-    if issuer.row.manual_chain:
-        manual = [authority.issuers[known] for known in issuer.row.manual_chain if known in authority.issuers]
-        return [issuer, *(other for other in manual if other is not issuer)]
-    found: dict[str, Issuer] = {issuer.issuer_id: issuer}
-    level = [issuer]
-    while level:
-        parents = [parent for child in level for parent in parents_of(child, authority)]
-        level = []
-        for parent in parents:
-            if parent.issuer_id not in found:
-                found[parent.issuer_id] = parent
-                level.append(parent)
+    found: dict[str, Issuer] = {}
+    ahead = [issuer]  # the next one last
+    while ahead:
+        member = ahead.pop()
+        if member.issuer_id in found:
+            continue
+        found[member.issuer_id] = member
+        manual = _manual_chain(member, authority)
+        found |= {other.issuer_id: other for other in manual if other.issuer_id not in found}
+        if not manual:
+            ahead += reversed(parents_of(member, authority))
     return list(found.values())
+
+
+def _manual_chain(issuer: Issuer, authority: Authority) -> list[Issuer]:
+    """Its members that are still here; none when the issuer has no manual chain."""
+    return [authority.issuers[known] for known in issuer.row.manual_chain if known in authority.issuers]
 
 
 def constrained_above(issuer: Issuer, authority: Authority) -> tuple[Issuer, ...]:
@@ -57,18 +62,32 @@ def _only_way_up(issuer: Issuer, authority: Authority) -> list[Issuer]:
     return found[1:]
 
 
-def parents_of(issuer: Issuer, authority: Authority) -> list[Issuer]:
-    """Who signed it, itself left out; of several the one with a key here first, then the youngest."""
-    found = [other for other in authority.issuers.values() if other is not issuer and has_signed(other, issuer)]
-    return sorted(found, key=lambda other: (other.key is None, -other.row.created_at))
+def parents_of(issuer: Issuer, authority: Authority) -> tuple[Issuer, ...]:
+    """Who signed it, itself left out; of several roots first, then those with a key here, then the youngest."""
+    known = authority.parents.get(issuer.issuer_id)
+    if known is None:
+        signers = _signers(issuer, authority)
+        known = tuple(sorted(signers, key=lambda one: (not one.is_self_signed, one.key is None, -one.row.created_at)))
+        authority.parents[issuer.issuer_id] = known
+    return known
 
 
-def has_signed(parent: Issuer, child: Issuer) -> bool:
+def _signers(child: Issuer, authority: Authority) -> list[Issuer]:
+    """A key is tried once, however many issuers have it in common."""
+    tried: dict[bytes, bool] = {}
+    found = []
+    for other in authority.issuers.values():
+        if other is child or other.subject != child.certificate.issuer or not _agree(other, child.certificate):
+            continue
+        if other.public_key not in tried:
+            tried[other.public_key] = _has_signed(other, child)
+        if tried[other.public_key]:
+            found.append(other)
+    return found
+
+
+def _has_signed(parent: Issuer, child: Issuer) -> bool:
     """Whether a parent's key made a child's signature."""
-    if parent.subject != child.certificate.issuer or not _agree(parent, child.certificate):
-        return False
-    if child.is_self_signed and parent.subject == child.subject and parent.public_key != child.public_key:
-        return False
     try:
         child.certificate.verify_directly_issued_by(parent.certificate)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):

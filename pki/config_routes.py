@@ -80,7 +80,9 @@ class ConfigRoutes:
     async def _write_cluster(self, _request: Request, body: ClusterBody) -> Response:
         for member, url in (("path", body.path), ("aia_path", body.aia_path)):
             if url and not is_absolute_url(url):
-                raise InvalidRequestError(f"{member} must be an absolute URL, like http://vault.example.com/v1/pki")
+                raise InvalidRequestError(
+                    f"invalid, non-URL path given to cluster: {member} is like http://vault.example.com/v1/pki"
+                )
 
         async def work(change: AuthorityChange) -> None:
             cluster = change.index.cluster

@@ -8,10 +8,10 @@ import structlog
 from msgspec.structs import replace
 
 from core.clock import Clock
-from core.errors import CasMismatchError, InvalidRequestError, MimirError
+from core.errors import CasMismatchError, MimirError
 from core.prepared_signature import ToBeSigned
 from core.protocols import CatalogQuery, KeyCustodian
-from pki.aia import urls_for
+from pki.aia import delta_points_for
 from pki.authority import Authority, CrlSettings, Issuer
 from pki.certificates import CATALOG, State, decode_row
 from pki.crl import CrlPlan, build
@@ -157,7 +157,7 @@ class CrlWork:
         self, head: CrlHead, settings: CrlSettings, signer: Issuer, authority: Authority, *, delta: bool
     ) -> CrlPlan:
         now = int(self._clock.now())
-        urls = _delta_urls(signer, authority) if settings.enable_delta else ()
+        urls = delta_points_for(signer, authority) if settings.enable_delta else ()
         return CrlPlan(
             number=head.number + 1,
             this_update=now,
@@ -209,11 +209,3 @@ class CrlWork:
         if self._scopes is None or self._scopes[0] is not authority:
             self._scopes = (authority, scopes(authority))
         return self._scopes[1]
-
-
-def _delta_urls(issuer: Issuer, authority: Authority) -> tuple[str, ...]:
-    """None while they cannot be said: a CRL without its freshest one is better than no CRL."""
-    try:
-        return urls_for(issuer, authority).delta_crl_distribution_points
-    except InvalidRequestError:
-        return ()

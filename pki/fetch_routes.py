@@ -3,21 +3,21 @@
 from typing import Any
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.engine import Handler, Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.requests import Operation, RawBody, Request, Response
 from pki.authority import DEFAULT, Issuer
-from pki.certificates import CATALOG, Known, State
+from pki.cert_list import NO_CERTIFICATE, detail_of, serials
+from pki.certificates import Known
 from pki.chains import chain_of
+from pki.formats import pem_of
 from pki.moments import format_moment
 from pki.parts import Parts
 from pki.serials import parse_serial
 
-_DER, _PEM, _CHAIN = "application/pkix-cert", "application/x-pem-file", "application/pem-certificate-chain"
-_MOST = 1000
+_DER, _PEM = "application/pkix-cert", "application/pem-certificate-chain"  # RFC 2585, 4.1; RFC 8555, 9.1
+_MOST_DETAILS = 1000
 
 
 class ListBody(msgspec.Struct):
@@ -49,15 +49,8 @@ class FetchRoutes:
             _raw("cert/{serial}", self._cert, "A certificate by its serial number"),
             _raw("cert/{serial}/raw", self._cert_der, "A certificate, DER"),
             _raw("cert/{serial}/raw/pem", self._cert_pem, "A certificate, PEM"),
-            Route(
-                pattern="certs",
-                methods={
-                    Operation.LIST: Method(
-                        handler=self._list, body=ListBody, mutates=False, summary="Serial numbers of all certificates"
-                    )
-                },
-                help="For certificates by name, role or end there is `inventory`.",
-            ),
+            _list("certs", self._list, "Serial numbers of all certificates"),
+            _list("certs/detailed", self._list_details, "Certificates by serial number, with what they say"),
         ]
 
     # --- issuers ------------------------------------------------------------------------------------------------------
@@ -77,17 +70,17 @@ class FetchRoutes:
     async def _ca_chain(self, _request: Request, _body: NoBody) -> Response:
         issuer = await self._default()
         if issuer is None:
-            return _nothing(_CHAIN)
+            return _nothing(_PEM)
         chain = chain_of(issuer, await self._store.authority())
-        return _file(b"".join(_text(member) for member in chain), _CHAIN)
+        return _file(b"".join(_text(member) for member in chain), _PEM)
 
     async def _cert_ca(self, _request: Request, _body: NoBody) -> Response:
-        return Response(data={"certificate": _text(await self._default_or_raise()).decode(), **_NOT_REVOKED})
+        return Response(data={"certificate": (await self._default_or_raise()).pem, **_NOT_REVOKED})
 
     async def _cert_ca_chain(self, _request: Request, _body: NoBody) -> Response:
         issuer = await self._default_or_raise()
         chain = chain_of(issuer, await self._store.authority())
-        text = b"".join(_text(member) for member in chain).decode()
+        text = "\n".join(member.pem for member in chain)
         return Response(data={"certificate": text, "ca_chain": text, **_NOT_REVOKED})
 
     async def _default_or_raise(self) -> Issuer:
@@ -119,13 +112,13 @@ class FetchRoutes:
         except InvalidRequestError:
             raise NotFoundError("") from None
         known = await self._store.certificate(serial)
-        if known is None or known.state in {State.INTENDED, State.ABANDONED}:
+        if known is None or known.state in NO_CERTIFICATE:
             raise NotFoundError("")
         return known
 
     async def _cert(self, request: Request, _body: NoBody) -> Response:
         known = await self._known(request)
-        data: dict[str, Any] = {"certificate": _pem(known), **_NOT_REVOKED}
+        data: dict[str, Any] = {"certificate": pem_of(known.body.certificate), **_NOT_REVOKED}
         if known.body.revoked_at:
             data["revocation_time"] = known.body.revoked_at
             data["revocation_time_rfc3339"] = format_moment(known.body.revoked_at)
@@ -137,24 +130,50 @@ class FetchRoutes:
         return _file((await self._known(request)).body.certificate, _DER)
 
     async def _cert_pem(self, request: Request, _body: NoBody) -> Response:
-        return _file(_pem(await self._known(request)).encode(), _PEM)
+        pem = pem_of((await self._known(request)).body.certificate)
+        return _file(f"{pem}\n".encode(), _PEM)
 
     async def _list(self, _request: Request, body: ListBody) -> Response:
+        return Response(data={"keys": await self._serials(body, body.limit)})
+
+    async def _list_details(self, _request: Request, body: ListBody) -> Response:
+        wanted = min(body.limit or _MOST_DETAILS, _MOST_DETAILS)
+        info = {}
+        for serial in await self._serials(body, wanted):
+            known = await self._store.certificate(serial)
+            if known is not None and known.state not in NO_CERTIFICATE:
+                info[serial] = detail_of(known)
+        warnings = None
+        if len(info) == _MOST_DETAILS:
+            warnings = [f"a page has at most {_MOST_DETAILS} certificates: ask for those after the last one of it"]
+        return Response(data={"keys": list(info), "key_info": info}, warnings=warnings)
+
+    async def _serials(self, body: ListBody, limit: int) -> list[str]:
+        """Raises NotFoundError when there is none, as lists of Vault's do."""
         after = parse_serial(body.after) if body.after else ""
-        if body.limit < 0:
+        if limit < 0:
             raise InvalidRequestError("limit must not be negative")
-        serials = await self._store.storage.row_ids(CATALOG, after=after, limit=body.limit)
-        if not serials:
+        found = await serials(self._store, after=after, limit=limit)
+        if not found:
             raise NotFoundError("")
-        return Response(data={"keys": serials})
+        return found
 
 
 _NOT_REVOKED = {"revocation_time": 0, "revocation_time_rfc3339": ""}
 
 
 def _raw(pattern: str, handler: Handler, summary: str) -> Route:
-    method = Method(handler=handler, mutates=False, summary=summary, media_types=(_DER, _PEM, _CHAIN))
+    method = Method(handler=handler, mutates=False, summary=summary, media_types=(_DER, _PEM, _PEM))
     return Route(pattern=pattern, methods={Operation.READ: method}, unauthenticated=True)
+
+
+def _list(pattern: str, handler: Handler, summary: str) -> Route:
+    method = Method(handler=handler, body=ListBody, mutates=False, summary=summary)
+    return Route(
+        pattern=pattern,
+        methods={Operation.LIST: method},
+        help="For certificates by name, role or end there is `inventory`.",
+    )
 
 
 def _file(body: bytes, content_type: str) -> Response:
@@ -168,7 +187,3 @@ def _nothing(content_type: str) -> Response:
 
 def _text(issuer: Issuer) -> bytes:
     return f"{issuer.pem}\n".encode()
-
-
-def _pem(known: Known) -> str:
-    return x509.load_der_x509_certificate(known.body.certificate).public_bytes(Encoding.PEM).decode()

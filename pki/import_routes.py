@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.engine import Method, Route
 from core.errors import InvalidRequestError
 from core.requests import Operation, Request, Response
-from pki.ca_answers import about_urls
 from pki.ca_asked import IntermediateBody
 from pki.ca_keys import choose_key
 from pki.formats import Wanted, private_bytes
@@ -23,15 +22,22 @@ _NO_KEYS = "private keys found in the PEM bundle but not allowed by the path; us
 
 
 class BundleBody(msgspec.Struct, kw_only=True):
-    """A PEM bundle."""
+    """A PEM bundle, by the one name or the other; as `certificate` it has no keys."""
 
     pem_bundle: str = ""
-
-
-class SignedBody(msgspec.Struct, kw_only=True):
-    """The signed certificate of an intermediate, maybe with its chain."""
-
     certificate: str = ""
+    issuer_name: str = ""
+
+    async def parsed(self, *, with_keys: bool) -> Bundle:
+        """Raises InvalidRequestError."""
+        if self.pem_bundle and self.certificate:
+            raise InvalidRequestError("'pem_bundle' and 'certificate' parameters were both provided")
+        if not (self.pem_bundle or self.certificate):
+            raise InvalidRequestError("'pem_bundle' and 'certificate' parameters were empty")
+        bundle = await _parsed(self.pem_bundle or self.certificate)
+        if bundle.keys and (self.certificate or not with_keys):
+            raise InvalidRequestError(_NO_KEYS)
+        return bundle
 
 
 class KeyImportBody(msgspec.Struct, kw_only=True):
@@ -53,7 +59,7 @@ class ImportRoutes:
             _route("issuers/import/cert", self._import_cert, BundleBody, "Import certificates of CAs"),
             _route("issuers/import/bundle", self._import_bundle, BundleBody, "Import certificates and keys of CAs"),
             _route("config/ca", self._import_bundle, BundleBody, "Import certificates and keys of CAs"),
-            _route("intermediate/set-signed", self._set_signed, SignedBody, "Import what was signed elsewhere"),
+            _route("intermediate/set-signed", self._set_signed, BundleBody, "Import what was signed elsewhere"),
             _route("keys/import", self._import_key, KeyImportBody, "Import a private key"),
             _route(
                 "keys/generate/{exported}", self._generate_key, IntermediateBody, "Make a key without a certificate"
@@ -61,26 +67,21 @@ class ImportRoutes:
         ]
 
     async def _import_cert(self, _request: Request, body: BundleBody) -> Response:
-        bundle = await _parsed(body.pem_bundle)
-        if bundle.keys:
-            raise InvalidRequestError(_NO_KEYS)
-        return await self._answer(await self._parts.importing.take(bundle))
+        return await self._take(body, with_keys=False)
 
     async def _import_bundle(self, _request: Request, body: BundleBody) -> Response:
-        return await self._answer(await self._parts.importing.take(await _parsed(body.pem_bundle)))
+        return await self._take(body, with_keys=True)
 
-    async def _set_signed(self, _request: Request, body: SignedBody) -> Response:
-        if not body.certificate:
-            raise InvalidRequestError('no certificate provided in the "certificate" parameter')
-        bundle = await _parsed(body.certificate)
-        if bundle.keys:
-            raise InvalidRequestError(_NO_KEYS)
-        found = await self._parts.importing.take(bundle)
-        if any(found.mapping.values()):
-            return await self._answer(found)
-        return await self._answer(
-            found, "no key of this mount belongs to the certificate: it can stand in chains, not sign"
-        )
+    async def _set_signed(self, _request: Request, body: BundleBody) -> Response:
+        response = await self._take(body, with_keys=False)
+        if not any((response.data or {})["mapping"].values()):
+            sentence = "no key of this mount belongs to the certificate: it can stand in chains, not sign"
+            response.warnings = [sentence, *(response.warnings or [])]
+        return response
+
+    async def _take(self, body: BundleBody, *, with_keys: bool) -> Response:
+        found = await self._parts.importing.take(await body.parsed(with_keys=with_keys), issuer_name=body.issuer_name)
+        return _answer(found)
 
     async def _import_key(self, _request: Request, body: KeyImportBody) -> Response:
         bundle = await _parsed(body.pem_bundle)
@@ -106,21 +107,9 @@ class ImportRoutes:
         await parts.store.change_authority(work)
         data = _key_answer(key_data(chosen.key))
         if chosen.private is not None:
-            wanted = Wanted(is_pkcs8=body.private_key_format == "pkcs8")
-            data["private_key"] = private_bytes(chosen.private, Encoding.PEM, wanted).decode().rstrip("\n")
+            pem = private_bytes(chosen.private, Encoding.PEM, Wanted())
+            data["private_key"] = pem.decode().rstrip("\n")
         return Response(data=data)
-
-    async def _answer(self, found: Imported, *warnings: str) -> Response:
-        data: dict[str, Any] = {
-            "imported_issuers": found.issuers or None,
-            "imported_keys": found.keys or None,
-            "existing_issuers": found.known_issuers or None,
-            "existing_keys": found.known_keys or None,
-            "mapping": found.mapping,
-        }
-        authority = await self._parts.store.authority()
-        missing = about_urls(authority.index.urls) if found.mapping else []
-        return Response(data=data, warnings=[*warnings, *missing] or None)
 
 
 async def _parsed(text: str) -> Bundle:
@@ -131,6 +120,17 @@ async def _parsed(text: str) -> Bundle:
 def _route(pattern: str, handler: Any, body: type[msgspec.Struct], summary: str) -> Route:
     method = Method(handler=handler, body=body, summary=summary)
     return Route(pattern=pattern, methods={Operation.UPDATE: method}, help=f"{summary}.")
+
+
+def _answer(found: Imported) -> Response:
+    data: dict[str, Any] = {
+        "imported_issuers": found.issuers or None,
+        "imported_keys": found.keys or None,
+        "existing_issuers": found.known_issuers or None,
+        "existing_keys": found.known_keys or None,
+        "mapping": found.mapping,
+    }
+    return Response(data=data, warnings=found.warnings or None)
 
 
 def _key_answer(data: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,28 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
 from core.clock import Clock
+from core.errors import InvalidRequestError
 from core.ids import new_uuid
 from core.protocols import Event, KeyCustodian, KeyUsage
-from pki.authority import USAGES, Authority, CaKey, IssuerRow
+from pki.authority import Authority, CaKey, IssuerRow
+from pki.ca_answers import about_urls
+from pki.issuer_usages import possible_usage
 from pki.pem_bundles import BroughtKey, Bundle
-from pki.reference_names import check_key_name
+from pki.reference_names import check_issuer_name, check_key_name
 from pki.store import AuthorityChange, PkiStore
+
+_NO_KEY = (
+    "The default issuer has no key associated with it. Some operations like issuing certificates and signing CRLs will"
+    " be unavailable with the requested default issuer until a key is imported or the default issuer is changed."
+)
+_SEVERAL_KEYS = (
+    "The imported bundle contained multiple certs matching keys, the default issuer that was selected should be"
+    " verified and manually changed if incorrect."
+)
+_SEVERAL_LATEST = (
+    "Default issuer left unchanged: could not select new issuer automatically as multiple imported issuers had key"
+    " material."
+)
 
 
 @dataclass(slots=True)
@@ -28,6 +44,7 @@ class Imported:
     known_issuers: list[str] = field(default_factory=list)
     known_keys: list[str] = field(default_factory=list)
     mapping: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Importing:
@@ -38,10 +55,10 @@ class Importing:
         self._keys = keys
         self._clock = clock
 
-    async def take(self, bundle: Bundle, *, key_name: str = "") -> Imported:
+    async def take(self, bundle: Bundle, *, key_name: str = "", issuer_name: str = "") -> Imported:
         """Store what is new. Raises InvalidRequestError, and HsmError when the HSM takes no key now.
 
-        `key_name` is for a bundle of one key.
+        `key_name` is for a bundle of one key, `issuer_name` for one that has one issuer that is new.
         """
         brought = await self._wrapped(bundle.keys, key_name)
 
@@ -49,7 +66,9 @@ class Importing:
             found = Imported()
             ids = await self._keep_keys(change, brought, found)
             await self._give_keys(change, ids)
-            await self._keep_issuers(change, bundle.certificates, ids, found)
+            await self._keep_issuers(change, bundle.certificates, ids, found, issuer_name)
+            _choose_default(change, found)
+            found.warnings += _warnings(change, found)
             if found.issuers or found.keys:
                 metadata = {"issuers": ",".join(found.issuers), "keys": ",".join(found.keys)}
                 await change.txn.announce(Event(type="pki/ca-import", path="issuers/import", metadata=metadata))
@@ -85,30 +104,75 @@ class Importing:
         return ids
 
     async def _give_keys(self, change: AuthorityChange, ids: dict[bytes, str]) -> None:
-        """To issuers that were there without theirs."""
+        """To issuers that were there without theirs. Where there was no default, the first of them is it."""
         for issuer in change.before.issuers.values():
             if not issuer.row.key_id and issuer.public_key in ids:
                 await change.put_issuer(replace(issuer.row, key_id=ids[issuer.public_key]))
+                if not change.index.default_issuer:
+                    change.set_index(replace(change.index, default_issuer=issuer.issuer_id))
 
     async def _keep_issuers(
-        self, change: AuthorityChange, certificates: list[x509.Certificate], ids: dict[bytes, str], found: Imported
+        self,
+        change: AuthorityChange,
+        certificates: list[x509.Certificate],
+        ids: dict[bytes, str],
+        found: Imported,
+        name: str,
     ) -> None:
         """Those with a key first: the first of all is the default, and one without a key issues nothing."""
         known = {issuer.row.certificate: issuer for issuer in change.before.issuers.values()}
-        for certificate in sorted(certificates, key=lambda one: _public_key(one) not in ids):
-            der = certificate.public_bytes(Encoding.DER)
+        encoded = {certificate.public_bytes(Encoding.DER): certificate for certificate in certificates}
+        _check_name(name, change.before, new=len(encoded.keys() - known.keys()))
+        for der, certificate in sorted(encoded.items(), key=lambda one: _public_key(one[1]) not in ids):
             key_id = ids.get(_public_key(certificate), "")
             if der in known:
                 issuer_id = known[der].issuer_id
                 found.known_issuers.append(issuer_id)
             else:
-                issuer_id = new_uuid()
-                usage = USAGES if _signs_crls(certificate) else tuple(word for word in USAGES if word != "crl-signing")
-                created_at = int(self._clock.now())
-                row = IssuerRow(issuer_id=issuer_id, key_id=key_id, certificate=der, usage=usage, created_at=created_at)
+                row = self._row(der, certificate, key_id, name)
+                issuer_id = row.issuer_id
                 await change.put_issuer(row)
                 found.issuers.append(issuer_id)
             found.mapping[issuer_id] = key_id
+        if name and not found.issuers:
+            found.warnings.append("Issuer already imported, use issuer/ endpoint to update name.")
+
+    def _row(self, der: bytes, certificate: x509.Certificate, key_id: str, name: str) -> IssuerRow:
+        return IssuerRow(
+            issuer_id=new_uuid(),
+            name=name,
+            key_id=key_id,
+            certificate=der,
+            usage=possible_usage(certificate),
+            created_at=int(self._clock.now()),
+        )
+
+
+def _check_name(name: str, authority: Authority, *, new: int) -> None:
+    if not name or not new:
+        return
+    if new > 1:
+        raise InvalidRequestError("issuer_name is for a bundle with one new certificate: this one has several")
+    check_issuer_name(name, authority)
+
+
+def _choose_default(change: AuthorityChange, found: Imported) -> None:
+    """Where the default follows the latest issuer and several could be that, nobody guesses: it stays."""
+    before = change.before.index
+    with_key = [issuer_id for issuer_id in found.issuers if found.mapping[issuer_id]]
+    if before.default_follows_latest_issuer and before.default_issuer and len(with_key) > 1:
+        change.set_index(replace(change.index, default_issuer=before.default_issuer))
+        found.warnings.append(_SEVERAL_LATEST)
+
+
+def _warnings(change: AuthorityChange, found: Imported) -> list[str]:
+    default = change.index.default_issuer
+    warnings = []
+    if default in found.mapping and not found.mapping[default]:
+        warnings.append(_NO_KEY)
+    if default in found.issuers and len([one for one in found.issuers if found.mapping[one]]) > 1:
+        warnings.append(_SEVERAL_KEYS)
+    return warnings + about_urls(change.index.urls)
 
 
 def _ids_of_keys(authority: Authority) -> dict[bytes, str]:
@@ -117,8 +181,3 @@ def _ids_of_keys(authority: Authority) -> dict[bytes, str]:
 
 def _public_key(certificate: x509.Certificate) -> bytes:
     return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _signs_crls(certificate: x509.Certificate) -> bool:
-    found = next((e.value for e in certificate.extensions if isinstance(e.value, x509.KeyUsage)), None)
-    return found is None or found.crl_sign

@@ -6,44 +6,33 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from core.bodies import StringList
 from core.engine import Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import Event
 from core.requests import NO_CONTENT, Operation, Request, Response
-from pki.authority import DEFAULT, USAGES, Authority, Issuer, IssuerRow
-from pki.chains import chain_of
-from pki.moments import format_moment
+from pki.authority import DEFAULT, Authority, Issuer
+from pki.issuer_settings import IssuerBody, changed_row, issuer_data
 from pki.parts import Parts
-from pki.reference_names import check_issuer_name
+from pki.role_references import about_roles
 from pki.serials import format_serial
-from pki.signature_words import checked_algorithm, shown_algorithm
 from pki.store import AuthorityChange
-from pki.url_rules import check_urls
 
-BEHAVIOURS = ("err", "truncate", "permit", "always_enforce_err")
 _ALL_GONE = (
     "DELETE /root deletes all keys and issuers; prefer the new DELETE /key/:key_ref and DELETE /issuer/:issuer_ref for"
     " finer granularity, unless removal of all keys and issuers is desired."
 )
+_NO_KEY = (
+    "This selected default issuer has no key associated with it. Some operations like issuing certificates and signing"
+    " CRLs will be unavailable with the requested default issuer until a key is imported or the default issuer is"
+    " changed."
+)
 
 
-class IssuerBody(msgspec.Struct, kw_only=True):
-    """Members that are given; None: not given. A write sets those that are not back, a patch leaves them."""
+class PageBody(msgspec.Struct):
+    """A page of ids; `limit` 0: all."""
 
-    issuer_name: str | None = None
-    leaf_not_after_behavior: str | None = None
-    manual_chain: StringList | None = None
-    usage: StringList | None = None
-    revocation_signature_algorithm: str | None = None
-    issuing_certificates: StringList | None = None
-    crl_distribution_points: StringList | None = None
-    delta_crl_distribution_points: StringList | None = None
-    ocsp_servers: StringList | None = None
-    enable_aia_url_templating: bool | None = None
-    disable_critical_extension_checks: bool | None = None
-    disable_path_length_checks: bool | None = None
-    disable_name_constraint_checks: bool | None = None
+    after: str = ""
+    limit: int = 0
 
 
 class DefaultBody(msgspec.Struct, kw_only=True):
@@ -65,7 +54,7 @@ class IssuerRoutes:
         return [
             Route(
                 pattern="issuers",
-                methods={Operation.LIST: Method(handler=self._list, mutates=False, summary="Issuers")},
+                methods={Operation.LIST: Method(handler=self._list, body=PageBody, mutates=False, summary="Issuers")},
                 unauthenticated=True,
             ),
             Route(
@@ -102,20 +91,15 @@ class IssuerRoutes:
 
     # --- one issuer ---------------------------------------------------------------------------------------------------
 
-    async def _list(self, _request: Request, _body: NoBody) -> Response:
+    async def _list(self, _request: Request, body: PageBody) -> Response:
         authority = await self._store.authority()
-        if not authority.issuers:
+        if body.limit < 0:
+            raise InvalidRequestError("limit must not be negative")
+        ids = [issuer_id for issuer_id in sorted(authority.issuers) if issuer_id > body.after]
+        page = ids[: body.limit] if body.limit else ids
+        if not page:
             raise NotFoundError("")
-        info = {
-            issuer_id: {
-                "is_default": issuer_id == authority.index.default_issuer,
-                "issuer_name": issuer.row.name,
-                "key_id": issuer.row.key_id,
-                "serial_number": format_serial(issuer.certificate.serial_number),
-            }
-            for issuer_id, issuer in authority.issuers.items()
-        }
-        return Response(data={"keys": sorted(info), "key_info": info})
+        return Response(data={"keys": page, "key_info": {known: _info(known, authority) for known in page}})
 
     async def _read(self, request: Request, _body: NoBody) -> Response:
         authority = await self._store.authority()
@@ -129,33 +113,42 @@ class IssuerRoutes:
         return await self._change(request, body, is_patch=True)
 
     async def _change(self, request: Request, body: IssuerBody, *, is_patch: bool) -> Response:
-        async def work(change: AuthorityChange) -> tuple[str, list[str]]:
+        async def work(change: AuthorityChange) -> tuple[Issuer, list[str]]:
             issuer = change.before.issuer(request.params["issuer_ref"])
             row, warnings = changed_row(issuer, body, change.before, is_patch=is_patch)
             await change.put_issuer(row)
             await self._announce(change, "issuer-write", issuer.issuer_id)
-            return issuer.issuer_id, warnings
+            return issuer, warnings
 
-        issuer_id, warnings = await self._store.change_authority(work)
+        before, warnings = await self._store.change_authority(work)
         authority = await self._store.authority()
-        return Response(data=issuer_data(authority.issuer(issuer_id), authority), warnings=warnings or None)
+        issuer = authority.issuer(before.issuer_id)
+        if issuer.row.name != before.row.name:
+            warnings += await about_roles(self._store, {before.row.name})
+        return Response(data=issuer_data(issuer, authority), warnings=warnings or None)
 
     async def _delete(self, request: Request, _body: NoBody) -> Response:
-        async def work(change: AuthorityChange) -> bool:
+        async def work(change: AuthorityChange) -> tuple[Issuer, bool] | None:
             try:
                 issuer = change.before.issuer(request.params["issuer_ref"])
             except NotFoundError:
-                return False
+                return None
             was_default = change.before.index.default_issuer == issuer.issuer_id
             await self._unlink(change, issuer.issuer_id)
             await change.delete_issuer(issuer.issuer_id)
             await self._announce(change, "issuer-delete", issuer.issuer_id)
-            return was_default
+            return issuer, was_default
 
-        if await self._store.change_authority(work):
-            gone = f"Deleted issuer {request.params['issuer_ref']} was the default: choose another one (config/issuers)"
-            return Response(warnings=[gone])
-        return NO_CONTENT
+        deleted = await self._store.change_authority(work)
+        if deleted is None:
+            return NO_CONTENT
+        issuer, was_default = deleted
+        references, warnings = {issuer.issuer_id, issuer.row.name}, []
+        if was_default:
+            references.add(DEFAULT)
+            warnings.append(_gone(issuer.issuer_id, request.params["issuer_ref"]))
+        warnings += await about_roles(self._store, references)
+        return Response(warnings=warnings) if warnings else NO_CONTENT
 
     async def _unlink(self, change: AuthorityChange, issuer_id: str) -> None:
         """Take it out of the manual chains of others."""
@@ -200,7 +193,7 @@ class IssuerRoutes:
         warnings = None
         default = authority.issuers.get(authority.index.default_issuer)
         if default is not None and default.key is None:
-            warnings = ["the default issuer has no key here, so it issues nothing"]
+            warnings = [_NO_KEY]
         return Response(data=_default_data(authority), warnings=warnings)
 
 
@@ -225,111 +218,18 @@ def _default_data(authority: Authority) -> dict[str, Any]:
     }
 
 
-# --- what one is, as plain values -----------------------------------------------------------------------------------
-
-
-def changed_row(
-    issuer: Issuer, body: IssuerBody, authority: Authority, *, is_patch: bool
-) -> tuple[IssuerRow, list[str]]:
-    """The row that a write or a patch makes, and what to warn of. Raises InvalidRequestError."""
-    row, blank = issuer.row, IssuerRow(issuer_id="", certificate=b"")
-    before = row if is_patch else replace(blank, issuer_id=row.issuer_id, certificate=row.certificate)
-    name = before.name if body.issuer_name is None else body.issuer_name
-    check_issuer_name(name, authority, but=row.issuer_id)
-    usage = before.usage if body.usage is None else _usage(body.usage)
-    urls = before.urls
-    given = {
-        "issuing_certificates": body.issuing_certificates,
-        "crl_distribution_points": body.crl_distribution_points,
-        "delta_crl_distribution_points": body.delta_crl_distribution_points,
-        "ocsp_servers": body.ocsp_servers,
+def _info(issuer_id: str, authority: Authority) -> dict[str, Any]:
+    issuer = authority.issuers[issuer_id]
+    return {
+        "is_default": issuer_id == authority.index.default_issuer,
+        "issuer_name": issuer.row.name,
+        "key_id": issuer.row.key_id,
+        "serial_number": format_serial(issuer.certificate.serial_number),
     }
-    urls = replace(urls, **{member: tuple(value) for member, value in given.items() if value is not None})
-    if body.enable_aia_url_templating is not None:
-        urls = replace(urls, enable_templating=body.enable_aia_url_templating)
-    warnings = check_urls(urls, authority.index.cluster)
-    algorithm = before.revocation_signature_algorithm
-    if body.revocation_signature_algorithm is not None:
-        algorithm = checked_algorithm(body.revocation_signature_algorithm, issuer)
-    changed = replace(
-        row,
-        name=name,
-        leaf_not_after_behavior=_behaviour(body.leaf_not_after_behavior or before.leaf_not_after_behavior),
-        manual_chain=before.manual_chain if body.manual_chain is None else _chain(body.manual_chain, issuer, authority),
-        usage=_possible(usage, issuer),
-        revocation_signature_algorithm=algorithm,
-        urls=urls,
-        **{
-            member: getattr(before if getattr(body, member) is None else body, member)
-            for member in (
-                "disable_critical_extension_checks",
-                "disable_path_length_checks",
-                "disable_name_constraint_checks",
-            )
-        },
+
+
+def _gone(issuer_id: str, reference: str) -> str:
+    return (
+        f"Deleted issuer {issuer_id} (via issuer_ref {reference}); this was configured as the default issuer."
+        " Operations without an explicit issuer will not work until a new default is configured."
     )
-    return changed, warnings
-
-
-def _behaviour(word: str) -> str:
-    if word not in BEHAVIOURS:
-        raise InvalidRequestError(f"leaf_not_after_behavior must be one of {', '.join(BEHAVIOURS)}")
-    return word
-
-
-def _usage(words: list[str]) -> tuple[str, ...]:
-    """Those words, in one order; read-only is always there, as in Vault."""
-    unknown = [word for word in words if word not in USAGES]
-    if unknown:
-        raise InvalidRequestError(f"usage must be of {', '.join(USAGES)}")
-    return tuple(word for word in USAGES if word in words or word == "read-only")
-
-
-def _possible(usage: tuple[str, ...], issuer: Issuer) -> tuple[str, ...]:
-    if "crl-signing" in usage and not issuer.can_sign_crls:
-        raise InvalidRequestError("the certificate's key usages lack cRLSign, so usage cannot have crl-signing")
-    return usage
-
-
-def _chain(references: list[str], issuer: Issuer, authority: Authority) -> tuple[str, ...]:
-    found = []
-    for reference in references:
-        if reference == "self":
-            found.append(issuer.issuer_id)
-            continue
-        try:
-            found.append(authority.issuer(reference).issuer_id)
-        except NotFoundError:
-            raise InvalidRequestError(f"manual_chain names the issuer {reference!r}, which there is not") from None
-    if found and found[0] != issuer.issuer_id:
-        raise InvalidRequestError('manual_chain begins with the issuer itself: write "self" first')
-    if len(set(found)) != len(found):
-        raise InvalidRequestError("manual_chain names an issuer twice")
-    return tuple(found)
-
-
-def issuer_data(issuer: Issuer, authority: Authority) -> dict[str, Any]:
-    """As Vault answers it, and where its key is."""
-    row = issuer.row
-    data: dict[str, Any] = {
-        "issuer_id": row.issuer_id,
-        "issuer_name": row.name,
-        "key_id": row.key_id,
-        "certificate": issuer.pem,
-        "manual_chain": list(row.manual_chain) or None,
-        "ca_chain": [member.pem for member in chain_of(issuer, authority)],
-        "leaf_not_after_behavior": row.leaf_not_after_behavior,
-        "usage": ",".join(sorted(row.usage)),
-        "revocation_signature_algorithm": shown_algorithm(issuer),
-        "revoked": bool(row.revoked_at),
-        "issuing_certificates": list(row.urls.issuing_certificates),
-        "crl_distribution_points": list(row.urls.crl_distribution_points),
-        "delta_crl_distribution_points": list(row.urls.delta_crl_distribution_points),
-        "ocsp_servers": list(row.urls.ocsp_servers),
-        "enable_aia_url_templating": row.urls.enable_templating,
-    }
-    if row.revoked_at:
-        data |= {"revocation_time": row.revoked_at, "revocation_time_rfc3339": format_moment(row.revoked_at)}
-    if issuer.key is not None:
-        data["custody"] = issuer.key.key.custody.value
-    return data

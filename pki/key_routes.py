@@ -15,6 +15,8 @@ from pki.parts import Parts
 from pki.reference_names import check_key_name
 from pki.store import AuthorityChange
 
+_UNNAMED = "Name successfully deleted, you will now need to reference this key by it's Id: "
+
 
 class KeyBody(msgspec.Struct, kw_only=True):
     """Its new name."""
@@ -29,7 +31,7 @@ class DefaultKeyBody(msgspec.Struct, kw_only=True):
 
 
 class KeyRoutes:
-    """A key that goes leaves its issuers without one: they sign nothing any more."""
+    """A key goes for good, so one that an issuer has is refused: it would sign nothing any more, nor its CRLs."""
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
@@ -81,20 +83,22 @@ class KeyRoutes:
 
         key = await self._store.change_authority(work)
         data = key_data(key)
-        return Response(data={name: data[name] for name in ("key_id", "key_name", "key_type", "custody")})
+        warnings = None if key.name else [f"{_UNNAMED}{key.key_id}"]
+        shown = {name: data[name] for name in ("key_id", "key_name", "key_type", "custody")}
+        return Response(data=shown, warnings=warnings)
 
     async def _delete(self, request: Request, _body: NoBody) -> Response:
-        async def work(change: AuthorityChange) -> list[str]:
+        async def work(change: AuthorityChange) -> str:
             try:
                 key = change.before.key(request.params["key_ref"])
             except NotFoundError:
-                return []
-            warnings = _about_users(key, change.before)
+                return ""
+            _check_unused(key, change.before)
             await change.delete_key(key.key_id)
-            return warnings
+            return key.key_id if change.before.index.default_key == key.key_id else ""
 
-        warnings = await self._store.change_authority(work)
-        return Response(warnings=warnings) if warnings else NO_CONTENT
+        default = await self._store.change_authority(work)
+        return Response(warnings=[_gone(default, request.params["key_ref"])]) if default else NO_CONTENT
 
     async def _read_default(self, _request: Request, _body: NoBody) -> Response:
         return Response(data={"default": (await self._store.authority()).index.default_key})
@@ -114,16 +118,19 @@ class KeyRoutes:
         return Response(data={"default": await self._store.change_authority(work)})
 
 
-def _about_users(key: CaKey, authority: Authority) -> list[str]:
-    users = [
-        issuer.row.name or issuer.issuer_id for issuer in authority.issuers.values() if issuer.row.key_id == key.key_id
-    ]
-    found = []
+def _check_unused(key: CaKey, authority: Authority) -> None:
+    users = [issuer.issuer_id for issuer in authority.issuers.values() if issuer.row.key_id == key.key_id]
     if users:
-        found.append(f"the key is gone for good; these issuers sign nothing any more, nor CRLs: {', '.join(users)}")
-    if authority.index.default_key == key.key_id:
-        found.append("the key was the default: choose another one (config/keys)")
-    return found
+        raise InvalidRequestError(
+            f"Failed to Delete Key.  Key in Use by Issuer: {', '.join(users)}. Delete the issuer first"
+        )
+
+
+def _gone(key_id: str, reference: str) -> str:
+    return (
+        f"Deleted key {key_id} (via key_ref {reference}); this was configured as the default key. Operations without an"
+        " explicit key will not work until a new default is configured."
+    )
 
 
 def key_data(key: CaKey) -> dict[str, Any]:

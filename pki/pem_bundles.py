@@ -27,7 +27,7 @@ _SHORTEST = 75  # characters; less is a path, not PEM (Vault's rule)
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _KEYS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
-_PASSED_OVER = ("EC PARAMETERS",)  # `openssl ecparam -genkey` writes them before the key
+_PASSED_OVER = ("EC PARAMETERS", "EC PARAMS", "X509 CRL", "CRL")  # parameters: of `openssl ecparam -genkey`
 
 
 class BroughtKey(NamedTuple):
@@ -57,6 +57,8 @@ def parse_bundle(text: str) -> Bundle:
     blocks = list(_BLOCK.finditer(text))
     if not blocks:
         raise InvalidRequestError("the bundle holds no PEM: blocks of BEGIN CERTIFICATE or BEGIN PRIVATE KEY")
+    if "-----BEGIN" in _BLOCK.sub("", text):
+        raise InvalidRequestError("a block of the PEM bundle has no end: is the text cut off?")
     if len(blocks) > _MOST:
         raise InvalidRequestError(f"a PEM bundle has at most {_MOST} blocks")
     certificates: dict[x509.Certificate, None] = {}

@@ -25,7 +25,7 @@ def check_key_name(name: str, authority: Authority, *, but: str = "") -> None:
 
 
 def _check_form(name: str, what: str) -> None:
-    if name == DEFAULT:
+    if name.lower() == DEFAULT:
         raise InvalidRequestError(f"reserved keyword 'default' can not be used as {what} name")
     if name and not _FORM.fullmatch(name):
         raise InvalidRequestError(

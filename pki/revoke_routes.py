@@ -14,7 +14,7 @@ from core.protocols import CatalogQuery
 from core.requests import Operation, Request, Response
 from pki.authority import Authority, Issuer
 from pki.certificates import CATALOG, State
-from pki.issuer_routes import issuer_data
+from pki.issuer_settings import issuer_data
 from pki.parts import Parts
 from pki.revoking import Revoked, Revoking, UnknownCertificateError, signers_of
 from pki.serials import parse_serial

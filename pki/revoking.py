@@ -92,7 +92,8 @@ class Revoking:
         async def work(change: AuthorityChange) -> None:
             issuer = change.before.issuer(reference)
             if not issuer.row.revoked_at:
-                await change.put_issuer(replace(issuer.row, revoked_at=int(self._clock.now())))
+                usage = tuple(word for word in issuer.row.usage if word != "issuing-certificates")
+                await change.put_issuer(replace(issuer.row, usage=usage, revoked_at=int(self._clock.now())))
                 await self._revoke_above(change, issuer, reason)
 
         await self._store.change_authority(work)

@@ -120,13 +120,13 @@ class AuthorityChange:
         self._is_written = True
 
     async def put_issuer(self, row: IssuerRow) -> None:
-        """Add an issuer, or write one again. The first one becomes the default; others as the settings say."""
+        """Add an issuer, or write one again. The first with a key becomes the default; others as the settings say."""
         await self.txn.put(ISSUERS + row.issuer_id, _encode(row))
         self._is_written = True
         if row.issuer_id in self.index.issuers:
             return
         index = replace(self.index, issuers=(*self.index.issuers, row.issuer_id))
-        if not index.default_issuer or (index.default_follows_latest_issuer and row.key_id):
+        if row.key_id and (not index.default_issuer or index.default_follows_latest_issuer):
             index = replace(index, default_issuer=row.issuer_id)
         self.index = index
 

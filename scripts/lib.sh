@@ -27,6 +27,7 @@ is_there() {
         softhsm2) have softhsm2-util && [ -e /usr/lib/softhsm/libsofthsm2.so ] ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
         systemd) have systemd-analyze ;;
+        gnutls-bin) have certtool ;;
         *) have "$1" ;;
     esac
 }

@@ -25,6 +25,8 @@ OF_ENTITY = {**ROLE, "allowed_domains": "{{identity.entity.name}}.example.com", 
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """On SQLite alone: test_pki_races.py and tests/barrier have both stores."""
     running = Appliance(tmp_path_factory.mktemp("appliance") / "data").start()
+    log = {"file_path": str(running.data_dir / "audit.log")}
+    running.client().sys.enable_audit_device("file", path="file", options=log)
     yield running
     assert running.stop() == 0
 

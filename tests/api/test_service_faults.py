@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from barrier.schema_version import SCHEMA
 from tests.support.appliance import Appliance, ProductionAppliance, Reply
 
 BODY = {"plaintext": "YQ=="}
@@ -154,7 +155,7 @@ def test_a_database_newer_than_the_code_is_refused(stopped_production: Productio
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         sentence = refused_start(stopped_production)
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
-        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", [SCHEMA])
     assert "9999" in sentence
     assert "newer" in sentence
 

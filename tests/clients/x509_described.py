@@ -1,11 +1,6 @@
 """Certificates, requests, CRLs and keys as plain values that two servers' answers can be compared by.
 
-What differs from one issue to the next (serial numbers, keys, moments) is replaced by what it is; and what servers
-differ in by principle, where both ways mean the same, is written one way:
-
-- a key usage that a key of its type cannot have (RFC 5480, 3; RFC 8410, 5; RFC 3279, 2.3.1) is left out
-- values of a subject that stand in one RDN stand in RDNs of their own
-- a CA's common name without a dot is no DNS name
+What differs from one issue to the next (serial numbers, keys, moments) is replaced by what it is.
 """
 
 from __future__ import annotations
@@ -16,17 +11,15 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 SERIAL = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){9,19}")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 MOMENTS = frozenset({"expiration", "not_before", "revocation_time"})
-NO_DOT = re.compile(r"[^.]+")
-SIGNING = frozenset({"digital_signature", "content_commitment", "key_cert_sign", "crl_sign"})
-RSA_USAGES = SIGNING | {"key_encipherment", "data_encipherment"}
-EC_USAGES = SIGNING | {"key_agreement"}
+_SAN = "2.5.29.17"
+# not those that a key's type decides here, and nobody in OpenBao
+_USAGES = ("digital_signature", "content_commitment", "key_cert_sign", "crl_sign")
 
 
 def described(value: Any, member: str = "") -> Any:
@@ -82,7 +75,7 @@ def certificate(found: x509.Certificate) -> dict[str, Any]:
         "key": key(found.public_key()),
         "signature": found.signature_algorithm_oid.dotted_string,
         "lifetime": "until a day" if found.not_valid_after_utc.second == 0 else round(lifetime.total_seconds(), -1),
-        "extensions": extensions(found),
+        "extensions": extensions(found.extensions),
     }
 
 
@@ -91,7 +84,7 @@ def request(found: x509.CertificateSigningRequest) -> dict[str, Any]:
         "subject": subject(found.subject),
         "key": key(found.public_key()),
         "signature": found.signature_algorithm_oid.dotted_string,
-        "extensions": extensions(found),
+        "extensions": extensions(found.extensions),
     }
 
 
@@ -106,35 +99,26 @@ def crl(found: x509.CertificateRevocationList) -> dict[str, Any]:
 
 
 def subject(name: x509.Name) -> list[str]:
-    return [attribute.rfc4514_string() for rdn in name.rdns for attribute in rdn]
+    """Attribute by attribute: OpenBao puts those of one kind into one RDN."""
+    return sorted(attribute.rfc4514_string() for rdn in name.rdns for attribute in rdn)
 
 
-def extensions(found: x509.Certificate | x509.CertificateSigningRequest) -> dict[str, Any]:
-    described = {each.oid.dotted_string: [each.critical, _extension(each.value, found)] for each in found.extensions}
-    return {oid: pair for oid, pair in described.items() if pair[1] != []}
+def extensions(found: x509.Extensions) -> dict[str, Any]:
+    """By OID. Names of a CA that are no host ("Root") do not count, nor whether the alternative names are critical."""
+    made = {extension.oid.dotted_string: [extension.critical, _extension(extension.value)] for extension in found}
+    if _SAN in made:
+        made[_SAN][0] = None
+    is_ca = any(isinstance(extension.value, x509.BasicConstraints) and extension.value.ca for extension in found)
+    if is_ca and _SAN in made and not any("." in name for name in made[_SAN][1]):
+        del made[_SAN]
+    return made
 
 
-def _extension(value: x509.ExtensionType, found: x509.Certificate | x509.CertificateSigningRequest) -> Any:
+def _extension(value: x509.ExtensionType) -> Any:
     if isinstance(value, x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier):
         return type(value).__name__
-    if isinstance(value, x509.SubjectAlternativeName):
-        return sorted(repr(name) for name in value if not _is_name_of_a_ca(name, found.subject))
     if isinstance(value, x509.KeyUsage):
-        return _usages(value, found.public_key())
+        return [name for name in _USAGES if getattr(value, name)]
+    if isinstance(value, x509.SubjectAlternativeName):
+        return sorted(repr(name) for name in value)
     return _text(repr(value))
-
-
-def _is_name_of_a_ca(name: x509.GeneralName, subject: x509.Name) -> bool:
-    """Whether it is the common name, which has no dot: CAs are called so, hosts of the internet are not."""
-    own = [attribute.value for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return isinstance(name, x509.DNSName) and name.value in own and NO_DOT.fullmatch(name.value) is not None
-
-
-def _usages(value: x509.KeyUsage, key: Any) -> list[str]:
-    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-    possible = SIGNING
-    if isinstance(key, rsa.RSAPublicKey):
-        possible = RSA_USAGES
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        possible = EC_USAGES
-    return [name for name in (*names, "key_cert_sign", "crl_sign") if name in possible and getattr(value, name)]

@@ -1,39 +1,19 @@
 """Issuers and keys from elsewhere: all or nothing, nothing twice, and what is no CA's is refused."""
 
-from datetime import UTC, datetime, timedelta
+import asyncio
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
     PrivateFormat,
 )
-from cryptography.x509.oid import NameOID
 
 from core.errors import InvalidRequestError
-from tests.unit.pki.pki_mount import CA_KEY_USAGE, Mount
-
-KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-def pem_key(key: Any, form: PrivateFormat = PrivateFormat.PKCS8, encryption: Any = None) -> str:
-    return str(key.private_bytes(Encoding.PEM, form, encryption or NoEncryption()).decode())
-
-
-def ca(key: Any = KEY, name: str = "Imported", *, is_ca: bool = True, serial: int = 7) -> str:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.fromtimestamp(1_800_000_000, UTC)
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), serial, now, now + timedelta(days=3650))
-    builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-    builder = builder.add_extension(CA_KEY_USAGE, critical=True)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    digest = None if isinstance(key, ed448.Ed448PrivateKey) else hashes.SHA256()
-    return builder.sign(key, digest).public_bytes(Encoding.PEM).decode()
+from tests.unit.pki.brought_cas import KEY, ca, pem_key
+from tests.unit.pki.pki_mount import Mount
 
 
 async def take(mount: Mount, bundle: str, path: str = "issuers/import/bundle") -> dict[str, Any]:
@@ -67,8 +47,7 @@ async def test_key_and_certificate_find_each_other_whichever_comes_first(order: 
     parts = [ca(), pem_key(KEY)]
     for place in order:
         await take(mount, parts[place])
-    [issuer] = (await mount.parts.store.authority()).issuers.values()
-    assert issuer.key is not None
+    assert (await mount.parts.store.authority()).issuer("default").key is not None
 
 
 async def test_of_several_the_one_with_a_key_is_the_default() -> None:
@@ -86,6 +65,7 @@ async def test_certificates_of_one_key_are_issuers_of_their_own() -> None:
     assert set(found["mapping"].values()) == set(found["imported_keys"])
 
 
+PASSED_OVER = ("EC PARAMETERS", "X509 CRL")
 WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
 REFUSED = {
     "nothing": "",
@@ -104,6 +84,9 @@ REFUSED = {
     "a ca of ed448": ca(ed448.Ed448PrivateKey.generate()),
     "good and bad": ca() + pem_key(WEAK),
     "too many": ca() * 257,
+    "cut off": ca() + ca(serial=8)[:-40],
+    "an ended key": pem_key(KEY).replace("END PRIVATE", "END RSA PRIVATE"),
+    "dsa": "-----BEGIN DSA PRIVATE KEY-----\n" + "A" * 80 + "\n-----END DSA PRIVATE KEY-----\n",
 }
 
 
@@ -180,3 +163,102 @@ async def test_only_an_exported_key_is_shown_and_only_once() -> None:
     assert "private_key" not in internal
     assert exported["private_key"].startswith("-----BEGIN PRIVATE KEY-----")
     assert "private_key" not in await mount.data("read", f"key/{exported['key_id']}")
+
+
+# --- what else is in bundles, and names -------------------------------------------------------------------------------
+
+
+async def test_parameters_crls_and_text_between_are_passed_over() -> None:
+    between = "".join(f"some text\n-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n" for label in PASSED_OVER)
+    assert len((await take(Mount(), ca() + between + pem_key(KEY)))["imported_issuers"]) == 1
+
+
+async def test_the_new_issuer_gets_its_name() -> None:
+    mount = Mount()
+    found = await mount.data("update", "issuers/import/cert", {"pem_bundle": ca(), "issuer_name": "mine"})
+    assert (await mount.data("read", "issuer/mine"))["issuer_id"] == found["imported_issuers"][0]
+
+
+async def test_an_issuer_that_is_here_keeps_its_name() -> None:
+    mount, certificate = Mount(), ca()
+    await take(mount, certificate)
+    answer = await mount.call("update", "issuers/import/cert", {"pem_bundle": certificate, "issuer_name": "other"})
+    assert answer.warnings is not None
+    assert "already imported" in answer.warnings[0]
+    [issuer] = (await mount.parts.store.authority()).issuers.values()
+    assert issuer.row.name == ""
+
+
+@pytest.mark.parametrize(
+    ("bundle", "name"),
+    [(ca(serial=1), "taken"), (ca(serial=1), "default"), (ca(serial=1), "a b"), (ca(serial=1) + ca(serial=2), "new")],
+    ids=["taken", "reserved", "blank", "for two"],
+)
+async def test_a_name_that_cannot_be_refuses_the_whole_bundle(bundle: str, name: str) -> None:
+    mount = Mount()
+    await mount.data("update", "issuers/import/cert", {"pem_bundle": ca(), "issuer_name": "taken"})
+    with pytest.raises(InvalidRequestError, match="name"):
+        await mount.data("update", "issuers/import/bundle", {"pem_bundle": bundle + pem_key(KEY), "issuer_name": name})
+    authority = await mount.parts.store.authority()
+    assert (len(authority.issuers), len(authority.keys)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "path", ["issuers/import/cert", "issuers/import/bundle", "config/ca", "intermediate/set-signed"]
+)
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"pem_bundle": ca(), "certificate": ca()}, {"certificate": ca() + pem_key(KEY)}],
+    ids=["nothing", "both", "keys"],
+)
+async def test_one_bundle_is_sent_and_as_certificate_without_keys(path: str, body: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"certificate|private keys"):
+        await Mount().data("update", path, body)
+
+
+async def test_the_default_stays_where_several_could_follow() -> None:
+    mount = Mount()
+    first = await mount.seed_root("first")
+    await mount.data("update", "config/issuers", {"default": first, "default_follows_latest_issuer": True})
+    answer = await mount.call(
+        "update", "issuers/import/bundle", {"pem_bundle": ca(serial=1) + ca(serial=2) + pem_key(KEY)}
+    )
+    assert (await mount.data("read", "config/issuers"))["default"] == first
+    assert any("left unchanged" in warning for warning in answer.warnings or [])
+
+
+@pytest.mark.parametrize(
+    ("bundle", "word"),
+    [(ca(serial=1) + ca(serial=2) + pem_key(KEY), "multiple certs"), (ca(), "AIA")],
+    ids=["several", "no urls"],
+)
+async def test_what_may_surprise_is_warned_of(bundle: str, word: str) -> None:
+    answer = await Mount().call("update", "issuers/import/bundle", {"pem_bundle": bundle})
+    assert any(word in warning for warning in answer.warnings or [])
+
+
+async def test_a_default_without_its_key_is_warned_of() -> None:
+    mount, certificate = Mount(), ca()
+    await mount.data("update", "issuers/import/cert", {"pem_bundle": certificate, "issuer_name": "keyless"})
+    await mount.data("update", "config/issuers", {"default": "keyless"})
+    answer = await mount.call("update", "issuers/import/cert", {"pem_bundle": certificate})
+    assert any("no key associated" in warning for warning in answer.warnings or [])
+
+
+async def test_an_issuer_without_a_key_is_no_default_of_itself() -> None:
+    """Who imports a root for its chain, and then the intermediate that issues, means that one."""
+    mount = Mount()
+    await take(mount, ca())
+    assert (await mount.data("read", "config/issuers"))["default"] == ""
+    latest = await mount.seed_root("with a key")
+    assert (await mount.data("read", "config/issuers"))["default"] == latest
+
+
+async def test_of_two_workers_that_import_the_same_one_finds_it_there() -> None:
+    mount = Mount()
+    body = {"pem_bundle": ca() + pem_key(KEY)}
+    workers = [mount, mount.other_worker()]
+    answers = await asyncio.gather(*(one.data("update", "issuers/import/bundle", body) for one in workers))
+    assert [len(answer["imported_issuers"] or []) for answer in answers] in ([1, 0], [0, 1])
+    authority = await mount.parts.store.authority()
+    assert (len(authority.issuers), len(authority.keys)) == (1, 1)

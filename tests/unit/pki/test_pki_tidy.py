@@ -153,7 +153,7 @@ async def test_revoked_certificates_find_an_issuer_that_came_back_under_another_
 
     await mount.parts.store.change_authority(swap)
     await mount.data("read", "crl/rotate")
-    assert len(await crl_of(mount)) == 0
+    assert len(await crl_of(mount)) == 1  # its name and key are the same
     status = await tidied(mount, tidy_revoked_cert_issuer_associations=True)
     await mount.engine.housekeep()
     assert status["missing_issuer_cert_count"] == 1
@@ -194,5 +194,5 @@ async def test_orders_that_make_no_sense_are_refused(
 async def test_a_tidy_without_targets_is_a_warning_as_in_vault(mount: Mount) -> None:
     answer = await mount.call("update", "tidy", {})
     assert answer.status == 202
-    assert "no tidy operations were set" in answer.warnings[0]
+    assert "no tidy operations were set" in (answer.warnings or [""])[0]
     assert (await mount.data("read", "tidy-status"))["state"] == "Inactive"
