@@ -12,7 +12,7 @@ from pki.chains import chain_of
 from pki.issuer_usages import check_usage, effective_usage, parse_usage, possible_usage
 from pki.moments import format_moment
 from pki.reference_names import check_issuer_name
-from pki.signature_words import revocation_algorithm
+from pki.signature_words import revocation_algorithm, shown_algorithm
 from pki.url_rules import MEMBERS, check_urls
 
 BEHAVIOURS = ("err", "truncate", "permit", "always_enforce_err")
@@ -130,7 +130,7 @@ def issuer_data(issuer: Issuer, authority: Authority) -> dict[str, Any]:
         "ca_chain": [member.pem for member in chain_of(issuer, authority)],
         "leaf_not_after_behavior": row.leaf_not_after_behavior,
         "usage": ",".join(sorted(effective_usage(row))),
-        "revocation_signature_algorithm": row.revocation_signature_algorithm,
+        "revocation_signature_algorithm": shown_algorithm(issuer),
         "revoked": bool(row.revoked_at),
         **{member: list(getattr(row.urls, member)) for member in MEMBERS},
         **{member: True for member in _SWITCHES if getattr(row, member)},

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidRequestError, NotFoundError
+from core.protocols import KeyKind
 from core.requests import Response
 from tests.unit.pki.brought_cas import ca
 from tests.unit.pki.pki_mount import Mount
@@ -107,6 +108,29 @@ async def test_whoever_takes_a_name_away_hears_of_roles_that_use_it() -> None:
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
+
+
+SHOWN = {
+    KeyKind.EC_P256: "ECDSAWithSHA256",
+    KeyKind.EC_P384: "ECDSAWithSHA384",
+    KeyKind.EC_P521: "ECDSAWithSHA512",
+    KeyKind.ED25519: "PureEd25519",
+    KeyKind.ML_DSA_44: "",
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN, ids=[kind.value for kind in SHOWN])
+async def test_how_crls_are_signed_is_shown_when_nobody_chose_it(kind: KeyKind) -> None:
+    mount = Mount()
+    await mount.seed_root(kind=kind)
+    assert (await mount.data("read", "issuer/root"))["revocation_signature_algorithm"] == SHOWN[kind]
+
+
+async def test_crls_of_an_rsa_root_are_signed_as_it_is_itself() -> None:
+    mount = Mount()
+    asked = {"common_name": "Root", "key_type": "rsa", "key_bits": 2048, "signature_bits": 512}
+    await mount.data("update", "root/generate/internal", asked)
+    assert (await mount.data("read", "issuer/default"))["revocation_signature_algorithm"] == "SHA512WithRSA"
 
 
 SETTINGS: dict[str, tuple[Any, Any]] = {
