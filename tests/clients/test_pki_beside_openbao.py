@@ -54,6 +54,7 @@ ACCEPTED = {
     "unknown": "what is unknown is 404",
     "vault": "Vault has it, OpenBao has not",
     "verbatim": "alternative names are those of the request",
+    "warnings": "nobody is warned of members that mean nothing, nor of a ttl that not_after replaces",
     "wildcards": "a wildcard that is allowed as common name is an alternative name, too",
 }
 OURS_ALONE = frozenset(
@@ -114,6 +115,8 @@ def differences(theirs: Reply, ours: Reply) -> list[str]:
         found.append(f"content type {ours.content_type}, theirs {theirs.content_type}")
     if theirs.status >= 400 and ours.status >= 400:
         return found
+    if bool(theirs.warnings) != bool(ours.warnings):
+        found.append(f"warnings {ours.warnings}, theirs {theirs.warnings}")
     return found + in_value(described(theirs.data), described(ours.data), "")
 
 
