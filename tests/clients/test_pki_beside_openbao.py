@@ -7,6 +7,7 @@ the mount. Certificates are compared by what they say (`tests.clients.x509_descr
 from __future__ import annotations
 
 import ipaddress
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ UNSEEN = frozenset({"request_id", "mount_type", "lease_id"})
 def test_requests_see_no_difference(ours: Bao, theirs: Bao, script: str) -> None:
     mount = f"beside-{script}"
     merge = "application/merge-patch+json"
-    callers = [Caller(server, mount, kept={"M": mount, **requests()}, patch_type=merge) for server in (theirs, ours)]
+    kept = {"M": mount, **requests(), **midnights()}
+    callers = [Caller(server, mount, kept=dict(kept), patch_type=merge) for server in (theirs, ours)]
     for caller in callers:
         made = caller.ask(f'POST /sys/mounts/{mount} {{"type":"pki","config":{{"max_lease_ttl":"87600h"}}}}')
         assert made.status == 204, made.errors
@@ -95,6 +97,12 @@ def requests() -> dict[str, str]:
     text = encodebytes(mended).decode()
     found["B"] = f"-----BEGIN CERTIFICATE REQUEST-----\n{text}-----END CERTIFICATE REQUEST-----\n"
     return found
+
+
+def midnights() -> dict[str, str]:
+    """Moments by the letters that lines name them with: sooner than a role's 72 hours, and later."""
+    today = datetime.now(UTC)
+    return {letter: f"{today + timedelta(days):%Y-%m-%dT00:00:00Z}" for letter, days in (("Y", 2), ("Z", 40))}
 
 
 def _csr(key: Any, common_name: str, names: list[x509.GeneralName]) -> str:
