@@ -27,6 +27,7 @@ pytestmark = pytest.mark.heavy  # needs another server's program
 
 SCRIPTS = scripts(Path(__file__).with_name("pki_requests"))
 ACCEPTED = {
+    "acme": "there is no ACME",
     "again": "what is imported again under its own name is answered as what is there",
     "aia": "templates of URLs hold for roots, too",
     "algorithm": "how CRLs are signed is shown even after a write that did not say it",
@@ -35,8 +36,9 @@ ACCEPTED = {
     "cross": "a request to cross-sign names the key as its present certificates do",
     "curves": "P-224 is none",
     "default": "a key or issuer cannot have the name default",
-    "deltas": "there are no delta CRLs while they are not enabled",
-    "empty": "a word that is empty is the default",
+    "deleted": "what is deleted is 204 when there is nothing to warn of",
+    "deltas": "there are none while they are not enabled; they reach back a little before the full CRL",
+    "empty": "a word that is empty is the default, or not given",
     "formats": "what is no format is refused",
     "gone": "what is not there is as good as deleted, without a warning",
     "hosts": "a common name that is no host is no DNS name of a CA",
@@ -48,6 +50,7 @@ ACCEPTED = {
     "outlive": "a CA never outlives its issuer",
     "path length": "a path length that the issuer does not allow is refused",
     "raw": "CRLs are to be had below cert/ as they are, too, as CA certificates",
+    "revoked roots": "a revoked root is on no CRL, and not in the list of what is",
     "self issued": "the answer also tells the serial number and the end",
     "signature bits": "the curve decides, as Vault says; sizes of hashes that there are none of are refused",
     "subject": "a CA needs a subject",
@@ -55,7 +58,7 @@ ACCEPTED = {
     "unknown": "what is unknown is 404",
     "vault": "Vault has it, OpenBao has not",
     "verbatim": "alternative names are those of the request",
-    "warnings": "nobody is warned of members that mean nothing, nor of a ttl that not_after replaces",
+    "warnings": "who revokes a root again is warned again; of unknown members, or a ttl never given, nobody is",
     "wildcards": "a wildcard that is allowed as common name is an alternative name, too",
 }
 OURS_ALONE = frozenset(
