@@ -46,7 +46,7 @@ ACCEPTED = {
     "moments": "what is no moment is refused when it is written",
     "no urls": "a list of no URLs is empty, never null",
     "nobody": "a certificate without a subject and without names is refused",
-    "null": "a member that is null is not given",
+    "null": "a member of a patch that is null has its default again, whatever its type",
     "outlive": "a CA never outlives its issuer",
     "path length": "a path length that the issuer does not allow is refused",
     "raw": "CRLs are to be had below cert/ as they are, too, as CA certificates",

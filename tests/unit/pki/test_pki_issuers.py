@@ -163,6 +163,15 @@ async def test_a_patch_changes_one_member_and_a_write_sets_it_back(member: str) 
     assert await mount.data("update", issuer, {"issuer_name": "one"}) == before
 
 
+@pytest.mark.parametrize("member", SETTINGS)
+async def test_a_patch_with_null_sets_a_setting_back_as_rfc_7396_says(member: str) -> None:
+    mount = await two()
+    before = await mount.data("read", "issuer/two")
+    await mount.call("patch", "issuer/two", {member: SETTINGS[member][0]})
+    changed = await mount.data("patch", f"issuer/{before['issuer_id']}", {member: None})
+    assert changed == (before if member != "issuer_name" else {**before, "issuer_name": ""})
+
+
 BAD = {
     "behaviour": ({"leaf_not_after_behavior": "nonsense"}, "leaf_not_after_behavior"),
     "usage": ({"usage": "nonsense"}, "usages"),
