@@ -181,7 +181,7 @@ class Guarded:
                 f"the database {self.name} did not answer within {limit or self._timeout:.0f} s"
             ) from None
         except TargetAwayError as exc:
-            self._note_away(exc.sentence)
+            self._note_away(exc.sentence.removeprefix(f"the database {self.name} cannot be reached: "))
             raise
         except Exception:
             self._note_reached()  # it said no, which is an answer

@@ -43,11 +43,11 @@ class CrlRoutes:
     def _of_kind(self, short: str, cert: str, issuer: str, *, delta: bool) -> list[Route]:
         async def der(request: Request, _body: Any) -> Response:
             file = await self._found(request, delta=delta)
-            return _NONE if file is None else _kept(request, file.der, _DER, tag=file.tag)
+            return _none(_DER) if file is None else _kept(request, file.der, _DER, tag=file.tag)
 
         async def pem(request: Request, _body: Any) -> Response:
             file = await self._found(request, delta=delta)
-            return _NONE if file is None else _kept(request, file.pem, _PEM, tag=f"{file.tag}-pem")
+            return _none(_PEM) if file is None else _kept(request, file.pem, _PEM, tag=f"{file.tag}-pem")
 
         async def as_crl(request: Request, _body: Any) -> Response:
             return Response(data={"crl": await self._text(request, delta=delta)})
@@ -76,7 +76,10 @@ class CrlRoutes:
 
     async def _found(self, request: Request, *, delta: bool) -> CrlFile | None:
         authority = await self._store.authority()
-        scope = scope_of(authority.issuer(request.params.get("issuer_ref", DEFAULT)))
+        reference = request.params.get("issuer_ref", "")
+        if not reference and not authority.index.default_issuer:
+            return None
+        scope = scope_of(authority.issuer(reference or DEFAULT))
         for _ in range(_LOOKS):
             head = await self._crls.head(scope)
             crl = head.delta if delta else head.full
@@ -103,9 +106,13 @@ def _file(pattern: str, handler: Handler) -> Route:
     return Route(pattern=pattern, methods={Operation.READ: method}, unauthenticated=True)
 
 
-_NONE = Response(raw=RawBody(body=b"", content_type=_DER), status=204)  # there is none yet; as in Vault
 # the next revocation makes another one, so whoever keeps it asks each time whether it is the last one
 _KEPT = {"Cache-Control": "public, no-cache"}
+
+
+def _none(content_type: str) -> Response:
+    """There is none yet; as in Vault."""
+    return Response(raw=RawBody(body=b"", content_type=content_type), status=204)
 
 
 def _kept(request: Request, octets: bytes, content_type: str, *, tag: str) -> Response:

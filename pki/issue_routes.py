@@ -93,6 +93,7 @@ class IssueRoutes:
         check_wanted(by.wanted, has_key=False)
         csr = parse_csr(asked.csr)
         planned = plan_verbatim(role, asked, csr=csr, issuer=by.issuer, now=self._now(), mount=self._parts.mount)
+        planned.warnings.extend(_said_in_vain(VERBATIM, asked))
         return await self._answer(request, by, planned)
 
     # --- steps ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import Event
 from core.requests import NO_CONTENT, Operation, Request, Response
 from pki.authority import DEFAULT, Authority, Issuer
-from pki.issuer_settings import IssuerBody, changed_row, issuer_data
+from pki.issuer_settings import IssuerBody, changed_row, issuer_data, patch_of
 from pki.parts import Parts
 from pki.role_references import about_roles
 from pki.serials import format_serial
@@ -115,7 +115,8 @@ class IssuerRoutes:
     async def _change(self, request: Request, body: IssuerBody, *, is_patch: bool) -> Response:
         async def work(change: AuthorityChange) -> tuple[Issuer, list[str]]:
             issuer = change.before.issuer(request.params["issuer_ref"])
-            row, warnings = changed_row(issuer, body, change.before, is_patch=is_patch)
+            given = patch_of(body, request.data, issuer) if is_patch else body
+            row, warnings = changed_row(issuer, given, change.before, is_patch=is_patch)
             await change.put_issuer(row)
             await self._announce(change, "issuer-write", issuer.issuer_id)
             return issuer, warnings

@@ -1,5 +1,6 @@
 """What holds for one issuer: how a request changes it, and how it is answered."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from pki.chains import chain_of
 from pki.issuer_usages import check_usage, effective_usage, parse_usage, possible_usage
 from pki.moments import format_moment
 from pki.reference_names import check_issuer_name
-from pki.signature_words import revocation_algorithm
+from pki.signature_words import revocation_algorithm, shown_algorithm
 from pki.url_rules import MEMBERS, check_urls
 
 BEHAVIOURS = ("err", "truncate", "permit", "always_enforce_err")
@@ -39,6 +40,22 @@ class IssuerBody(msgspec.Struct, kw_only=True):
     disable_critical_extension_checks: bool | None = None
     disable_path_length_checks: bool | None = None
     disable_name_constraint_checks: bool | None = None
+
+
+def patch_of(body: IssuerBody, data: Mapping[str, Any], issuer: Issuer) -> IssuerBody:
+    """With what a member that is null in `data` is set back to (RFC 7396)."""
+    row = _unset(issuer)
+    unset: dict[str, Any] = {
+        "issuer_name": row.name,
+        "leaf_not_after_behavior": row.leaf_not_after_behavior,
+        "manual_chain": list(row.manual_chain),
+        "usage": list(row.usage),
+        "revocation_signature_algorithm": row.revocation_signature_algorithm,
+        "enable_aia_url_templating": row.urls.enable_templating,
+        **{member: list(getattr(row.urls, member)) for member in MEMBERS},
+        **{member: getattr(row, member) for member in _SWITCHES},
+    }
+    return replace(body, **{name: value for name, value in unset.items() if name in data and data[name] is None})
 
 
 def changed_row(
@@ -130,7 +147,7 @@ def issuer_data(issuer: Issuer, authority: Authority) -> dict[str, Any]:
         "ca_chain": [member.pem for member in chain_of(issuer, authority)],
         "leaf_not_after_behavior": row.leaf_not_after_behavior,
         "usage": ",".join(sorted(effective_usage(row))),
-        "revocation_signature_algorithm": row.revocation_signature_algorithm,
+        "revocation_signature_algorithm": shown_algorithm(issuer),
         "revoked": bool(row.revoked_at),
         **{member: list(getattr(row.urls, member)) for member in MEMBERS},
         **{member: True for member in _SWITCHES if getattr(row, member)},

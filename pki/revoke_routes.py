@@ -12,10 +12,11 @@ from core.engine import Method, Route
 from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import CatalogQuery
 from core.requests import Operation, Request, Response
+from pki.authority import Authority, Issuer
 from pki.certificates import CATALOG, State
 from pki.issuer_settings import issuer_data
 from pki.parts import Parts
-from pki.revoking import Revoked, Revoking, UnknownCertificateError
+from pki.revoking import Revoked, Revoking, UnknownCertificateError, signers_of
 from pki.serials import parse_serial
 
 _PAGE = 1000
@@ -100,7 +101,8 @@ class RevokeRoutes:
 
     async def _revoke_issuer(self, request: Request, body: RevokeIssuerBody) -> Response:
         issuer = await self._revoking.revoke_issuer(request.params["issuer_ref"], reason=body.reason)
-        return Response(data=issuer_data(issuer, await self._store.authority()))
+        authority = await self._store.authority()
+        return Response(data=issuer_data(issuer, authority), warnings=_about_issuer(issuer, authority) or None)
 
     async def _list(self, _request: Request, body: RevokedListBody) -> Response:
         serials = await self._serials()
@@ -162,6 +164,19 @@ def _answer(revoked: Revoked) -> Response:
             "state": "revoked",
         }
     )
+
+
+def _about_issuer(issuer: Issuer, authority: Authority) -> list[str]:
+    """What its revocation does not do by itself."""
+    above = [other for other in signers_of(issuer.certificate, authority) if other.row.key_id != issuer.row.key_id]
+    found = []
+    if issuer.is_self_signed:
+        found.append("a root is not on its own CRL: clients must stop trusting it, or a cross-signed one be revoked")
+    elif not above:
+        found.append("the issuer above it is not in this mount: revoke this certificate there, too")
+    if authority.index.default_issuer == issuer.issuer_id:
+        found.append("it is the default issuer, and issues nothing any more: choose another one (config/issuers)")
+    return found
 
 
 _HELP = (

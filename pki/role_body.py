@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ _LEASE = (
     " lease more to keep"
 )
 _NO_STORE = "no_store=true and generate_lease=true exclude each other: no_store counts"
+
+_DEFAULTS = Role()
 
 
 class RoleBody(msgspec.Struct, kw_only=True):
@@ -81,6 +84,15 @@ class RoleBody(msgspec.Struct, kw_only=True):
     not_before_bound: str | None = None
     not_after: str | None = None
     not_after_bound: str | None = None
+
+
+def patched_role(name: str, body: RoleBody, before: Role, data: Mapping[str, Any]) -> tuple[Role, list[str]]:
+    """As `role_of`, where a member that is null in `data` has its default again (RFC 7396)."""
+    gone = [field for field in RoleBody.__struct_fields__ if field in data and data[field] is None]
+    values = {field: getattr(_DEFAULTS, field) for field in gone}
+    if "key_type" in gone and "key_bits" not in data:
+        values["key_bits"] = 0
+    return role_of(name, body, replace(before, **values))
 
 
 def role_of(name: str, body: RoleBody, before: Role) -> tuple[Role, list[str]]:

@@ -10,7 +10,7 @@ from core.errors import InvalidRequestError, NotFoundError
 from core.requests import NO_CONTENT, Operation, Request, Response
 from pki.parts import Parts
 from pki.role import Role
-from pki.role_body import RoleBody, role_of
+from pki.role_body import RoleBody, patched_role, role_of
 from pki.store import RoleChange
 
 _NAME = re.compile(r"\w(?:[\w.-]{0,253}\w)?", re.ASCII)
@@ -85,7 +85,7 @@ class RoleRoutes:
             before = await change.get(name)
             if before is None:
                 raise InvalidRequestError("Unable to fetch role entry to patch")
-            role, warnings = role_of(name, body, before)
+            role, warnings = patched_role(name, body, before, request.data)
             await change.put(name, role)
             return role, warnings
 

@@ -77,7 +77,8 @@ class RootRoutes:
 
 def _row(body: RootBody, chosen: ChosenKey, *, issuer_id: str, name: str, certificate: bytes, now: int) -> IssuerRow:
     # CRLs of a root are signed as its certificate is (Vault: revocation_signature_algorithm follows the root's)
-    algorithm = f"SHA{body.signature_bits or 256}WithRSAPSS" if body.use_pss and _is_rsa(chosen) else ""
+    padding = "PSS" if body.use_pss else ""
+    algorithm = f"SHA{body.signature_bits or 256}WithRSA{padding}" if _is_rsa(chosen) else ""
     return IssuerRow(
         issuer_id=issuer_id,
         name=name,

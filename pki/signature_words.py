@@ -21,6 +21,18 @@ _OF_KEY: tuple[tuple[type, tuple[str, ...]], ...] = (
     (ed25519.Ed25519PublicKey, ("PureEd25519",)),
 )
 
+_OF_CURVE = {256: "ECDSAWithSHA256", 384: "ECDSAWithSHA384", 521: "ECDSAWithSHA512"}
+
+
+def shown_algorithm(issuer: Issuer) -> str:
+    """How its CRLs are signed, chosen or not; "" for keys that Vault has no word for."""
+    if issuer.row.revocation_signature_algorithm:
+        return issuer.row.revocation_signature_algorithm
+    key = issuer.certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _OF_CURVE.get(key.curve.key_size, "")
+    return next((words[0] for kind, words in _OF_KEY if isinstance(key, kind)), "")
+
 
 def revocation_algorithm(word: str, issuer: Issuer) -> str:
     """The word as Vault writes it, whatever its case; "" is what fits the key.

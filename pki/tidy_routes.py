@@ -25,6 +25,7 @@ _WHAT = (
     "tidy_acme",
     "tidy_invalid_certs",
 )
+_NO_TARGETS = f"no tidy operations were set. Enable at least one tidy operation to be run ({' / '.join(_WHAT)})."
 _SHOWN = ("safety_buffer", "issuer_safety_buffer", "acme_account_safety_buffer", *_WHAT, "page_size")
 _ABSENT = (
     "total_acme_account_count",
@@ -88,7 +89,7 @@ class TidyRoutes:
     async def _start(self, _request: Request, body: TidyBody) -> Response:
         settings = _changed(TidySettings(), body)
         if not any(getattr(settings, name) for name in _WHAT):
-            raise InvalidRequestError(f"No tidy targets were selected: set one of {', '.join(_WHAT)}")
+            return Response(warnings=[f"Manual tidy requested but {_NO_TARGETS}"], status=202)
         if not await self._tidy.start(settings):
             return Response(warnings=["Tidy operation already in progress."], status=202)
         return Response(warnings=["Tidy operation successfully started; tidy-status tells how it goes."], status=202)

@@ -7,7 +7,7 @@ from core.errors import InvalidRequestError
 
 
 def load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Give the context a certificate with its key, both PEM. The file is in memory, without a name (memfd_create(2))."""
+    """Give the context a certificate with its key, both PEM, by a file in memory without a name (memfd_create(2))."""
     memory = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
         os.write(memory, f"{certificate.strip()}\n{key.strip()}\n".encode())

@@ -69,8 +69,8 @@ class PostgresTarget(Target):
 
     def __init__(self, details: ConnectionDetails) -> None:
         self._name = details.name
-        self._address = address_of(details)
-        self._own_password = self._address.password
+        self.address = address_of(details)
+        self._own_password = self.address.password
         self._max_open = _count(details.options, "max_open_connections", _MAX_OPEN, most=100)
         self._iterations = _count(details.options, "scram_iterations", scram.ITERATIONS, most=1_000_000)
         self._hashes = _authentication(details.options)
@@ -205,7 +205,7 @@ class PostgresTarget(Target):
             async with self._opening:
                 if self._pool is None:
                     self._pool = await asyncpg.create_pool(
-                        **_arguments(self._address),
+                        **_arguments(self.address),
                         min_size=0,
                         max_size=self._max_open,
                         max_inactive_connection_lifetime=_IDLE,
@@ -218,7 +218,7 @@ class PostgresTarget(Target):
     async def _session(self, username: str, password: str) -> AsyncIterator[asyncpg.Connection]:
         """A connection of its own, as somebody else."""
         with self._errors("the login", (password,)):
-            connection = await asyncpg.connect(**_arguments(self._address) | {"user": username, "password": password})
+            connection = await asyncpg.connect(**_arguments(self.address) | {"user": username, "password": password})
         try:
             yield connection
         finally:
@@ -245,7 +245,7 @@ class PostgresTarget(Target):
     async def _remove_elsewhere(self, connection: _Connection, username: str) -> None:
         """What the role owns or may do in other databases of the server is dealt with there."""
         for database in await elsewhere(connection, username):
-            arguments = _arguments(self._address) | {"database": database}
+            arguments = _arguments(self.address) | {"database": database}
             other = await asyncpg.connect(**arguments)
             try:
                 await other.execute(REMOVE_OWNED % {"who": literal(username, Dialect.POSTGRESQL)})

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-# `%(who)s` is the role's name as a literal. The body is one transaction. The connection's user becomes a member first:
-# only members may end a role's sessions and reassign what it owns. What it owns is reassigned, never dropped; DROP OWNED
-# then takes its privileges and default privileges. Sessions that began meanwhile are ended after the commit, as far as
-# the connection's user may do that to a role that is no more (pg_signal_backend).
+# `%(who)s` is the role's name as a literal. The body is one transaction. The connection's user becomes a member first,
+# for only members may end a role's sessions and reassign what it owns. What it owns is reassigned, never dropped; then
+# DROP OWNED takes its privileges and default privileges. Sessions that began meanwhile are ended after the commit, as
+# far as the connection's user may do that to a role that is no more (pg_signal_backend).
 _OWNED = """
 DECLARE who constant text := %(who)s; whose oid;
 BEGIN

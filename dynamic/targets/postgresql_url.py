@@ -40,6 +40,8 @@ def address_of(details: ConnectionDetails) -> Address:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
         user, password = parts.username, parts.password
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port  # raises for what is no number
     except ValueError:
         raise InvalidRequestError("connection_url is no URL: postgresql://user:password@host:5432/database") from None
     if parts.scheme not in {"postgres", "postgresql"}:

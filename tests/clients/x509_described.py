@@ -1,16 +1,22 @@
 """Certificates, requests, CRLs and keys as plain values that two servers' answers can be compared by.
 
-What differs from one issue to the next (serial numbers, keys, moments) is replaced by what it is.
+What differs from one issue to the next (serial numbers, keys, moments) is replaced by what it is; members that are
+named by it are in the order of what they say. What servers differ in by principle, where both ways mean the same, is
+written one way: see `subject`, `extensions` and `_USAGES`.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode
+from binascii import Error
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
 BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 SERIAL = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){9,19}")
@@ -25,7 +31,7 @@ _USAGES = ("digital_signature", "content_commitment", "key_cert_sign", "crl_sign
 def described(value: Any, member: str = "") -> Any:
     """An answer's data, without what differs from one time to the next."""
     if isinstance(value, dict):
-        return {_text(name): described(inner, name) for name, inner in value.items()}
+        return _members({name: described(inner, name) for name, inner in value.items()})
     if isinstance(value, list):
         return [described(inner, member) for inner in value]
     if isinstance(value, str):
@@ -35,13 +41,20 @@ def described(value: Any, member: str = "") -> Any:
     return value
 
 
+def _members(found: dict[str, Any]) -> dict[str, Any]:
+    """UUID 1, UUID 2, … for names that differ from one time to the next."""
+    masked = sorted((_text(name), json.dumps(value), value) for name, value in found.items() if _text(name) != name)
+    numbered = {f"{name} {number}": value for number, (name, _, value) in enumerate(masked, 1)}
+    return {name: value for name, value in found.items() if _text(name) == name} | numbered
+
+
 def _text(text: str) -> Any:
     blocks = [found[0] for found in BLOCK.finditer(text)]
     if blocks:
         return [_block(block) for block in blocks] + (["…"] if BLOCK.sub("", text).strip() else [])
     for pattern, word in ((UUID, "UUID"), (SERIAL, "SERIAL"), (TIME, "TIME")):
         text = pattern.sub(word, text)
-    return text
+    return _der(text) if text.startswith("MI") else text
 
 
 def _block(block: str) -> Any:
@@ -57,6 +70,20 @@ def _block(block: str) -> Any:
             return crl(x509.load_pem_x509_crl(data))
         case label:
             return {"label": label, "key": key(serialization.load_pem_private_key(data, None))}
+
+
+def _der(text: str) -> Any:
+    """A certificate, a request or a key in base64; other text as it is."""
+    try:
+        data = b64decode(text, validate=True)
+    except Error:
+        return text
+    for load, describe in _LOADS:
+        try:
+            return describe(load(data))
+        except ValueError:
+            continue
+    return text
 
 
 def key(found: Any) -> str:
@@ -75,7 +102,7 @@ def certificate(found: x509.Certificate) -> dict[str, Any]:
         "key": key(found.public_key()),
         "signature": found.signature_algorithm_oid.dotted_string,
         "lifetime": "until a day" if found.not_valid_after_utc.second == 0 else round(lifetime.total_seconds(), -1),
-        "extensions": extensions(found.extensions),
+        "extensions": extensions(found),
     }
 
 
@@ -84,7 +111,7 @@ def request(found: x509.CertificateSigningRequest) -> dict[str, Any]:
         "subject": subject(found.subject),
         "key": key(found.public_key()),
         "signature": found.signature_algorithm_oid.dotted_string,
-        "extensions": extensions(found.extensions),
+        "extensions": extensions(found),
     }
 
 
@@ -103,15 +130,24 @@ def subject(name: x509.Name) -> list[str]:
     return sorted(attribute.rfc4514_string() for rdn in name.rdns for attribute in rdn)
 
 
-def extensions(found: x509.Extensions) -> dict[str, Any]:
-    """By OID. Names of a CA that are no host ("Root") do not count, nor whether the alternative names are critical."""
-    made = {extension.oid.dotted_string: [extension.critical, _extension(extension.value)] for extension in found}
+def extensions(found: x509.Certificate | x509.CertificateSigningRequest) -> dict[str, Any]:
+    """By OID. Not whether alternative names are critical, nor the common name of a CA that is no host ("Root")."""
+    made = {each.oid.dotted_string: [each.critical, _extension(each.value)] for each in found.extensions}
     if _SAN in made:
-        made[_SAN][0] = None
-    is_ca = any(isinstance(extension.value, x509.BasicConstraints) and extension.value.ca for extension in found)
-    if is_ca and _SAN in made and not any("." in name for name in made[_SAN][1]):
-        del made[_SAN]
+        names = [name for name in made[_SAN][1] if name not in _names_of_a_ca(found)]
+        made[_SAN] = [None, names]
+        if not names:
+            del made[_SAN]
     return made
+
+
+def _names_of_a_ca(found: x509.Certificate | x509.CertificateSigningRequest) -> list[str]:
+    """Its common names without a dot, as DNS names. Requests are those that servers make, for CAs."""
+    is_ca = any(isinstance(each.value, x509.BasicConstraints) and each.value.ca for each in found.extensions)
+    if not is_ca and isinstance(found, x509.Certificate):
+        return []
+    names = [str(each.value) for each in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return [f"<DNSName(value={name!r})>" for name in names if "." not in name]
 
 
 def _extension(value: x509.ExtensionType) -> Any:
@@ -122,3 +158,10 @@ def _extension(value: x509.ExtensionType) -> Any:
     if isinstance(value, x509.SubjectAlternativeName):
         return sorted(repr(name) for name in value)
     return _text(repr(value))
+
+
+_LOADS: tuple[tuple[Any, Any], ...] = (
+    (x509.load_der_x509_certificate, certificate),
+    (x509.load_der_x509_csr, request),
+    (lambda der: serialization.load_der_private_key(der, None), key),
+)

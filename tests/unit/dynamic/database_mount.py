@@ -1,4 +1,4 @@
-"""A database mount on in-memory storage, driven as the pipeline drives it, with leases kept as the appliance keeps them."""
+"""A database mount on in-memory storage, driven as the pipeline drives it, with leases as the appliance keeps them."""
 
 from typing import Any
 

@@ -210,6 +210,22 @@ async def test_an_issuer_without_the_usage_signs_no_crl() -> None:
     assert (await mount.call("read", "crl")).status == 204
 
 
+NO_CRLS = {
+    "crl": "application/pkix-crl",
+    "crl/pem": "application/x-pem-file",
+    "crl/delta": "application/pkix-crl",
+    "crl/delta/pem": "application/x-pem-file",
+    "cert/crl/raw": "application/pkix-crl",
+}
+
+
+@pytest.mark.parametrize("path", NO_CRLS)
+async def test_without_a_default_issuer_there_is_no_crl_as_in_vault(path: str) -> None:
+    answer = await Mount().call("read", path)
+    assert answer.raw is not None
+    assert (answer.status, answer.raw.body, answer.raw.content_type) == (204, b"", NO_CRLS[path])
+
+
 async def test_issuers_of_one_key_and_name_have_one_crl(mount: Mount) -> None:
     async def twin(change: AuthorityChange) -> None:
         row: IssuerRow = change.before.issuer("default").row

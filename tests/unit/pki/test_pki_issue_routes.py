@@ -146,6 +146,14 @@ async def test_sign_verbatim_without_a_role_is_by_the_default_issuer_or_that_in_
         assert certificate(data).issuer.rfc4514_string() == name
 
 
+@pytest.mark.parametrize("path", ["sign/web", "sign-verbatim", "sign-verbatim/web"])
+async def test_whoever_asks_for_names_that_the_csr_decides_is_warned(path: str) -> None:
+    mount = await ready(use_csr_common_name=True, use_csr_sans=True)
+    given = {"csr": CSR, "common_name": "other.example.com", "alt_names": "other.example.com"}
+    warnings = (await mount.call("update", path, given)).warnings or []
+    assert [warning.split()[1] for warning in warnings if "was provided" in warning] == ["common_name", "alt_names"]
+
+
 # --- no_store and leases ---------------------------------------------------------------------------------------------
 
 

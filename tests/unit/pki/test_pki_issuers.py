@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidRequestError, NotFoundError
+from core.protocols import KeyKind
 from core.requests import Response
 from tests.unit.pki.brought_cas import ca
 from tests.unit.pki.pki_mount import Mount
@@ -109,6 +110,29 @@ async def test_whoever_takes_a_name_away_hears_of_roles_that_use_it() -> None:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
+SHOWN = {
+    KeyKind.EC_P256: "ECDSAWithSHA256",
+    KeyKind.EC_P384: "ECDSAWithSHA384",
+    KeyKind.EC_P521: "ECDSAWithSHA512",
+    KeyKind.ED25519: "PureEd25519",
+    KeyKind.ML_DSA_44: "",
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN, ids=[kind.value for kind in SHOWN])
+async def test_how_crls_are_signed_is_shown_when_nobody_chose_it(kind: KeyKind) -> None:
+    mount = Mount()
+    await mount.seed_root(kind=kind)
+    assert (await mount.data("read", "issuer/root"))["revocation_signature_algorithm"] == SHOWN[kind]
+
+
+async def test_crls_of_an_rsa_root_are_signed_as_it_is_itself() -> None:
+    mount = Mount()
+    asked = {"common_name": "Root", "key_type": "rsa", "key_bits": 2048, "signature_bits": 512}
+    await mount.data("update", "root/generate/internal", asked)
+    assert (await mount.data("read", "issuer/default"))["revocation_signature_algorithm"] == "SHA512WithRSA"
+
+
 SETTINGS: dict[str, tuple[Any, Any]] = {
     "issuer_name": ("uno", "uno"),
     "leaf_not_after_behavior": ("truncate", "truncate"),
@@ -137,6 +161,15 @@ async def test_a_patch_changes_one_member_and_a_write_sets_it_back(member: str) 
         member: answered,
     }
     assert await mount.data("update", issuer, {"issuer_name": "one"}) == before
+
+
+@pytest.mark.parametrize("member", SETTINGS)
+async def test_a_patch_with_null_sets_a_setting_back_as_rfc_7396_says(member: str) -> None:
+    mount = await two()
+    before = await mount.data("read", "issuer/two")
+    await mount.call("patch", "issuer/two", {member: SETTINGS[member][0]})
+    changed = await mount.data("patch", f"issuer/{before['issuer_id']}", {member: None})
+    assert changed == (before if member != "issuer_name" else {**before, "issuer_name": ""})
 
 
 BAD = {

@@ -223,6 +223,13 @@ async def test_a_revoked_issuer_issues_nothing_and_the_first_time_stays(mount: M
         await issued(mount)
 
 
+async def test_whoever_revokes_an_issuer_hears_what_that_does_not_do(mount: Mount) -> None:
+    await mount.seed_root("other")
+    default = (await mount.call("update", "issuer/root/revoke")).warnings or []
+    assert ["own CRL" in default[0], "default issuer" in default[1]] == [True, True]
+    assert len((await mount.call("update", "issuer/other/revoke")).warnings or []) == 1
+
+
 async def test_nothing_revoked_is_an_empty_list(mount: Mount) -> None:
     with pytest.raises(NotFoundError):
         await mount.call("list", "certs/revoked")

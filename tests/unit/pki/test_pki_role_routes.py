@@ -111,6 +111,13 @@ async def test_a_patch_changes_what_it_names(mount: Mount) -> None:
     assert (found["allow_any_name"], found["ttl"], found["ou"]) == (True, 7200, [])
 
 
+async def test_a_patch_with_null_sets_a_member_back_as_rfc_7396_says(mount: Mount) -> None:
+    given = {"allowed_domains": "example.com", "ttl": "2h", "allow_any_name": True, "ou": "unit", "key_type": "ec"}
+    await mount.call("update", "roles/web", given)
+    data = await mount.data("patch", "roles/web", dict.fromkeys(given) | {"ou": "kept", "unheard_of": None})
+    assert data == await mount.data("update", "roles/plain", {"ou": "kept"})
+
+
 async def test_a_patch_that_cannot_be_changes_nothing(mount: Mount) -> None:
     await write(mount, max_ttl="1h")
     with pytest.raises(InvalidRequestError):

@@ -172,7 +172,6 @@ async def test_auto_tidy_starts_when_its_interval_is_over(mount: Mount) -> None:
 
 
 REFUSED = {
-    "nothing": ("tidy", {}, "No tidy targets"),
     "no buffer": ("tidy", {"tidy_cert_store": True, "safety_buffer": 0}, "safety_buffer must be at least one second"),
     "page": ("tidy", {"tidy_cert_store": True, "page_size": 0}, "page_size"),
     "auto without targets": ("config/auto-tidy", {"enabled": True}, "Auto-tidy enabled but no tidy operations"),
@@ -190,3 +189,10 @@ async def test_orders_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=sentence):
         await mount.call("update", path, body)
+
+
+async def test_a_tidy_without_targets_is_a_warning_as_in_vault(mount: Mount) -> None:
+    answer = await mount.call("update", "tidy", {})
+    assert answer.status == 202
+    assert "no tidy operations were set" in (answer.warnings or [""])[0]
+    assert (await mount.data("read", "tidy-status"))["state"] == "Inactive"
