@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 @pass_session
 def creds(session: Session, role: str, mount: str | None) -> None:
     """Have an account made. It ends with its lease: `mimir lease renew` and `revoke` take the lease_id."""
-    show(session, session.client().read(path_of(role, "creds", mount)), secret_table)
+    path, client = path_of(role, "creds", mount), session.client()
+    show(session, client.request("GET", path, denied=_denied if client.load_token() else None), secret_table)
+
+
+def _denied() -> str:
+    return (
+        "Either no policy of the token allows this (`mimir token lookup`), or the connection does not name the role in "
+        "its allowed_roles (`mimir dynamic connections`)"
+    )
 
 
 @database_command(
