@@ -163,6 +163,8 @@ def _lines(name: str, values: Sequence[object]) -> Iterable[tuple[str, object]]:
 
 def shown(name: str, value: object) -> object:
     """One member as people read it."""
+    if value == "":
+        return None
     if name in _MOMENTS or name.startswith("last_"):
         return moment(value)
     return duration(value) if name.endswith(_TIMES) else value

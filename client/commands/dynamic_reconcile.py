@@ -54,10 +54,10 @@ def reconcile(
             where = below_mount(mount, "reconcile", name)
             reports.append(_report(client, where, name, body, alone=connection is not None))
             advance(1)
-    left = [_left(report, applied=apply_, foreign=include_foreign) for report in reports]
-    value = {"connections": reports, "left": sum(left)}
-    show_value(session, value, _text(reports, left=sum(left), applied=apply_))
-    if any(left):
+    left = sum(_left(report, applied=apply_, foreign=include_foreign) for report in reports)
+    value = {"connections": reports, "left": left}
+    show_value(session, value, _text(reports, left=left, applied=apply_))
+    if left or _not_compared(reports):
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
@@ -75,12 +75,14 @@ def _report(client: "Client", where: str, name: str, body: "JsonObject", *, alon
 
 def _left(report: "JsonObject", *, applied: bool, foreign: bool) -> int:
     """How much is still to be done."""
-    if report.get("error"):
-        return 1
     if applied:
         return len(_rows(report, "failures"))
     counted = ("orphan_accounts", "orphan_leases", *(("foreign_accounts",) if foreign else ()))
     return sum(len(_rows(report, name)) for name in counted) + len(_rows(report, "failures"))
+
+
+def _not_compared(reports: "list[JsonObject]") -> int:
+    return sum(1 for report in reports if report.get("error"))
 
 
 def _rows(report: "JsonObject", name: str) -> list[Any]:
@@ -105,7 +107,8 @@ def _text(reports: "list[JsonObject]", *, left: int, applied: bool) -> str:
     )
     found = [row for report in reports for row in _findings(report)]
     details = columns(("Connection", "What", "Name", "Reason"), found) if found else ""
-    return "\n\n".join(part for part in (table, details, _conclusion(left, applied=applied)) if part)
+    conclusion = _conclusion(left, _not_compared(reports), applied=applied)
+    return "\n\n".join(part for part in (table, details, conclusion) if part)
 
 
 def _findings(report: "JsonObject") -> Iterator[tuple[object, ...]]:
@@ -120,9 +123,12 @@ def _findings(report: "JsonObject") -> Iterator[tuple[object, ...]]:
         yield name, "failed", about.get("what"), about.get("reason")
 
 
-def _conclusion(left: int, *, applied: bool) -> str:
-    if not left:
-        return "Success! Accounts and leases agree." if not applied else "Success! Nothing is left to do."
-    if applied:
-        return f"{left} could not be mended; run it again when the reason is gone."
-    return f"{left} to mend: `mimir dynamic reconcile --apply` removes orphans."
+def _conclusion(left: int, not_compared: int, *, applied: bool) -> str:
+    sentences = []
+    if left and applied:
+        sentences.append(f"{left} could not be mended; run it again when the reason is gone.")
+    elif left:
+        sentences.append(f"{left} to mend: `mimir dynamic reconcile --apply` removes orphans.")
+    if not_compared:
+        sentences.append(f"{not_compared} of the connections could not be compared.")
+    return " ".join(sentences) or f"Success! {'Nothing is left to do' if applied else 'Accounts and leases agree'}."

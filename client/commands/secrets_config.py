@@ -83,7 +83,7 @@ def _plugins(_ctx: click.Context, _param: click.Parameter, begun: str) -> "list[
 @click.option("--password-policy", metavar="NAME", help="The policy of the passwords that are made.")
 @click.option("--username-template", metavar="TEXT|@FILE", help="What accounts are called.")
 @click.option("--tls-ca", metavar="@FILE|-", help="PEM of the CA of the database, if it is no public one.")
-@click.option("--verify/--no-verify", default=None, help="Whether it is tried before it is stored; it is.")
+@click.option("--verify/--no-verify", default=None, help="Whether it is tried before it is stored [--verify].")
 @pass_session
 def write(session: Session, /, path: str, members: tuple[str, ...], **options: Any) -> None:
     """Configure a connection, or change what is given of one.

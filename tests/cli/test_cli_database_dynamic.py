@@ -200,6 +200,7 @@ def test_one_database_that_is_away_does_not_hold_up_the_others(mimir, appliance)
     of_all(appliance, a=(503, {"errors": ["a: no answer"]}), b=(200, {"data": CLEAN | {"connection": "b"}}))
     done = mimir("dynamic", "reconcile")
     assert done.code == ExitCode.FAILED
+    assert done.out.endswith("\n1 of the connections could not be compared.\n")
     assert "a             not compared    -       database/reconcile/a: a: no answer" in done.out
     assert appliance.requests[-1].target.endswith("/b")
 
