@@ -1,6 +1,5 @@
 """`mimir secrets config …`: connections to databases."""
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,6 +48,8 @@ _KIND = "config"
 
 def _plugins(_ctx: click.Context, _param: click.Parameter, begun: str) -> "list[CompletionItem]":
     """Those that are installed beside this command; the appliance may have others."""
+    from importlib.metadata import entry_points
+
     from click.shell_completion import CompletionItem
 
     names = sorted(point.name for point in entry_points(group="mimir.database_plugins"))
