@@ -193,7 +193,6 @@ def test_a_dead_database_fails_its_own_requests_fast_and_nobody_else_s(
     while any(appliance.request("GET", "database/creds/orders-api").status != 200 for _ in range(8)):
         assert time.monotonic() < limit
         time.sleep(0.1)
-    client.sys.revoke_prefix("database")
 
 
 def test_no_password_is_in_the_log_or_the_audit_file(appliance: Appliance) -> None:
