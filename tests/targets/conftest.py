@@ -1,5 +1,6 @@
 """A throw-away server of each kind, for a whole session."""
 
 from tests.support.postgres import postgres
+from tests.support.redis_server import redis_server
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "redis_server"]
