@@ -74,7 +74,7 @@ class ThrowAwayPostgres:
 
 
 class NetworkPostgres(ThrowAwayPostgres):
-    """One that listens on a port of loopback, by TLS if it is given a certificate, and asks everybody for a password."""
+    """One that listens on a port of loopback, by TLS if it has a certificate, and asks everybody for a password."""
 
     def __init__(self, *, certificate: str = "", key: str = "") -> None:
         self._tls = (certificate, key)
