@@ -127,9 +127,9 @@ def policy_member(name: str | None) -> "JsonObject | None":
     return None if name is None else {"password_policy": name}
 
 
-def has_placeholder(url: object, name: str) -> bool:
+def has_placeholder(url: str, name: str) -> bool:
     """Whether a connection URL has a place for it: {{name}}."""
-    return isinstance(url, str) and re.search(rf"\{{\{{\s*{name}\s*\}}\}}", url) is not None
+    return re.search(rf"\{{\{{\s*{name}\s*\}}\}}", url) is not None
 
 
 def is_at_terminal() -> bool:
