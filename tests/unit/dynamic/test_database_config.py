@@ -142,8 +142,8 @@ async def test_a_role_is_shown_as_vault_shows_it(server: Server) -> None:
         "rollback_statements": [],
         "renew_statements": [],
         "verify_statements": [],
-        "default_ttl": 3600,
-        "max_ttl": 86400,
+        "default_ttl": 0,
+        "max_ttl": 0,
         "credential_type": "password",
     }
     assert await mount.data("list", "roles") == {"keys": ["web"]}
@@ -166,9 +166,10 @@ async def test_a_role_is_shown_as_vault_shows_it(server: Server) -> None:
 )
 async def test_an_hour_and_at_most_a_day(server: Server, given: dict[str, Any], ttls: tuple[int, int]) -> None:
     mount = Mount()
+    await mount.call("update", "config/db", CONFIG)
     await mount.call("update", "roles/web", {**ROLE, **given})
-    shown = await mount.data("read", "roles/web")
-    assert (shown["default_ttl"], shown["max_ttl"]) == ttls
+    lease = await mount.lease("web")
+    assert (lease.ttl, lease.max_ttl) == ttls
 
 
 @pytest.mark.parametrize(
