@@ -170,6 +170,22 @@ def shown(name: str, value: object) -> object:
     return duration(value) if name.endswith(_TIMES) else value
 
 
+def lifetimes(role: "JsonObject") -> dict[str, object]:
+    """How long accounts of a role live: an hour, at most a day, where the role says nothing (0 on the wire)."""
+    first, longest = role.get("default_ttl"), role.get("max_ttl")
+    if not isinstance(first, int) or not isinstance(longest, int):
+        return {"default_ttl": first, "max_ttl": longest}
+    most = longest or max(86400, first)
+    return {
+        "default_ttl": _or_default(first, min(first or 3600, most)),
+        "max_ttl": _or_default(longest, most),
+    }
+
+
+def _or_default(said: int, meant: int) -> str:
+    return f"{duration(meant)}{'' if said else ' (default)'}"
+
+
 def moment(value: object) -> object:
     """Epoch seconds as RFC 3339; 0 is never, and what is no number is left as it is."""
     if isinstance(value, bool) or not isinstance(value, int):

@@ -252,6 +252,20 @@ def test_a_role_is_shown_for_people(mimir, appliance):
     ]
 
 
+@pytest.mark.parametrize(
+    ("default_ttl", "max_ttl", "shown"),
+    [
+        (0, 0, ("1h (default)", "24h (default)")),
+        (0, 600, ("10m (default)", "10m")),
+        (172800, 0, ("48h", "48h (default)")),
+    ],
+)
+def test_what_a_role_does_not_say_is_shown_as_it_is_meant(mimir, appliance, default_ttl, max_ttl, shown):
+    appliance.gives(default_ttl=default_ttl, max_ttl=max_ttl)
+    lines = mimir("secrets", "role", "read", "database/roles/x").out.splitlines()[2:]
+    assert tuple(line.split(None, 1)[1] for line in lines) == shown
+
+
 def test_a_refusal_of_the_appliance_is_told(mimir, appliance):
     appliance.answers(400, {"errors": ["error creating database object: orders-db: no answer"]})
     done = mimir(*GUIDE[0])
