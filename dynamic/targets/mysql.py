@@ -30,7 +30,7 @@ from dynamic.target import (
 from dynamic.targets import mysql_accounts
 from dynamic.targets.mysql_errors import MySqlRefusedError, of_statements
 from dynamic.targets.mysql_pool import Connector, Pool
-from dynamic.targets.mysql_session import Session
+from dynamic.targets.mysql_session import Session, wait_closed
 from dynamic.targets.mysql_statements import Scripts, check_statements, values_of
 from dynamic.targets.mysql_url import address_of
 
@@ -152,7 +152,7 @@ class MySqlTarget(Target):
 
     async def close(self) -> None:
         """End the sessions; calls under way fail."""
-        self._pool.close()
+        await self._pool.close()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class MySqlTarget(Target):
         try:
             yield session
         finally:
-            session.leave()
+            await wait_closed([session.leave()])
 
     @contextlib.contextmanager
     def _errors(self, what: object, hidden: tuple[str, ...]) -> Iterator[None]:
