@@ -2,5 +2,6 @@
 
 from tests.support.mariadb import mariadb
 from tests.support.postgres import postgres
+from tests.targets.mysql_shop import a_target, shop, who
 
-__all__ = ["mariadb", "postgres"]
+__all__ = ["a_target", "mariadb", "postgres", "shop", "who"]
