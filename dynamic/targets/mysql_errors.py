@@ -87,7 +87,9 @@ def _detail(exc: BaseException, number: int, hidden: Iterable[str]) -> str:
     """The server's text. It quotes statements cut to 80 characters, so a part of a password is looked for, too."""
     secrets = tuple(hidden)
     text = scrubbed(f"{_code(number)}: {exc.args[-1] if exc.args else ''}", secrets)
-    if any(secret[at : at + _WINDOW] in text for secret in secrets for at in range(len(secret) - _WINDOW + 1)):
+    head, _, quoted = text.partition(" near '")
+    shown = quoted or head
+    if any(secret[at : at + _WINDOW] in shown for secret in secrets for at in range(len(secret) - _WINDOW + 1)):
         return f"{_code(number)}: {HIDDEN} (the text shows a part of the password)"
     return text
 

@@ -1,0 +1,107 @@
+"""Fields of a connection as plugins read them: people write true as a word and a port as text, and hosts as a list."""
+
+import ipaddress
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import InvalidRequestError
+
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where a server listens."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is this machine, so that no network lies between."""
+        if self.name == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.name).is_loopback
+        except ValueError:
+            return False
+
+
+def text_of(options: Mapping[str, Any], name: str) -> str:
+    """A string; "" when it is not there."""
+    value = options.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be a string")
+    return value.strip()
+
+
+def flag_of(options: Mapping[str, Any], name: str) -> bool | None:
+    """True or false, also as a word; None when it is not there."""
+    value = options.get(name)
+    if value is None or value == "":
+        return None
+    found = value if isinstance(value, bool) else _WORDS.get(str(value).strip().lower())
+    if found is None:
+        raise InvalidRequestError(f"{name} must be true or false")
+    return found
+
+
+def number_of(options: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    value = options.get(name)
+    if value is None or value == "":
+        return default
+    text = str(value).strip()
+    if isinstance(value, bool | float) or not (text.isascii() and text.isdecimal()):
+        raise InvalidRequestError(f"{name} must be a whole number")
+    found = int(text[:12])
+    if not 1 <= found <= most:
+        raise InvalidRequestError(f"{name} must be between 1 and {most}")
+    return found
+
+
+def hosts_of(text: str, *, field: str, port: int) -> tuple[Host, ...]:
+    """`h1:6379,h2` or `[::1]:6379`; `port` is that of hosts without one."""
+    return tuple(_host(part.strip(), field, port) for part in text.split(","))
+
+
+def _host(text: str, field: str, port: int) -> Host:
+    if text.startswith("["):
+        name, bracket, rest = text[1:].partition("]")
+        colon, number = rest[:1], rest[1:]
+        is_good = bool(bracket) and colon in {"", ":"} and _is_ipv6(name)
+    elif text.count(":") > 1:  # an IPv6 address alone
+        name, colon, number = text, "", ""
+        is_good = _is_ipv6(name)
+    else:
+        name, colon, number = text.partition(":")
+        is_good = bool(name) and name.isascii() and all(char.isalnum() or char in "-._" for char in name)
+    if not is_good or (colon and not number):
+        raise InvalidRequestError(f"{field} must name hosts: db1.example.com, or several as db1:{port},db2:{port}")
+    return Host(name, number_of({"port": number}, "port", port, most=65535))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False
+
+
+def context_of(ca: str, *, verify: bool) -> ssl.SSLContext:
+    """TLS with these CAs, or the system's. `verify=False` takes any certificate."""
+    try:
+        context = ssl.create_default_context(cadata=ca or None)
+    except (ssl.SSLError, ValueError):
+        raise InvalidRequestError("the CA certificates must be PEM") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
