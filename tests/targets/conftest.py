@@ -3,5 +3,6 @@
 from tests.support.mariadb import mariadb
 from tests.support.postgres import postgres
 from tests.support.redis_server import redis_server
+from tests.targets.mysql_shop import a_target, shop, who
 
-__all__ = ["mariadb", "postgres", "redis_server"]
+__all__ = ["a_target", "mariadb", "postgres", "redis_server", "shop", "who"]
