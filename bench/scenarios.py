@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.database_mounts import QUICK_ROLE, ROLE, STATIC_ROLE, make_connections, make_static_role
 from bench.http_api import Api, ApiError
 from bench.kv_secrets import LISTED, SECRETS, VALUE, list_path, make_listed, make_secrets, secret_name
 from bench.load import CONNECTIONS
@@ -255,9 +256,28 @@ def _pki_scenarios() -> tuple[Scenario, ...]:
     )
 
 
+def _database_scenarios() -> tuple[Scenario, ...]:
+    """Accounts on one PostgreSQL server, which both servers share; what it costs itself is the same for both."""
+
+    def scenario(name: str, path: str, prepare: Callable[[Api], None]) -> Scenario:
+        return Scenario(
+            name=name,
+            path=path,
+            prepare=prepare,
+            check=lambda answer: bool(answer["data"]["username"] and answer["data"]["password"]),
+        )
+
+    return (
+        scenario("database-creds", f"database/creds/{ROLE}", make_connections),
+        scenario("database-creds-quick", f"database/creds/{QUICK_ROLE}", make_connections),
+        scenario("database-static-creds", f"database/static-creds/{STATIC_ROLE}", make_static_role),
+    )
+
+
 SCENARIOS = (
     *_kv_scenarios(),
     *_pki_scenarios(),
+    *_database_scenarios(),
     _encrypt("encrypt-64B", IN_HSM, PLAINTEXT),
     _decrypt("decrypt-64B", IN_HSM, PLAINTEXT),
     _encrypt_batch("encrypt-batch-100", IN_HSM),

@@ -25,6 +25,7 @@ cli = group(
         "transit": "client.commands.transit:transit",
         "pki": "client.commands.pki:pki",
         "kv": "client.commands.kv:kv",
+        "dynamic": "client.commands.dynamic:dynamic",
         "secret": "client.commands.secret:secret",
         "read": "client.commands.generic:read",
         "write": "client.commands.generic:write",

@@ -81,7 +81,7 @@ class Credentials:
         )
         password = await self._passwords.generate(role.password_policy or connection.password_policy)
         now = int(self._clock.now())
-        ttl = min(role.default_ttl, role.max_ttl, self._mount.max_lease_ttl)
+        ttl = min(role.ttl, self._mount.max_lease_ttl)
         account = NewAccount(
             username=username,
             password=password,
@@ -106,7 +106,7 @@ class Credentials:
         if role.revocation_statements:
             internal["revocation_statements"] = list(role.revocation_statements)
         grant = LeaseGrant(
-            ttl=ttl, max_ttl=role.max_ttl, renewable=True, internal=internal, target=connection.name, stored=stored
+            ttl=ttl, max_ttl=role.longest, renewable=True, internal=internal, target=connection.name, stored=stored
         )
         return Made(username, password, grant)
 
@@ -151,15 +151,15 @@ class Credentials:
         if role is None:
             raise InvalidRequestError("the role of this lease is gone: it ends when it ends")
         now = int(self._clock.now())
-        end = lease.issued_at + min(role.max_ttl, lease.max_ttl or role.max_ttl, self._mount.max_lease_ttl)
-        ttl = min(increment or role.default_ttl, end - now)
+        end = lease.issued_at + min(role.longest, lease.max_ttl or role.longest, self._mount.max_lease_ttl)
+        ttl = min(increment or role.ttl, end - now)
         if ttl <= 0:
             raise InvalidRequestError("past the max TTL, cannot renew")
         renewal = Renewal(
             username=str(lease.internal["username"]), expires_at=now + ttl + _SLACK, statements=role.renew_statements
         )
         await self._targets.run(str(lease.internal["db_name"]), lambda target: target.renew(renewal))
-        return LeaseGrant(ttl=ttl, max_ttl=min(role.max_ttl, lease.max_ttl or role.max_ttl), renewable=True)
+        return LeaseGrant(ttl=ttl, max_ttl=min(role.longest, lease.max_ttl or role.longest), renewable=True)
 
     async def revoke(self, lease: Lease) -> None:
         """Remove the account, by the statements of the role as it is now, or was when the role is gone."""

@@ -107,6 +107,7 @@ class Guarded:
         self._budget = budget
         self._timeout = timeout
         self._under_way = 0
+        self.is_trial = False  # whoever tries hears of it, and the log need not
 
     def admit(self) -> None:
         """Raise TargetAwayError when a call would be refused without being made."""
@@ -193,7 +194,7 @@ class Guarded:
             breaker.end(tried=tried)
 
     def _note_away(self, reason: str) -> None:
-        if self._breaker.away(reason):
+        if self._breaker.away(reason) and not self.is_trial:
             _log.warning("database away", connection=self.name, reason=reason)
 
     def _note_reached(self) -> None:

@@ -17,6 +17,7 @@ from dynamic.target import Removal, Statements
 _log = structlog.get_logger("mimir.dynamic")
 
 PATIENCE = int(TIMEOUT) * 4  # seconds after which whoever was at it is taken for dead
+SETTLED = int(TIMEOUT) + 5  # seconds after which nothing that was begun can still happen on the database
 _PAGE = 200
 
 
@@ -92,12 +93,12 @@ class Intents:
 
     async def _give_up(self, username: str) -> Intent | None:
         """Mark it, so that no lease is stored for it any more; None when it is not old enough."""
-        before = int(self._clock.now()) - PATIENCE
+        now = int(self._clock.now())
 
         async def body(txn: Transaction) -> Intent | None:
             entry = await txn.get(INTENTS + username)
             intent = _decode(entry.value) if entry else None
-            if entry is None or intent is None or (intent.begun_at > before and not intent.given_up):
+            if entry is None or intent is None or now - intent.begun_at < (SETTLED if intent.given_up else PATIENCE):
                 return None
             if not intent.given_up:
                 intent = msgspec.structs.replace(intent, given_up=True)
@@ -107,7 +108,7 @@ class Intents:
         return await self._store.transact(body)
 
     async def abandon(self, username: str) -> None:
-        """Whoever was at it does not know what came of it: the housekeeper finds out, without waiting."""
+        """Whoever was at it does not know what came of it: the housekeeper finds out soon."""
 
         async def body(txn: Transaction) -> None:
             entry = await txn.get(INTENTS + username)

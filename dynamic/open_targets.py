@@ -62,7 +62,9 @@ class OpenTargets:
     async def open_with(self, connection: Connection, password: str) -> Guarded:
         """A target of its own, for a trial; the caller closes it."""
         target = plugin_of(connection.plugin_name).open(connection.details(password))
-        return Guarded(connection.name, target, Breaker(monotonic=self._monotonic))
+        guarded = Guarded(connection.name, target, Breaker(monotonic=self._monotonic))
+        guarded.is_trial = True
+        return guarded
 
     async def forget(self, name: str) -> None:
         """Close what is open for a connection that is gone."""

@@ -12,7 +12,7 @@ from dynamic.bodies import ListBody, RoleBody, check_credential, statements_of
 from dynamic.config_routes import NAME
 from dynamic.parts import Parts
 from dynamic.plugins import plugin_of
-from dynamic.role import DEFAULT_MAX_TTL, DEFAULT_TTL, Role, decode_role, encode_role
+from dynamic.role import Role, decode_role, encode_role
 from dynamic.store import ROLES, STATIC_ROLES
 from dynamic.target import StatementKind
 
@@ -88,7 +88,7 @@ class RoleRoutes:
     async def _check(self, role: Role) -> list[str]:
         if not role.db_name:
             raise InvalidRequestError("database name is required: db_name names a connection of config/")
-        if role.default_ttl > role.max_ttl:
+        if role.default_ttl > role.longest:
             raise InvalidRequestError("default_ttl must not be longer than max_ttl")
         if role.password_policy:
             await self._parts.check_password_policy(role.password_policy)
@@ -106,20 +106,15 @@ class RoleRoutes:
 
 
 def merged(before: Role, body: RoleBody) -> Role:
-    """What was given, over what is there. A TTL of 0 is the default: an hour, at most a day."""
+    """What was given, over what is there."""
     given: dict[str, Any] = {
         kind.value: statements_of(value, kind) for kind in _KINDS if (value := getattr(body, kind.value)) is not None
     }
     if body.db_name is not None:
         given["db_name"] = body.db_name
-    if body.max_ttl is not None:
-        given["max_ttl"] = int(body.max_ttl) or DEFAULT_MAX_TTL
-    if body.default_ttl is not None:
-        given["default_ttl"] = int(body.default_ttl) or min(DEFAULT_TTL, given.get("max_ttl", before.max_ttl))
-        if body.max_ttl is None and before.max_ttl == DEFAULT_MAX_TTL:
-            given["max_ttl"] = max(DEFAULT_MAX_TTL, given["default_ttl"])
-    elif given.get("max_ttl", before.default_ttl) < before.default_ttl and before.default_ttl == DEFAULT_TTL:
-        given["default_ttl"] = given["max_ttl"]
+    for name in ("default_ttl", "max_ttl"):
+        if (seconds := getattr(body, name)) is not None:
+            given[name] = int(seconds)
     policy = check_credential(body)
     if policy is not None:
         given["password_policy"] = policy

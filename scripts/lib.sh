@@ -28,6 +28,7 @@ is_there() {
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
         systemd) have systemd-analyze ;;
         gnutls-bin) have certtool ;;
+        mariadb-server) [ -x /usr/sbin/mariadbd ] && have mariadb-install-db ;;
         *) have "$1" ;;
     esac
 }

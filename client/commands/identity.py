@@ -1,13 +1,15 @@
 """`mimir identity …`: entities, their aliases, and groups; and what their commands share."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
-from client.errors import LocalError
+from client.errors import LocalError, NoAnswerError
 from client.framework import group
 from client.table import columns, key_values
+from client.text import printable
 
 if TYPE_CHECKING:
     from client.api import Answer, Client, JsonObject
@@ -41,6 +43,16 @@ def known_path(client: "Client", kind: str, wanted: str) -> str:
     if is_id(wanted):
         return item_path(kind, wanted)
     return item_path(kind, str(client.read(item_path(kind, wanted)).data.get("id")))
+
+
+def entity_id(client: "Client", wanted: str) -> str:
+    """The ID of an entity that is named by ID or name. A name costs a request."""
+    if is_id(wanted):
+        return wanted
+    found = replace(client, wrap_ttl="").read(item_path("entity", wanted)).data.get("id")
+    if not isinstance(found, str) or not is_id(found):
+        raise NoAnswerError(f"the answer does not say which ID the entity {printable(wanted)} has")
+    return found
 
 
 def is_id(text: str) -> bool:

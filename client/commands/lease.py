@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.commands.generic import keys_table, secret_table
+from client.commands.identity import entity_id
 from client.errors import LocalError, RefusedError
 from client.framework import command, group
 from client.output import show
@@ -94,29 +95,75 @@ def renew(session: Session, lease_id: str, increment: str | None) -> None:
         "mimir lease revoke database/creds/orders-api/x7KqRwT2mP8sVb4nYc6hJd3f",
         "mimir lease revoke --prefix database/creds/orders-api --sync",
         "mimir lease revoke --prefix --force database",
+        "mimir lease revoke --entity orders-api",
+        "mimir lease revoke --target database/orders-db --sync",
     ),
 )
-@click.argument("target", metavar="LEASE_ID|PREFIX")
+@click.argument("lease_id", metavar="[LEASE_ID|PREFIX]", required=False)
 @click.option("--prefix", is_flag=True, help="Revoke all leases below PREFIX.")
+@click.option("--entity", metavar="NAME|ID", help="Revoke all leases of who stands behind logins.")
+@click.option("--target", metavar="MOUNT/CONNECTION", help="Revoke all leases on a database, as database/orders-db.")
 @click.option("--force", is_flag=True, help="Forget leases that cannot be revoked: what they granted may live on.")
-@click.option("--sync", is_flag=True, help="Wait until it is done; with --prefix a bar shows how far it is.")
+@click.option("--sync", is_flag=True, help="Wait until it is done; of many leases a bar shows how far it is.")
 @pass_session
-def revoke(session: Session, target: str, prefix: bool, force: bool, sync: bool) -> None:
-    """Revoke a lease, or all below a prefix. They are refused from the answer on, whenever the engines are asked."""
-    if force and not prefix:
-        raise click.UsageError("--force goes with --prefix")
+def revoke(
+    session: Session,
+    *,
+    lease_id: str | None,
+    prefix: bool,
+    entity: str | None,
+    target: str | None,
+    force: bool,
+    sync: bool,
+) -> None:
+    """Revoke a lease, all below a prefix, of an entity, or on a database. They are refused from the answer on."""
+    _check_one_choice(lease_id, entity, target, prefix=prefix, force=force)
+    body: JsonObject = {}
+    if target is not None:
+        body = _of_target(target)
     client = session.client()
-    if not prefix:
-        answer = client.write(f"{_ROOT}/revoke", {"lease_id": target, "sync": sync})
+    if entity is not None:
+        body = {"entity_id": entity_id(client, entity)}
+    if body:
+        path = f"{_ROOT}/revoke-by"
+    elif prefix:
+        path = f"{_ROOT}/{'revoke-force' if force else 'revoke-prefix'}/{(lease_id or '').strip('/')}"
+    else:
+        answer = client.write(f"{_ROOT}/revoke", {"lease_id": lease_id, "sync": sync})
         show(session, answer, lambda _: _revoked("The lease is revoked, if it existed.", waited=sync))
         return
-    verb = "revoke-force" if force else "revoke-prefix"
-    answer = client.write(f"{_ROOT}/{verb}/{target.strip('/')}", {"sync": False})
+    answer = client.write(path, body | {"sync": False})
     job_id = answer.data.get("job_id")
     if sync and isinstance(job_id, str):
         answer = _followed(client, job_id)
     show(session, answer, _prefix_text)
     _check_failed(answer, force=force)
+
+
+def _check_one_choice(
+    lease_id: str | None, entity: str | None, target: str | None, *, prefix: bool, force: bool
+) -> None:
+    """Raise UsageError unless it is said, once, which leases are meant."""
+    if sum(given is not None for given in (lease_id, entity, target)) != 1:
+        raise click.UsageError(
+            "say which leases, in one way: LEASE_ID, --prefix PREFIX, --entity NAME or --target MOUNT/CONNECTION"
+        )
+    if lease_id == "" or entity == "":
+        raise click.UsageError("LEASE_ID is empty" if lease_id == "" else "--entity is empty")
+    if prefix and lease_id is None:
+        raise click.UsageError("--prefix goes with a PREFIX")
+    if force and not prefix:
+        raise click.UsageError("--force goes with --prefix")
+
+
+def _of_target(target: str) -> "JsonObject":
+    """The connection and its mount: of `database/orders-db`, also of `database/config/orders-db`."""
+    *front, name = [part for part in target.split("/") if part] or [""]
+    if len(front) > 1 and front[-1] == "config":
+        front.pop()
+    if not front or name == "config":
+        raise click.UsageError("--target is written as MOUNT/CONNECTION, as database/orders-db")
+    return {"target": name, "mount": "/".join(front) + "/"}
 
 
 def _revoked(text: str, *, waited: bool) -> str:

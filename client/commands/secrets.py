@@ -1,4 +1,4 @@
-"""`mimir secrets engine …`: enable, list, tune, move and disable secrets engines."""
+"""`mimir secrets …`: secrets engines are enabled, listed, tuned, moved and disabled here."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 secrets = group(
     "secrets",
-    summary="Manage secrets engines.",
-    lazy={"engine": "client.commands.secrets:engine"},
+    summary="Manage secrets engines, connections to databases, and roles.",
+    lazy={
+        "engine": "client.commands.secrets:engine",
+        "config": "client.commands.secrets_config:config",
+        "role": "client.commands.secrets_role:role",
+    },
     examples=("mimir secrets engine enable transit", "mimir secrets engine list"),
 )
 engine = group(

@@ -5,6 +5,7 @@ Statements of one call go to the server as one simple query: they are one transa
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ from dynamic.target import (
     TargetRefusedError,
 )
 from dynamic.targets import scram
-from dynamic.targets.postgresql_removal import REMOVE, REMOVE_OWNED, elsewhere
+from dynamic.targets.postgresql_removal import LOCK, REMOVE, REMOVE_OWNED, elsewhere
 from dynamic.targets.postgresql_url import Address, address_of
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ _Connection = Any  # asyncpg's, which are typed in part
 
 _CONNECT_TIMEOUT = 5.0  # seconds
 _STATEMENT_TIMEOUT = 12.0  # seconds, also on the server: what was given up must not happen later
+_TRIES = 4
+_OF_ONE_ROLE = re.compile(r"(?:CREATE|ALTER)\s+(?:ROLE|USER)\s|GRANT\s(?:(?!\sON\s).)*$", re.IGNORECASE | re.DOTALL)
 _IDLE = 300.0  # seconds until an idle connection is closed
 _MAX_OPEN = 4  # connections; Vault's default
 _SETTINGS = {
@@ -60,6 +63,12 @@ _AWAY = (
     asyncpg.InterfaceError,
     asyncpg.exceptions.InternalClientError,
     asyncpg.exceptions.TargetServerAttributeNotMatched,
+)
+_DEAD = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    ConnectionError,
 )
 _LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError)
 
@@ -86,7 +95,7 @@ class PostgresTarget(Target):
         values = _values(account.username, await self._hashed(account.password), account.expires_at)
         hidden = (account.password, values["password"])
         try:
-            await self._execute(script.render(values), hidden=hidden, what="the role's creation statements")
+            await self._execute(_in_turn(script.render(values)), hidden=hidden, what="the role's creation statements")
         except TargetRefusedError:
             if account.rollback:  # of what they did outside the transaction, by dblink or so
                 rollback = self._script(StatementKind.ROLLBACK, account.rollback).render(values)
@@ -184,21 +193,25 @@ class PostgresTarget(Target):
         await self._run(lambda connection: connection.execute(text), what=what, hidden=hidden)
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, what: str, hidden: tuple[str, ...] = ()) -> T:
-        """`work` with a connection of the pool; once more when that turns out to be dead, as after a restart."""
+        """`work` with a connection of the pool.
+
+        Again when that turns out to be dead, as after a restart, or when the transaction was in the way of another one.
+        """
         with self._errors(what, hidden):
             pool = await self._opened()
-            try:
-                async with pool.acquire(timeout=_STATEMENT_TIMEOUT) as connection:
-                    return await work(connection)
-            except (
-                asyncpg.PostgresConnectionError,
-                asyncpg.AdminShutdownError,
-                asyncpg.CrashShutdownError,
-                ConnectionError,
-            ):
-                await pool.expire_connections()
-                async with pool.acquire(timeout=_STATEMENT_TIMEOUT) as connection:
-                    return await work(connection)
+            for attempt in range(_TRIES):
+                try:
+                    async with pool.acquire(timeout=_STATEMENT_TIMEOUT) as connection:
+                        return await work(connection)
+                except _DEAD:
+                    if attempt:
+                        raise
+                    await pool.expire_connections()
+                except asyncpg.PostgresError as exc:
+                    if attempt == _TRIES - 1 or not _is_conflict(exc):
+                        raise
+                    await asyncio.sleep(0.01 * 4**attempt)
+            raise RuntimeError("the last attempt ends the loop")
 
     async def _opened(self) -> asyncpg.Pool:
         if self._pool is None:
@@ -268,6 +281,22 @@ class PostgresTarget(Target):
             code = f"{exc.sqlstate} {_word(exc)}"
             detail = scrubbed(f"{code}: {exc} {exc.detail or ''}", (*hidden, self._own_password))
             raise TargetRefusedError(f"the database {self._name} refused {what} ({code})", detail=detail) from None
+
+
+def _is_conflict(exc: asyncpg.PostgresError) -> bool:
+    """Whether the same transaction may succeed when it is made again."""
+    if isinstance(exc, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
+        return True
+    return exc.sqlstate == "XX000" and "concurrently" in str(exc)
+
+
+def _in_turn(statements: list[str]) -> list[str]:
+    """With the lock before the first statement that may change rows of the catalog that are not the account's own.
+
+    What comes first makes the account, which takes the server milliseconds (it hashes): that is done side by side.
+    """
+    first = next((at for at, statement in enumerate(statements) if not _OF_ONE_ROLE.match(statement)), None)
+    return statements if first is None else [*statements[:first], LOCK, *statements[first:]]
 
 
 def _word(exc: asyncpg.PostgresError) -> str:

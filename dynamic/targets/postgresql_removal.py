@@ -2,6 +2,10 @@
 
 from typing import Any
 
+# Privileges on one table are one row of the catalog, and PostgreSQL answers two who change it at once with an error
+# ("tuple concurrently updated"). So whoever grants or revokes holds this advisory lock until its transaction ends.
+LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(7308604)"
+
 # `%(who)s` is the role's name as a literal. The body is one transaction. The connection's user becomes a member first,
 # for only members may end a role's sessions and reassign what it owns. What it owns is reassigned, never dropped; then
 # DROP OWNED takes its privileges and default privileges. Sessions that began meanwhile are ended after the commit, as
@@ -18,6 +22,7 @@ BEGIN
       EXECUTE pg_catalog.format('GRANT %%I TO CURRENT_USER', who);
     END IF;
     PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usesysid = whose;
+    PERFORM pg_catalog.pg_advisory_xact_lock(7308604);
     EXECUTE pg_catalog.format('REASSIGN OWNED BY %%I TO CURRENT_USER', who);
     EXECUTE pg_catalog.format('DROP OWNED BY %%I', who);
   END IF;

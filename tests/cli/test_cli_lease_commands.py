@@ -9,6 +9,8 @@ from client.api import Client
 from client.commands import lease
 from client.errors import ExitCode
 
+ENTITY = "8609694a-cdbc-4b9b-8a3e-5a7d0c1e2f34"
+
 ROWS = [
     (("list",), "GET", "/v1/sys/leases/lookup?list=true", None),
     (("list", "database/creds/"), "GET", "/v1/sys/leases/lookup/database/creds?list=true", None),
@@ -20,6 +22,19 @@ ROWS = [
     (("revoke", "a/b/c", "--sync"), "PUT", "/v1/sys/leases/revoke", {"lease_id": "a/b/c", "sync": True}),
     (("revoke", "--prefix", "a/b/"), "PUT", "/v1/sys/leases/revoke-prefix/a/b", {"sync": False}),
     (("revoke", "--prefix", "--force", "a"), "PUT", "/v1/sys/leases/revoke-force/a", {"sync": False}),
+    (("revoke", "--entity", ENTITY), "PUT", "/v1/sys/leases/revoke-by", {"entity_id": ENTITY, "sync": False}),
+    (
+        ("revoke", "--target", "database/orders-db"),
+        "PUT",
+        "/v1/sys/leases/revoke-by",
+        {"target": "orders-db", "mount": "database/", "sync": False},
+    ),
+    (
+        ("revoke", "--target", "team/db/config/orders-db/"),
+        "PUT",
+        "/v1/sys/leases/revoke-by",
+        {"target": "orders-db", "mount": "team/db/", "sync": False},
+    ),
     (("count",), "GET", "/v1/sys/leases/count?type=all", None),
     (
         ("count", "--irrevocable", "--children"),
@@ -48,7 +63,16 @@ def test_what_each_command_sends(mimir, appliance, arguments, method, target, bo
         ("lookup",),
         ("renew",),
         ("revoke",),
+        ("revoke", ""),
         ("revoke", "a", "--force"),
+        ("revoke", "--prefix"),
+        ("revoke", "a", "--entity", "e"),
+        ("revoke", "--entity", ""),
+        ("revoke", "--entity", "e", "--prefix"),
+        ("revoke", "--entity", "e", "--target", "database/a"),
+        ("revoke", "--target", "orders-db"),
+        ("revoke", "--target", "database/config"),
+        ("revoke", "--target", "database/a", "--force"),
         ("list", "a", "--irrevocable"),
         ("jobs", "a", "b"),
     ],
@@ -57,6 +81,21 @@ def test_what_each_command_sends(mimir, appliance, arguments, method, target, bo
 def test_wrong_usage_sends_nothing(mimir, appliance, arguments):
     assert mimir("lease", *arguments).code == ExitCode.USAGE
     assert appliance.requests == []
+
+
+def test_an_entity_is_named_by_name_also_when_answers_are_wrapped(mimir, appliance):
+    appliance.on("GET /v1/identity/entity/name/orders-api", 200, {"data": {"id": ENTITY}})
+    assert mimir("lease", "revoke", "--entity", "orders-api", "--wrap-ttl", "5m").code == ExitCode.OK
+    asked, revoked = appliance.requests
+    assert "X-Vault-Wrap-TTL" not in asked.headers
+    assert revoked.json == {"entity_id": ENTITY, "sync": False}
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {"errors": []}), (200, {"data": {}})], ids=["absent", "nameless"])
+def test_without_the_id_of_the_entity_nothing_is_revoked(mimir, appliance, status, body):
+    appliance.answers(status, body)
+    assert mimir("lease", "revoke", "--entity", "orders-api").code != ExitCode.OK
+    assert appliance.only.method == "GET"
 
 
 def test_durations_are_written_for_people(mimir, appliance):
@@ -118,6 +157,12 @@ def test_with_sync_the_job_is_followed_to_its_end(mimir, appliance, job):
         "/v1/sys/leases/jobs/j-1",
         "/v1/sys/leases/jobs/j-1",
     ]
+
+
+@pytest.mark.parametrize("words", [("--entity", ENTITY), ("--target", "database/orders-db")], ids=["entity", "target"])
+def test_the_job_of_an_entity_or_a_target_is_followed_too(mimir, appliance, job, words):
+    assert mimir("lease", "revoke", *words, "--sync").out == "Success! 100 leases are revoked, 0 could not be.\n"
+    assert appliance.requests[0].target == "/v1/sys/leases/revoke-by"
 
 
 def test_a_bar_is_shown_on_a_terminal_and_on_standard_error(mimir, job, monkeypatch):

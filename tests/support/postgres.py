@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.appliance import free_port
+
 _SETTINGS = {"fsync": "off", "listen_addresses": "", "max_connections": "60", "shared_buffers": "16MB"}
 
 
@@ -69,6 +71,40 @@ class ThrowAwayPostgres:
         """Stop it and delete its files."""
         self.stop()
         shutil.rmtree(self.directory)
+
+
+class NetworkPostgres(ThrowAwayPostgres):
+    """One that listens on a port of loopback, by TLS if it has a certificate, and asks everybody for a password."""
+
+    def __init__(self, *, certificate: str = "", key: str = "") -> None:
+        self._tls = (certificate, key)
+        self.port = free_port()
+        super().__init__()
+
+    def start(self) -> None:
+        data = self.directory / "data"
+        (data / "pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
+        tls = ""
+        if all(self._tls):
+            for name, text in zip(("server.crt", "server.key"), self._tls, strict=True):
+                (data / name).write_text(text)
+                (data / name).chmod(0o600)
+                if os.getuid() == 0:
+                    user = pwd.getpwnam("postgres")
+                    os.chown(data / name, user.pw_uid, user.pw_gid)
+            tls = "-c ssl=on"
+        self._pg_ctl(
+            "-o", f"-c fsync=off {tls} -c listen_addresses=127.0.0.1 -p {self.port} -k {self.directory}", "start"
+        )
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={self.directory}&port={self.port}"
+
+    def create_database(self, *, template: str = "template0") -> str:
+        name = f"mimir_{next(self._names)}"
+        host, port = str(self.directory), str(self.port)
+        self._as_postgres("createdb", "-h", host, "-p", port, "-U", "postgres", "-T", template, name)
+        return name
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ CREATE = (
     "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
     'GRANT SELECT, INSERT ON orders TO "{{name}}"; GRANT USAGE, CREATE ON SCHEMA public TO {{name}}',
 )
-PASSWORD = "correct horse"  # noqa: S105 - of throw-away accounts
+PASSWORD = "correct horse"
 LATER = 4_000_000_000
 QUICK = {"scram_iterations": 1}
 

@@ -1,5 +1,6 @@
-"""A throw-away server of each kind, for a whole session."""
+"""Servers that are databases."""
 
+from tests.support.memory_target import memory_plugin, server
 from tests.support.postgres import postgres
 
-__all__ = ["postgres"]
+__all__ = ["memory_plugin", "postgres", "server"]
