@@ -4,14 +4,23 @@ import base64
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core.errors import InvalidRequestError
 from dynamic.target import ConnectionDetails, StatementKind
 from dynamic.targets.mongodb import PLUGIN
+from dynamic.targets.mongodb_client import open_client
 from dynamic.targets.mongodb_statements import parse_creation, parse_place
 from dynamic.targets.mongodb_url import Address, address_of, write_concern_of
+from tests.support.small_ca import SmallCa
 
 SECRET = "s3cr3t-password"
+CA = SmallCa.root("Mongo CA")
+
+
+def _pair() -> str:
+    key = CA.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return CA.pem + key.decode()
 
 
 def address(url: str, *, username: str = "mimir", password: str = SECRET, **options: Any) -> Address:
@@ -146,6 +155,33 @@ def test_bad_write_concerns_of_mongodb(given: str) -> None:
                 name="d", username="u", password="p", options={"connection_url": "mongodb://h", "write_concern": given}
             )
         )
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?authMechanism=SCRAM-SHA-256", "?authMechanism=DEFAULT&replicaSet=rs0", "?directConnection=true&tls=false"],
+)
+@pytest.mark.parametrize("other", [None, ("v-a", "x", "foo")], ids=["root", "another"])
+async def test_the_mongodb_driver_takes_what_the_url_says(query: str, other: tuple[str, str, str] | None) -> None:
+    tls = {} if "tls=false" in query else {"tls_ca": CA.pem}
+    client = open_client(address(f"mongodb://h1:1/{query}", **tls), most=2, as_user=other)
+    await client.close()
+
+
+async def test_a_mongodb_client_by_certificate_needs_no_password() -> None:
+    url = "mongodb://h1/?authMechanism=MONGODB-X509"
+    found = address(url, username="", password="", tls_certificate_key=_pair())
+    client = open_client(found, most=1)
+    await client.close()
+    assert client.files == []
+
+
+def test_open_mongodb_resolves_no_names() -> None:
+    PLUGIN.open(
+        ConnectionDetails(
+            name="d", username="u", password="p", options={"connection_url": "mongodb+srv://nowhere.example"}
+        )
+    )
 
 
 # --- statements ---------------------------------------------------------------------------------------------------
