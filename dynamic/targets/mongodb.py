@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient, errors
 
+from core.errors import InvalidRequestError
 from dynamic.scrubbing import scrubbed
 from dynamic.target import (
     ConnectionDetails,
@@ -43,7 +44,7 @@ _MAX_OPEN = 4  # connections
 _USER_NOT_FOUND = 11
 _UNAUTHORIZED = 13
 _USER_EXISTS = 51003
-_LOGIN_REFUSED = {18, 8000}  # AuthenticationFailed; Atlas has one of its own
+_LOGIN_REFUSED = 18  # AuthenticationFailed
 
 
 class MongoTarget(Target):
@@ -197,7 +198,10 @@ class MongoTarget(Target):
 
     def _opened(self) -> AsyncMongoClient[_Document]:
         if self._client is None:
-            self._client = open_client(self._address, most=self._most)
+            try:
+                self._client = open_client(self._address, most=self._most)
+            except errors.ConfigurationError as exc:  # directConnection with several hosts, or so
+                raise InvalidRequestError(f"connection_url: {scrubbed(exc, (self._address.password,))}") from None
         return self._client.driver
 
     @contextlib.contextmanager
@@ -209,7 +213,7 @@ class MongoTarget(Target):
         except (errors.NetworkTimeout, errors.WaitQueueTimeoutError, errors.ExecutionTimeout):
             raise TargetAwayError(f"the database {self._name} did not answer in time") from None
         except errors.OperationFailure as exc:
-            if exc.code in _LOGIN_REFUSED:
+            if exc.code == _LOGIN_REFUSED:
                 raise TargetLoginError(f"the database {self._name} refuses the user name or the password") from None
             code = f"{exc.code} {(exc.details or {}).get('codeName', '')}".strip()
             sentence = f"the database {self._name} refused {what} ({code})"

@@ -1,8 +1,11 @@
 """What may be written of a connection to Redis and of its roles; no server."""
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
 from dynamic.target import ConnectionDetails, StatementKind
@@ -199,6 +202,18 @@ def test_a_redis_role_never_carries_passwords_or_switches(rule: str, shape: str)
 def test_what_is_no_rule_of_redis(statement: str) -> None:
     with pytest.raises(InvalidRequestError, match="creation_statements"):
         PLUGIN.check_statements(StatementKind.CREATION, (statement,))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("+-@~&%RWabon>#<!( )\"'\n", max_size=12))
+def test_no_text_becomes_more_than_rules_of_redis(text: str) -> None:
+    try:
+        rules = parse_rules((text,)) + parse_rules((json.dumps([text]),))
+    except InvalidRequestError:
+        return
+    for part in " ".join(rules).replace("(", " ").replace(")", " ").split():
+        assert part[0] in "+-~&%a"
+        assert not {'"', "'"} & set(part)
 
 
 @pytest.mark.parametrize(
