@@ -254,7 +254,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # "pki_certificates": `sys/metrics` adds "mimir_" before it, and the mount as a label
     text: str  # what it is, in a sentence; the same for all of one name
     value: float
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 @runtime_checkable

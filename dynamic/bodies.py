@@ -31,6 +31,7 @@ class ConnectionBody(msgspec.Struct, kw_only=True):
     password_policy: str | None = None
     username_template: str | None = None
     root_rotation_ttl: Duration | None = None
+    reconcile_interval: Duration | None = None
     username: str | None = None
     password: str | None = None
 

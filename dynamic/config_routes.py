@@ -13,6 +13,7 @@ from dynamic.bodies import ConnectionBody, ListBody, options_of, statements_of
 from dynamic.connection import Connection, decode_connection, encode_connection, unknown_connection
 from dynamic.parts import Parts
 from dynamic.plugins import check_plugin, plugin_of
+from dynamic.reconcile import RESULTS
 from dynamic.store import CONNECTIONS
 from dynamic.target import StatementKind, TargetAwayError, TargetLoginError
 from dynamic.username_template import parse_template
@@ -110,7 +111,12 @@ class ConfigRoutes:
 
     async def _delete(self, request: Request, _body: NoBody) -> Response:
         name = request.params["name"]
-        await self._store.storage.delete(CONNECTIONS + name)
+
+        async def work(txn: Transaction) -> None:
+            await txn.delete(CONNECTIONS + name)
+            await txn.delete(RESULTS + name)
+
+        await self._store.transact(work)
         await self._parts.targets.forget(name)
         return NO_CONTENT
 
@@ -139,8 +145,9 @@ def merged(before: Connection, body: ConnectionBody, options: dict[str, Any], *,
     }
     if plugin := body.plugin_name or body.plugin:
         given["plugin_name"] = plugin
-    if body.root_rotation_ttl is not None:
-        given["root_rotation_ttl"] = int(body.root_rotation_ttl)
+    for field in ("root_rotation_ttl", "reconcile_interval"):
+        if (seconds := getattr(body, field)) is not None:
+            given[field] = int(seconds)
     if body.root_rotation_statements is not None:
         given["root_rotation_statements"] = statements_of(body.root_rotation_statements, StatementKind.ROOT_ROTATION)
     if body.password is not None and body.password != before.password:
@@ -167,6 +174,7 @@ def shown(connection: Connection) -> dict[str, Any]:
         "root_credentials_rotate_statements": list(connection.root_rotation_statements),
         "password_policy": connection.password_policy,
         "root_rotation_ttl": connection.root_rotation_ttl,
+        "reconcile_interval": connection.reconcile_interval,
     }
     if connection.rotated_at:
         data["last_root_rotation"] = connection.rotated_at

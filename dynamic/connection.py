@@ -24,6 +24,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     password_policy: str = ""
     username_template: str = ""
     root_rotation_ttl: int = 0  # seconds between two rotations of the connection's own password; 0: never by itself
+    reconcile_interval: int = 3600  # seconds between two comparisons of accounts with leases; 0: never by itself
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # connection_url and the plugin's own
     username: str = ""
     password: str = ""

@@ -8,6 +8,7 @@ from core.errors import InvalidRequestError, NotFoundError
 from dynamic.credentials import Credentials
 from dynamic.intents import Intents
 from dynamic.open_targets import OpenTargets
+from dynamic.reconcile import Reconciler
 from dynamic.root_rotation import RootRotation
 from dynamic.static_rotation import StaticRotation
 from dynamic.store import DynamicStore
@@ -30,6 +31,7 @@ class Parts:
     credentials: Credentials
     root_rotation: RootRotation
     static_rotation: StaticRotation
+    reconciler: Reconciler
 
     async def check_password_policy(self, name: str) -> None:
         """Raise InvalidRequestError unless there is such a policy."""
@@ -66,4 +68,5 @@ def assemble(context: EngineContext) -> Parts:
         ),
         root_rotation=RootRotation(store, targets, passwords=context.passwords, clock=context.clock),
         static_rotation=StaticRotation(store, targets, passwords=context.passwords, clock=context.clock),
+        reconciler=Reconciler(store, targets, usernames, leases=context.leases, clock=context.clock),
     )

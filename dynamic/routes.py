@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from core.engine import Engine, EngineContext, Lease, Measure, Route
 from core.requests import LeaseGrant
+from dynamic.check_routes import CheckRoutes
 from dynamic.config_routes import ConfigRoutes
 from dynamic.cred_routes import CredRoutes
 from dynamic.parts import Parts, assemble
@@ -22,6 +23,7 @@ class DatabaseRoutes:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.routes: Sequence[Route] = [
+            *CheckRoutes(parts).routes(),
             *ConfigRoutes(parts).routes(),
             *CredRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
@@ -40,6 +42,7 @@ class DatabaseRoutes:
             await self.parts.intents.reconcile()
         finally:
             await self.parts.root_rotation.housekeep()
+            await self.parts.reconciler.housekeep()
 
     def is_due(self) -> bool:
         """Whether a static role is to be rotated now."""
@@ -47,7 +50,7 @@ class DatabaseRoutes:
 
     async def measures(self) -> Sequence[Measure]:
         """What is not as it should be, for the metrics."""
-        return await self.parts.static_rotation.measures()
+        return [*await self.parts.static_rotation.measures(), *await self.parts.reconciler.measures()]
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Let the account live longer."""

@@ -29,7 +29,14 @@ ACCEPTED = {
     "unchecked": "a role whose connection is not there yet is stored with a warning",
 }
 OURS_ALONE = frozenset(
-    {"root_rotation_ttl", "verify_statements", "last_root_rotation", "next_vault_rotation", "mount_type"}
+    {
+        "root_rotation_ttl",
+        "reconcile_interval",
+        "verify_statements",
+        "last_root_rotation",
+        "next_vault_rotation",
+        "mount_type",
+    }
 )
 UNSEEN = frozenset({"password", "last_vault_rotation", "ttl"})
 

@@ -73,7 +73,8 @@ class ThrowAwayMariaDb:
         """Start it; the fixture has done so."""
         here = self.directory
         command = [
-            str(_server()), "--no-defaults", *self._user, f"--datadir={here}/data", f"--socket={self.socket}",
+            str(_server()), "--no-defaults", *self._user,
+            f"--datadir={here}/data", f"--socket={self.socket}",
             f"--pid-file={here}/pid", f"--log-error={here}/server.log", "--bind-address=127.0.0.1", f"--port={self.port}",
             f"--ssl-ca={here}/ca.pem", f"--ssl-cert={here}/cert.pem", f"--ssl-key={here}/key.pem", *_SETTINGS, *extra,
         ]  # fmt: skip

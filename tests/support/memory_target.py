@@ -39,6 +39,7 @@ class Server:
         self.is_away = False
         self.refuses: set[str] = set()  # methods
         self.fails_after: set[str] = set()  # methods whose work is done, and whose answer never comes
+        self.keeps_dropped = False  # an account that was dropped still gets in
         self.gate: asyncio.Event | None = None  # calls wait for it
         self.visited = asyncio.Event()  # set by every call
         self.under_way = self.most_under_way = 0
@@ -98,7 +99,8 @@ class MemoryTarget(Target):
     async def drop(self, removal: Removal) -> None:
         await self._server.visit("drop", *self._user)
         self._server.removals.append(removal)
-        self._server.accounts.pop(removal.username, None)
+        if not self._server.keeps_dropped:
+            self._server.accounts.pop(removal.username, None)
         self._server.lose_answer("drop")
 
     async def check(self) -> None:

@@ -30,6 +30,7 @@ async def test_a_connection_is_shown_as_vault_shows_it_and_without_its_password(
         "root_credentials_rotate_statements": [],
         "password_policy": "",
         "root_rotation_ttl": 86400,
+        "reconcile_interval": 3600,
     }
     assert await mount.data("list", "config") == {"keys": ["db"]}
 

@@ -17,6 +17,7 @@ CONFIG = {
     "username": "root",
     "password": "first",
     "allowed_roles": "batch*",
+    "reconcile_interval": 0,
 }
 ROLE = {"db_name": "db", "username": "batch", "rotation_period": "1h"}
 HOUR = 3600
