@@ -1,10 +1,12 @@
 """Fields of a connection as plugins read them: people write true as a word and a port as text, and hosts as a list."""
 
 import ipaddress
+import re
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from core.errors import InvalidRequestError
 
@@ -30,6 +32,45 @@ class Host:
             return ipaddress.ip_address(self.name).is_loopback
         except ValueError:
             return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """A URL with several hosts, which Python's urlsplit does not know. Credentials are unquoted."""
+
+    scheme: str
+    username: str
+    password: str = field(repr=False)
+    hosts: str
+    path: str
+    query: str
+
+
+_URL = re.compile(r"([a-z+]+)://(?:([^/?#:]*)(?::([^/?#]*))?@)?([^/?#@]*)(?:/([^?#]*))?(?:\?([^#]*))?")
+
+
+def url_of(text: str, *, schemes: Collection[str], example: str) -> Url:
+    """Raises InvalidRequestError, in whose sentence nothing of the URL stands."""
+    found = _URL.fullmatch(text)
+    if found is None or found[1] not in schemes or not text.isprintable() or " " in text:
+        raise InvalidRequestError(f"connection_url must be a URL such as {example}")
+    scheme, username, password, hosts, path, query = (part or "" for part in found.groups())
+    return Url(
+        scheme=scheme, username=unquote(username), password=unquote(password), hosts=hosts, path=path, query=query
+    )
+
+
+def without_marks(url: str, *, username: str, password: str) -> str:
+    """The URL as one can be parsed: braces are not for its parts, and what stands there is given apart."""
+    for mark, field_name, given in (
+        ("{{username}}", "username", username),
+        ("{{name}}", "username", username),
+        ("{{password}}", "password", password),
+    ):
+        if mark in url and not given:
+            raise InvalidRequestError(f"connection_url has {mark}, and no {field_name} was given")
+        url = url.replace(mark, field_name)
+    return url
 
 
 def text_of(options: Mapping[str, Any], name: str) -> str:

@@ -3,11 +3,10 @@
 import re
 import ssl
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
 
 from core.errors import InvalidRequestError
 from dynamic.target import ConnectionDetails
-from dynamic.targets.fields import Host, context_of, flag_of, hosts_of, number_of, text_of
+from dynamic.targets.fields import Host, context_of, flag_of, hosts_of, number_of, text_of, url_of, without_marks
 from dynamic.targets.pem_files import load_pair
 
 _PORT = 6379
@@ -57,36 +56,21 @@ def _from_url(details: ConnectionDetails) -> _Place:
     if "host" in details.options or "port" in details.options:
         raise InvalidRequestError("connection_url has host and port in it: give one or the other")
     url = text_of(details.options, "connection_url")
-    for mark, given in (("{{username}}", details.username), ("{{name}}", details.username)):
-        url = _without_mark(url, mark, "username", given)
-    url = _without_mark(url, "{{password}}", "password", details.password)
-    try:
-        parts = urlsplit(url)
-        user, password = parts.username, parts.password
-    except ValueError:
-        raise InvalidRequestError(f"connection_url is no URL: {_EXAMPLE}") from None
-    if parts.scheme not in {"redis", "rediss", "valkey", "valkeys"} or not url.isprintable() or " " in url:
-        raise InvalidRequestError(f"connection_url must be a URL of Redis: {_EXAMPLE}")
-    if parts.query or parts.fragment:
+    url = without_marks(url, username=details.username, password=details.password)
+    parts = url_of(url, schemes=("redis", "rediss", "valkey", "valkeys"), example=_EXAMPLE)
+    if parts.query:
         raise InvalidRequestError("connection_url takes no parameters: tls, insecure_tls and ca_cert are fields")
-    if not re.fullmatch(r"/?[0-9]{0,6}", parts.path):
+    if not re.fullmatch(r"[0-9]{0,6}", parts.path):
         raise InvalidRequestError("connection_url may end with the number of a database, and nothing else")
-    hosts = hosts_of(parts.netloc.rpartition("@")[2], field="connection_url", port=_PORT)
+    hosts = hosts_of(parts.hosts, field="connection_url", port=_PORT)
     tls = parts.scheme in {"rediss", "valkeys"}
     return _Place(
         hosts=hosts,
-        username=unquote(user or ""),
-        password=unquote(password or ""),
+        username=parts.username,
+        password=parts.password,
         # redis:// over a network is too easily written by habit: there `tls` has to say it as well
         tls=True if tls else False if all(host.is_near for host in hosts) else None,
     )
-
-
-def _without_mark(url: str, mark: str, field: str, given: str) -> str:
-    """The URL as one can be parsed: braces are not for its parts, and what stands there is given apart."""
-    if mark in url and not given:
-        raise InvalidRequestError(f"connection_url has {mark}, and no {field} was given")
-    return url.replace(mark, field)
 
 
 def _tls(details: ConnectionDetails, place: _Place) -> ssl.SSLContext | None:

@@ -133,6 +133,7 @@ class Link:
             "encoding_errors": "replace",
             "driver_info": None,  # no CLIENT SETINFO: accounts need not be allowed that
             "retry": Retry(NoBackoff(), 0),
+            "socket_keepalive": True,  # a router on the way forgets idle connections
             "socket_timeout": _REPLY_TIMEOUT,
             "socket_connect_timeout": _CONNECT_TIMEOUT / len(self._address.hosts),
         }

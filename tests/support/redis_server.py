@@ -24,9 +24,9 @@ def free_port() -> int:
 
 
 class ThrowAwayRedis:
-    """A server on a loopback port, whose users are in an ACL file: `mimir` may all that its plugin needs."""
+    """A server on a loopback port; its users are in an ACL file or in redis.conf. `mimir` may what its plugin needs."""
 
-    def __init__(self, *, extra: str = "", tls: bool = False) -> None:
+    def __init__(self, *, extra: str = "", tls: bool = False, acl_file: bool = True) -> None:
         program = shutil.which("redis-server")
         if program is None:
             pytest.fail("no redis-server: install Debian's package redis-server (scripts/test does)")
@@ -34,23 +34,21 @@ class ThrowAwayRedis:
         self.directory = Path(tempfile.mkdtemp(prefix="mimir-redis-"))
         self.port = free_port()
         digest = hashlib.sha256(ROOT_PASSWORD.encode()).hexdigest()
-        (self.directory / "users.acl").write_text(
-            f"user default on nopass ~* &* +@all\nuser {ROOT} on #{digest} +acl +client +role +config|rewrite\n"
-        )
-        self._extra = extra
-        self._listen = f"port 0\ntls-port {self.port}" if tls else f"port {self.port}"
+        users = f"user default on nopass ~* &* +@all\nuser {ROOT} on #{digest} +acl +client +role +config|rewrite\n"
+        self._configuration = self.directory / "redis.conf"
+        listen = f"port 0\ntls-port {self.port}" if tls else f"port {self.port}"
+        general = f'bind 127.0.0.1\n{listen}\ndir {self.directory}\nsave ""\nloglevel warning\n{extra}\n'
+        if acl_file:
+            (self.directory / "users.acl").write_text(users)
+            users = f"aclfile {self.directory}/users.acl\n"
+        self._configuration.write_text(general + users)
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         """Start it; the fixture has done so."""
-        configuration = (
-            f'bind 127.0.0.1\n{self._listen}\ndir {self.directory}\nsave ""\naclfile {self.directory}/users.acl\n'
-            f"loglevel warning\nenable-debug-command yes\n{self._extra}\n"
-        )
-        (self.directory / "redis.conf").write_text(configuration)
         self._process = subprocess.Popen(
-            [self._program, str(self.directory / "redis.conf")], stdout=subprocess.DEVNULL, cwd=self.directory
+            [self._program, str(self._configuration)], stdout=subprocess.DEVNULL, cwd=self.directory
         )
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

@@ -1,8 +1,11 @@
 """What may be written of a connection to Redis and of its roles; no server."""
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
 from dynamic.target import ConnectionDetails, StatementKind
@@ -98,14 +101,14 @@ def test_insecure_tls_of_redis_takes_any_certificate() -> None:
         ({"connection_url": "redis://localhost", "tls": True}, "write rediss://"),
         ({"connection_url": "rediss://h1", "tls": False}, "say one thing"),
         ({"connection_url": "rediss://h1", "host": "h2"}, "give one or the other"),
-        ({"connection_url": "http://h1"}, "must be a URL of Redis"),
-        ({"connection_url": "h1:6379"}, "must be a URL of Redis"),
+        ({"connection_url": "http://h1"}, "must be a URL such as"),
+        ({"connection_url": "h1:6379"}, "must be a URL such as"),
         ({"connection_url": "rediss://h1?ssl_cert_reqs=none"}, "takes no parameters"),
         ({"connection_url": "rediss://h1/etc/passwd"}, "number of a database"),
         ({"connection_url": "rediss://"}, "must name hosts"),
-        ({"connection_url": "rediss://[::1"}, "is no URL"),
+        ({"connection_url": "rediss://[::1"}, "must name hosts"),
         ({"connection_url": "rediss://h1\n"}, "never"),
-        ({"connection_url": f"rediss://u:{SECRET}\x00@h1"}, "must be a URL of Redis"),
+        ({"connection_url": f"rediss://u:{SECRET}\x00@h1"}, "must be a URL such as"),
     ],
     ids=lambda value: ascii(value)[:60] if isinstance(value, dict) else "",
 )
@@ -199,6 +202,18 @@ def test_a_redis_role_never_carries_passwords_or_switches(rule: str, shape: str)
 def test_what_is_no_rule_of_redis(statement: str) -> None:
     with pytest.raises(InvalidRequestError, match="creation_statements"):
         PLUGIN.check_statements(StatementKind.CREATION, (statement,))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("+-@~&%RWabon>#<!( )\"'\n", max_size=12))
+def test_no_text_becomes_more_than_rules_of_redis(text: str) -> None:
+    try:
+        rules = parse_rules((text,)) + parse_rules((json.dumps([text]),))
+    except InvalidRequestError:
+        return
+    for part in " ".join(rules).replace("(", " ").replace(")", " ").split():
+        assert part[0] in "+-~&%a"
+        assert not {'"', "'"} & set(part)
 
 
 @pytest.mark.parametrize(

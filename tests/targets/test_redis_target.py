@@ -304,6 +304,28 @@ async def test_an_acl_file_keeps_redis_users_over_a_restart() -> None:
         await asyncio.to_thread(server.remove)
 
 
+async def test_redis_conf_keeps_redis_users_over_a_restart() -> None:
+    server = await asyncio.to_thread(lambda: ThrowAwayRedis(acl_file=False))
+    target, without_file = target_of(server, persistence_mode="REWRITE"), target_of(server, persistence_mode="ACLFILE")
+    rules = ('["~a\\\\*[0-9]?:{x}", "%R~jobs:*", "&news", "+@read", "-@dangerous", "(+set ~y)"]',)
+    try:
+        await target.create(account(statements=rules))
+        await target.create(account("v-gone"))
+        await target.drop(Removal(username="v-gone"))
+        before = await target.grants(WHO)
+        server.stop()
+        await asyncio.to_thread(server.start)
+        await target.login(WHO, PASSWORD)
+        assert await target.grants(WHO) == before
+        assert await target.accounts("v-") == [WHO]
+        with pytest.raises(TargetRefusedError, match="refused ACL SAVE"):
+            await without_file.check()
+    finally:
+        await target.close()
+        await without_file.close()
+        await asyncio.to_thread(server.remove)
+
+
 async def test_a_change_that_cannot_be_made_to_last_is_refused(redis_server: ThrowAwayRedis) -> None:
     """The account goes again; of a new password it is not said that it was refused, for the server has it."""
     server = await asyncio.to_thread(ThrowAwayRedis)
@@ -432,6 +454,26 @@ def _write_tls(directory: Path, ca: SmallCa) -> str:
         f"tls-cert-file {directory}/tls.crt\ntls-key-file {directory}/tls.key\ntls-ca-cert-file {directory}/ca.crt\n"
         "tls-auth-clients optional\n"
     )
+
+
+async def test_redis_asks_for_a_client_certificate(tmp_path: Path) -> None:
+    ca = SmallCa.root("Redis CA", now=datetime.now(UTC))
+    extra = _write_tls(tmp_path, ca).replace("optional", "yes")
+    server = await asyncio.to_thread(lambda: ThrowAwayRedis(extra=extra, tls=True))
+    pair = {
+        name: (tmp_path / file).read_text()
+        for name, file in (("tls_certificate", "tls.crt"), ("private_key", "tls.key"))
+    }
+    known = target_of(server, tls=True, ca_cert=ca.pem, **pair)
+    unknown = target_of(server, tls=True, ca_cert=ca.pem)
+    try:
+        await known.check()
+        with pytest.raises(TargetAwayError):
+            await unknown.check()
+    finally:
+        await known.close()
+        await unknown.close()
+        await asyncio.to_thread(server.remove)
 
 
 async def test_redis_by_tls(tmp_path: Path) -> None:
