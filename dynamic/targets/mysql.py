@@ -241,5 +241,5 @@ PLUGIN = Plugin(
 LEGACY_PLUGIN = replace(  # before MySQL 5.7.8, names were shorter
     PLUGIN,
     max_username=16,
-    username_template='{{ printf "v-%s-%s-%s" (.RoleName | truncate 4) (random 20) | truncate 16 }}',
+    username_template='{{ printf "v-%s-%s" (.RoleName | truncate 4) (random 20) | truncate 16 }}',
 )

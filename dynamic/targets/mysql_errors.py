@@ -119,5 +119,5 @@ def _reason_of_system(cause: OSError) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted ({cause.verify_message})"
     if isinstance(cause, ssl.SSLError):
-        return f"TLS failed ({cause.reason or 'no reason given'})"
+        return f"TLS failed ({getattr(cause, 'reason', None) or 'no reason given'})"
     return cause.strerror or "the connection was lost"

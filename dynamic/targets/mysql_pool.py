@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pymysql
 
-from dynamic.target import TargetAwayError
+from dynamic.target import TargetAwayError, TargetLoginError
 from dynamic.targets.mysql_errors import CONFUSED, is_lost, of_connecting
 from dynamic.targets.mysql_session import Session, wait_closed
 from dynamic.targets.mysql_url import Address, Host
@@ -34,6 +34,8 @@ class Connector:
 
         Of several hosts one that is read only does not serve. Raises the errors of `dynamic.target`.
         """
+        if "\0" in user + password:  # it would end the name in the packet of the login
+            raise TargetLoginError(f"the database {self._name} has no user names and passwords with NUL characters")
         reason: TargetAwayError | None = None
         for host in self._hosts():
             session = Session(host, self._address, user=user, password=password, database=database)

@@ -90,8 +90,10 @@ class Session(Connection):
         self.answers = 0
 
     async def _check_writable(self) -> None:
-        [(value,)] = await self.rows("SELECT @@GLOBAL.read_only")
-        if value not in {0, "0", "OFF"}:
+        [found] = await self.rows(
+            "SELECT @@GLOBAL.read_only, @@GLOBAL.innodb_read_only"
+        )  # the second: Aurora's readers
+        if any(value not in {0, "0", "OFF"} for value in found):
             raise ReadOnlyHostError(_READ_ONLY, "read only")
 
     async def run(self, statement: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from core.errors import InvalidRequestError
 from dynamic.target import PasswordChange, Removal, Renewal, StatementKind, TargetLoginError, TargetRefusedError
 from dynamic.targets.mysql import LEGACY_PLUGIN, PLUGIN, MySqlTarget
+from dynamic.username_template import parse_template
 from tests.support.mariadb import ThrowAwayMariaDb
 from tests.targets.mysql_shop import CREATE, LATER, PASSWORD, ROOT, ROOT_PASSWORD, account, hosts, opened
 
@@ -128,6 +129,13 @@ async def test_no_name_and_no_password_injects(
     assert len(await shop_target.grants(name)) == 1
     await shop_target.drop(Removal(username=name))
     assert shop.run("SELECT User, Host FROM mysql.user ORDER BY 1, 2") == before
+
+
+async def test_no_login_as_the_beginning_of_a_name(shop_target: MySqlTarget, who: str) -> None:
+    """A NUL ends the name in the packet of the login."""
+    await shop_target.create(account(who))
+    with pytest.raises(TargetLoginError):
+        await shop_target.login(f"{who}\0x", PASSWORD)
 
 
 async def test_a_name_that_the_server_would_shorten_is_refused(shop_target: MySqlTarget) -> None:
@@ -333,7 +341,9 @@ def test_statements_that_cannot_be(kind: StatementKind, statements: tuple[str, .
 
 
 @pytest.mark.parametrize("plugin", [PLUGIN, LEGACY_PLUGIN], ids=["mysql", "legacy"])
-def test_default_statements_are_fit_to_be_written(plugin: Any) -> None:
+def test_what_the_plugin_says_of_itself_is_fit_to_be_written(plugin: Any) -> None:
+    made = parse_template(plugin.username_template, longest=plugin.max_username)
+    assert len(made.render(role="orders-api", display_name="userpass-ann")) == plugin.max_username
     PLUGIN.check_statements(StatementKind.CREATION, CREATE)
     for kind, statements in plugin.default_statements.items():
         plugin.check_statements(kind, statements)
