@@ -71,6 +71,9 @@ async def administrator(mongo: Mongo) -> AsyncIterator[Any]:
 
 async def users(mongo: Mongo) -> set[str]:
     """Those of the tests, as `name@database`."""
+    if mongo.imitation:
+        known = [user.shown for user in mongo.imitation.users.values() if user.name not in {mongo.admin, ROOT}]
+        return {f"{user['user']}@{user['db']}" for user in known}
     async with administrator(mongo) as admin:
         reply = await admin.admin.command(
             {"usersInfo": {"forAllDBs": True}, "filter": {"user": {"$regex": "^(v-|app)"}}}
@@ -81,6 +84,10 @@ async def users(mongo: Mongo) -> set[str]:
 @pytest.fixture(autouse=True)
 async def root(mongo: Mongo) -> AsyncIterator[None]:
     """The user that the target logs in as; after a test no other is left."""
+    if mongo.imitation:
+        mongo.imitation.reset(ROOT, ROOT_PASSWORD)
+        yield
+        return
     concern = {"w": 1}
     async with administrator(mongo) as admin:
         command = {"createUser": ROOT, "pwd": ROOT_PASSWORD, "roles": ["root"], "writeConcern": concern}
