@@ -127,9 +127,9 @@ def policy_member(name: str | None) -> "JsonObject | None":
     return None if name is None else {"password_policy": name}
 
 
-def has_placeholder(url: object, name: str) -> bool:
+def has_placeholder(url: str, name: str) -> bool:
     """Whether a connection URL has a place for it: {{name}}."""
-    return isinstance(url, str) and re.search(rf"\{{\{{\s*{name}\s*\}}\}}", url) is not None
+    return re.search(rf"\{{\{{\s*{name}\s*\}}\}}", url) is not None
 
 
 def is_at_terminal() -> bool:
@@ -168,6 +168,22 @@ def shown(name: str, value: object) -> object:
     if name in _MOMENTS or name.startswith("last_"):
         return moment(value)
     return duration(value) if name.endswith(_TIMES) else value
+
+
+def lifetimes(role: "JsonObject") -> dict[str, object]:
+    """How long accounts of a role live: an hour, at most a day, where the role says nothing (0 on the wire)."""
+    first, longest = role.get("default_ttl"), role.get("max_ttl")
+    if not isinstance(first, int) or not isinstance(longest, int):
+        return {"default_ttl": first, "max_ttl": longest}
+    most = longest or max(86400, first)
+    return {
+        "default_ttl": _or_default(first, min(first or 3600, most)),
+        "max_ttl": _or_default(longest, most),
+    }
+
+
+def _or_default(said: int, meant: int) -> str:
+    return f"{duration(meant)}{'' if said else ' (default)'}"
 
 
 def moment(value: object) -> object:

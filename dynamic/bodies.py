@@ -80,13 +80,13 @@ def statements_of(value: object, kind: StatementKind) -> Statements:
     return kept
 
 
-def check_credential(body: RoleBody) -> str | None:
+def check_credential(kind: str | None, config: dict[str, str] | None) -> str | None:
     """The password policy of `credential_config`; None: not given. Raises for what is not made here."""
-    if body.credential_type not in {None, "", "password"}:
+    if kind not in {None, "", "password"}:
         raise InvalidRequestError("credential_type must be password: keys and client certificates are not made here")
-    if body.credential_config is None:
+    if config is None:
         return None
-    unknown = sorted(set(body.credential_config) - {"password_policy"})
+    unknown = sorted(set(config) - {"password_policy"})
     if unknown:
         raise InvalidRequestError(f"credential_config knows only password_policy, not {unknown[0][:64]!r}")
-    return body.credential_config.get("password_policy", "")
+    return config.get("password_policy", "")

@@ -9,6 +9,7 @@ from dynamic.credentials import Credentials
 from dynamic.intents import Intents
 from dynamic.open_targets import OpenTargets
 from dynamic.root_rotation import RootRotation
+from dynamic.static_rotation import StaticRotation
 from dynamic.store import DynamicStore
 from dynamic.usernames import Usernames
 
@@ -28,6 +29,7 @@ class Parts:
     usernames: Usernames
     credentials: Credentials
     root_rotation: RootRotation
+    static_rotation: StaticRotation
 
     async def check_password_policy(self, name: str) -> None:
         """Raise InvalidRequestError unless there is such a policy."""
@@ -63,4 +65,5 @@ def assemble(context: EngineContext) -> Parts:
             mount=context.mount,
         ),
         root_rotation=RootRotation(store, targets, passwords=context.passwords, clock=context.clock),
+        static_rotation=StaticRotation(store, targets, passwords=context.passwords, clock=context.clock),
     )

@@ -115,7 +115,7 @@ def merged(before: Role, body: RoleBody) -> Role:
     for name in ("default_ttl", "max_ttl"):
         if (seconds := getattr(body, name)) is not None:
             given[name] = int(seconds)
-    policy = check_credential(body)
+    policy = check_credential(body.credential_type, body.credential_config)
     if policy is not None:
         given["password_policy"] = policy
     return replace(before, **given)

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from core.engine import Engine, EngineContext, Lease, Route
+from core.engine import Engine, EngineContext, Lease, Measure, Route
 from core.requests import LeaseGrant
 from dynamic.config_routes import ConfigRoutes
 from dynamic.cred_routes import CredRoutes
 from dynamic.parts import Parts, assemble
 from dynamic.role_routes import RoleRoutes
+from dynamic.static_routes import StaticRoutes
 
 
 def create(context: EngineContext) -> Engine:
@@ -24,14 +25,29 @@ class DatabaseRoutes:
             *ConfigRoutes(parts).routes(),
             *CredRoutes(parts).routes(),
             *RoleRoutes(parts).routes(),
+            *StaticRoutes(parts).routes(),
         ]
 
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
         try:
+            await self.parts.static_rotation.housekeep()
+        finally:
+            await self._look_after_the_rest()
+
+    async def _look_after_the_rest(self) -> None:
+        try:
             await self.parts.intents.reconcile()
         finally:
             await self.parts.root_rotation.housekeep()
+
+    def is_due(self) -> bool:
+        """Whether a static role is to be rotated now."""
+        return self.parts.static_rotation.is_due()
+
+    async def measures(self) -> Sequence[Measure]:
+        """What is not as it should be, for the metrics."""
+        return await self.parts.static_rotation.measures()
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Let the account live longer."""

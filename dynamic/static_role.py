@@ -40,12 +40,12 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rotation_schedule: str = ""  # five fields of cron, UTC
     rotation_window: int = 0  # seconds after a scheduled time in which a rotation may begin; 0: any time
     password_policy: str = ""
-    kv_path: str = ""  # "secret/apps/orders": where the credentials are written as a new version, too
     current: StaticCredential | None = None
     pending: StaticCredential | None = None
     phase: Phase = Phase.IDLE
     rotated_at: int = 0  # epoch seconds
     next_rotation: int = 0  # epoch seconds; 0: as soon as possible
+    retry_at: int = 0  # epoch seconds: after a failure; 0: there was none
     attempts: int = 0  # that failed since the last rotation
     error: str = ""  # why the last one failed
     owner: str = ""  # the process that rotates it, until claimed_until
@@ -54,6 +54,13 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"StaticRole({self.name})"
+
+    @property
+    def next_username(self) -> str:
+        """Whose password the next rotation changes: with two accounts, of the one that is not current."""
+        if self.alternate_username and self.current is not None and self.current.username == self.username:
+            return self.alternate_username
+        return self.username
 
 
 _encode = msgspec.msgpack.Encoder().encode

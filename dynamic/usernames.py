@@ -35,7 +35,10 @@ class Usernames:
         if template:
             return parse_template(template, longest=plugin.max_username).render(role=role, display_name=display_name)
         room = min(plugin.max_username - len(PREFIX) - 1 - _RANDOM - _TAG, _LONGEST_ROLE)
-        name = f"{PREFIX}{role[:room]}-{random_base62(_RANDOM)}"
+        if room < 1:  # MySQL's names of at most 16 characters: no role in them
+            name = PREFIX + random_base62(plugin.max_username - len(PREFIX) - _TAG)
+        else:
+            name = f"{PREFIX}{role[:room]}-{random_base62(_RANDOM)}"
         return name + _tag(await self._secret(), name)
 
     async def is_own(self, username: str) -> bool:

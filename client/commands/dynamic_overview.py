@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from client.database_options import below_mount, database_command, moment, mount_option
+from client.database_options import below_mount, database_command, lifetimes, moment, mount_option
 from client.errors import AbsentError
 from client.output import show_value
 from client.pages import names_in
@@ -56,7 +56,8 @@ def _role_row(one: "JsonObject") -> tuple[object, ...]:
 
 
 def _lifetime(one: "JsonObject") -> str:
-    return f"{duration(one.get('default_ttl'))}, at most {duration(one.get('max_ttl'))}"
+    lives = lifetimes(one)
+    return f"{lives['default_ttl']}, at most {lives['max_ttl']}"
 
 
 def _schedule(one: "JsonObject") -> str:

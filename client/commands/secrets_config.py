@@ -140,16 +140,20 @@ def _add_login(session: Session, body: "JsonObject") -> None:
 
     Not for other changes: the variables may hold a password that was rotated away since.
     """
-    url = body.get("connection_url")
     for name in ("username", "password"):
-        wanted = has_placeholder(url, name) if url is not None else "plugin_name" in body
-        if name in body or not wanted:
+        if name in body or not _takes(body, name):
             continue
         value = session.variable(f"DATABASE_{name.upper()}")
-        if not value and url is not None and is_at_terminal():
+        if not value and is_at_terminal():
             value = _asked(name)
         if value:
             body[name] = value
+
+
+def _takes(body: "JsonObject", name: str) -> bool:
+    """Whether the URL has a place for it; one that names nobody, or none, leaves that to the plugin."""
+    url = str(body.get("connection_url") or "")
+    return has_placeholder(url, name) or ("@" not in url and "plugin_name" in body)
 
 
 def _asked(name: str) -> str:

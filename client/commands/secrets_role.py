@@ -9,6 +9,7 @@ from client.database_options import (
     database_body,
     folder_path,
     item_path,
+    lifetimes,
     member_rows,
     members_argument,
     policy_member,
@@ -88,7 +89,7 @@ def write(session: Session, /, path: str, members: tuple[str, ...], **options: A
 def read(session: Session, path: str) -> None:
     """Show a role."""
     answer = session.client().read(item_path(path, _KIND))
-    show(session, answer, lambda found: key_values(member_rows(found.data)))
+    show(session, answer, lambda found: key_values(member_rows(found.data | lifetimes(found.data))))
 
 
 @command("list", examples=("mimir secrets role list database/roles", "mimir secrets role list database"))

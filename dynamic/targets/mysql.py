@@ -3,7 +3,6 @@
 Account statements commit by themselves there, so what a creation that failed has made is removed again.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
@@ -30,13 +29,12 @@ from dynamic.target import (
 from dynamic.targets import mysql_accounts
 from dynamic.targets.mysql_errors import MySqlRefusedError, of_statements
 from dynamic.targets.mysql_pool import Connector, Pool
-from dynamic.targets.mysql_session import Session
+from dynamic.targets.mysql_session import Session, wait_closed
 from dynamic.targets.mysql_statements import Scripts, check_statements, values_of
 from dynamic.targets.mysql_url import address_of
 
 T = TypeVar("T")
 
-_STATEMENTS_TIMEOUT = 14.0  # seconds for all statements of a call; the engine's limit is a little longer
 _MAX_OPEN = 4  # connections; Vault's default
 
 
@@ -61,6 +59,8 @@ class MySqlTarget(Target):
 
     async def create(self, account: NewAccount) -> None:
         """Run the creation statements; what they made is removed when one of them is refused."""
+        if account.username.endswith(" "):
+            raise TargetRefusedError("a user name cannot end with a space: the database would cut it off")
         values = values_of(account.username, account.password, account.expires_at)
         steps = self._scripts.steps(StatementKind.CREATION, account.statements, values)
         try:
@@ -129,13 +129,12 @@ class MySqlTarget(Target):
         steps = self._scripts.steps(StatementKind.VERIFICATION, statements, values_of(username))
         async with self._session(username, password, self._address.database) as session:
             with self._errors(steps, (password,)):
-                async with asyncio.timeout(_STATEMENTS_TIMEOUT):
-                    await session.rows("START TRANSACTION")
-                    try:
-                        await steps.run(session)
-                    finally:
-                        if not session.closed:
-                            await session.rows("ROLLBACK")
+                await session.run("START TRANSACTION")
+                try:
+                    await steps.run(session)
+                finally:
+                    if not session.closed:
+                        await session.run("ROLLBACK")
 
     async def accounts(self, prefix: str) -> list[str]:
         """User names, each once."""
@@ -152,7 +151,7 @@ class MySqlTarget(Target):
 
     async def close(self) -> None:
         """End the sessions; calls under way fail."""
-        self._pool.close()
+        await self._pool.close()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -183,8 +182,7 @@ class MySqlTarget(Target):
 
     async def _run(self, work: Callable[[Session], Awaitable[T]], *, what: object, hidden: tuple[str, ...] = ()) -> T:
         with self._errors(what, hidden):
-            async with asyncio.timeout(_STATEMENTS_TIMEOUT):
-                return await self._pool.run(work)
+            return await self._pool.run(work)
 
     @contextlib.asynccontextmanager
     async def _session(self, username: str, password: str, database: str) -> AsyncIterator[Session]:
@@ -193,7 +191,7 @@ class MySqlTarget(Target):
         try:
             yield session
         finally:
-            session.leave()
+            await wait_closed([session.leave()])
 
     @contextlib.contextmanager
     def _errors(self, what: object, hidden: tuple[str, ...]) -> Iterator[None]:

@@ -19,11 +19,11 @@ _SYMBOLS = {number: name for name, number in vars(ER).items() if isinstance(numb
 _SYMBOLS |= {1698: "ACCESS_DENIED_NO_PASSWORD_ERROR", 3118: "ACCOUNT_HAS_BEEN_LOCKED", 4151: "ACCOUNT_HAS_BEEN_LOCKED"}
 
 # When a session begins: access denied (also without a password), no account for this host, locked, password expired.
-_LOGIN = frozenset({1045, 1130, 1698, 1862, 3118, 3955, 4151, 4165})
+_LOGIN = frozenset({1045, 1130, 1698, 1820, 1862, 3118, 3955, 4151, 4165})
 _DATABASE = frozenset({1044, 1049})  # no right to it, not there
 _GONE = frozenset({1053, 1927, 2006, 2013, 2055})  # shutdown, killed, lost
 _FULL = frozenset({1040, 1129, 1203, 1226})  # connections; errors of this host; resources of this user
-_LATE = frozenset({1205, 1317, 1907, 1969, 3024})  # a lock was waited for in vain; interrupted; took too long
+_LATE = frozenset({1205, 1317, 1969, 3024})  # a lock was waited for in vain; interrupted; took too long
 _AWAY = _GONE | _FULL | {2002, 2003, 2005, 2026, 2061}
 _MOVED = frozenset({1290, 1836})  # the server takes no writes (any more)
 
@@ -87,7 +87,9 @@ def _detail(exc: BaseException, number: int, hidden: Iterable[str]) -> str:
     """The server's text. It quotes statements cut to 80 characters, so a part of a password is looked for, too."""
     secrets = tuple(hidden)
     text = scrubbed(f"{_code(number)}: {exc.args[-1] if exc.args else ''}", secrets)
-    if any(secret[at : at + _WINDOW] in text for secret in secrets for at in range(len(secret) - _WINDOW + 1)):
+    head, _, quoted = text.partition(" near '")
+    shown = quoted or head
+    if any(secret[at : at + _WINDOW] in shown for secret in secrets for at in range(len(secret) - _WINDOW + 1)):
         return f"{_code(number)}: {HIDDEN} (the text shows a part of the password)"
     return text
 

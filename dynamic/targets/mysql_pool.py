@@ -9,7 +9,7 @@ import pymysql
 
 from dynamic.target import TargetAwayError
 from dynamic.targets.mysql_errors import CONFUSED, is_lost, of_connecting
-from dynamic.targets.mysql_session import Session
+from dynamic.targets.mysql_session import Session, wait_closed
 from dynamic.targets.mysql_url import Address, Host
 
 T = TypeVar("T")
@@ -93,14 +93,15 @@ class Pool:
             session.opened_at = time.monotonic()
             return await self._lend(session, work)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all sessions, also those in use."""
         self._is_closed = True
-        self._clear()
-        for session in list(self._used):
-            session.leave()
         if self._timer is not None:
             self._timer.cancel()
+        for session in self._used:
+            session.close()
+        idle, self._idle = self._idle, []
+        await wait_closed([session.leave() for session in idle])
 
     async def _lend(self, session: Session, work: Callable[[Session], Awaitable[T]]) -> T:
         session.answers = 0

@@ -1,6 +1,8 @@
 """One session with a MySQL server: aiomysql's connection, which trusts the server less and quotes by known rules."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from aiomysql.connection import Connection
@@ -23,6 +25,17 @@ _SSL_ERROR = 2026  # CR_SSL_CONNECTION_ERROR
 _AUTH_ERROR = 2061  # CR_AUTH_PLUGIN_ERR
 _SAFE_METHODS = {"", "mysql_native_password", "caching_sha2_password", "sha256_password"}
 _CLEAR_METHOD = "mysql_clear_password"
+_QUIT = b"\x01\x00\x00\x00\x01"  # COM_QUIT as a packet
+_CLOSING = 1.0  # seconds that a server is given to close its side
+
+
+async def wait_closed(writers: Iterable[asyncio.StreamWriter | None]) -> None:
+    """Until sessions that were left are over; not for long."""
+    with contextlib.suppress(OSError):  # TimeoutError is one
+        async with asyncio.timeout(_CLOSING):
+            for writer in writers:
+                if writer is not None:
+                    await writer.wait_closed()
 
 
 class DistrustError(OperationalError):
@@ -94,11 +107,21 @@ class Session(Connection):
         self.answers += 1
         return list(self._result.rows or ()) if self._result is not None else []
 
-    def leave(self) -> None:
-        """Say good-bye and close; waits for nothing."""
-        if self._writer is not None and not self.is_dead:
-            self._writer.write(b"\x01\x00\x00\x00\x01")  # COM_QUIT
+    def leave(self) -> asyncio.StreamWriter | None:
+        """Say good-bye and close, without waiting; answers what can be waited for."""
+        writer: asyncio.StreamWriter | None = self._writer
+        if writer is not None and not self.is_dead:
+            writer.write(_QUIT)
+            writer.close()
+            self._writer = None
         self.close()
+        return writer
+
+    def close(self) -> None:
+        """At once, in the middle of whatever it is: TLS would else wait for the server's consent."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        super().close()
 
     # --- steps of the driver's login, with what it lets pass refused -----------------------------------------------
 
@@ -111,7 +134,11 @@ class Session(Connection):
         if not self.server_capabilities & CLIENT.PLUGIN_AUTH:
             raise DistrustError(_AUTH_ERROR, "it is older than MySQL 5.5")
         self._check_method(self._server_auth_plugin)
-        await super()._request_authentication()
+        try:
+            await super()._request_authentication()
+        except BaseException:
+            self.close()
+            raise
 
     async def _process_auth(self, plugin_name: bytes, auth_packet: Any) -> Any:
         self._check_method(plugin_name.decode("ascii", "replace"))

@@ -18,8 +18,11 @@ _FIELDS = {
     StatementKind.ROTATION: "the rotation statements",
     StatementKind.VERIFICATION: "the role's verify statements",
 }
-# Quoting by rules takes that the rules stay as they are.
-_RULES = re.compile(r"\bsql_mode\b|\bcharacter_set_\w|^\s*SET\s+(NAMES|CHARACTER\s+SET|CHARSET)\b", re.IGNORECASE)
+_PASSWORDS = {StatementKind.ROTATION, StatementKind.ROOT_ROTATION}
+# Quoting by rules takes that the rules stay as they are, and that no statement is made of strings.
+_RULES = re.compile(r"\bsql_mode\b|\bcharacter_set_\w|^SET\s+(NAMES|CHARACTER\s+SET|CHARSET)\b", re.IGNORECASE)
+_OF_STRINGS = re.compile(r"(PREPARE|EXECUTE\s+IMMEDIATE)\b", re.IGNORECASE)
+_SAMPLE = {"name": "n", "username": "n", "password": "p", "expiration": "e"}
 # What leaves a session as it found it. All else (SET, USE, LOCK, CALL, START) spoils it for the next one.
 _HARMLESS = re.compile(
     r"\s*(CREATE(?!\s+(OR\s+REPLACE\s+)?TEMPORARY)|GRANT|REVOKE|ALTER|DROP|INSERT|UPDATE|DELETE|SELECT|FLUSH|RENAME)\b",
@@ -82,14 +85,20 @@ def check_statements(kind: StatementKind, statements: Statements) -> None:
     script = _parse(kind, statements)
     if statements and kind in _NAMED and not mentions(script, NAMES):
         raise InvalidRequestError(f"{kind.value} must name the account: '{{{{name}}}}'@'%'")
+    if statements and kind in _PASSWORDS and not mentions(script, ("password",)):
+        raise InvalidRequestError(f"{kind.value} must set the password: '{{{{password}}}}'")
 
 
 def _parse(kind: StatementKind, statements: Statements) -> Script:
-    if any(_RULES.search(statement) for statement in statements):
-        raise InvalidRequestError(
-            f"{kind.value} cannot change sql_mode or character sets of the session, by which names are quoted"
-        )
-    return parse_statements(statements, Dialect.MYSQL, kind)
+    script = parse_statements(statements, Dialect.MYSQL, kind)
+    for statement in script.render(_SAMPLE):
+        if _RULES.search(statement):
+            raise InvalidRequestError(
+                f"{kind.value} cannot change sql_mode or character sets of the session, by which names are quoted"
+            )
+        if _OF_STRINGS.match(statement):
+            raise InvalidRequestError(f"{kind.value} cannot make statements of strings, in which nothing is quoted")
+    return script
 
 
 def values_of(username: str, password: str = "", expires_at: int | None = None) -> dict[str, str]:

@@ -109,8 +109,8 @@ def _parts(url: str) -> _Parts:
     if mark and scheme.isalnum():
         if scheme not in _SCHEMES:
             raise InvalidRequestError("connection_url must begin with mysql:// or mariadb://, or be a DSN")
-        authority, _, tail = rest.partition("/")
-        database, _, query = tail.partition("?")
+        front, _, query = rest.partition("?")
+        authority, _, database = front.partition("/")
         credentials, _, netloc = authority.rpartition("@")
         return _Parts(credentials, _hosts(netloc), database, query, is_escaped=True)
     before, _, query = _question(url)

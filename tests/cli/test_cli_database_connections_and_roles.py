@@ -113,8 +113,8 @@ def test_options_go_before_the_environment(mimir, appliance, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [("--allowed-roles", "x"), ("--connection-url", "postgresql://a@b/c")],
-    ids=["another-change", "url-without-a-place"],
+    [("--allowed-roles", "x"), ("--plugin", "postgresql", "--connection-url", "postgresql://a@b/c")],
+    ids=["another-change", "url-that-names-somebody"],
 )
 def test_the_environment_does_not_undo_a_rotation(mimir, appliance, words):
     """A password of before the rotation may still be set where the shell is."""
@@ -122,9 +122,12 @@ def test_the_environment_does_not_undo_a_rotation(mimir, appliance, words):
     assert appliance.only.json.keys().isdisjoint({"username", "password"})
 
 
-def test_without_a_url_the_plugin_decides_what_to_do_with_the_environment(mimir, appliance):
-    mimir(*CONFIG, "--plugin", "redis", "host=cache.internal", **LOGIN)
-    assert appliance.only.json["password"] == "from-env"
+@pytest.mark.parametrize(
+    "words", [("host=cache.internal",), ("--connection-url", "redis://cache.internal")], ids=["no-url", "nobody-in-it"]
+)
+def test_where_a_url_names_nobody_the_environment_counts(mimir, appliance, words):
+    mimir(*CONFIG, "--plugin", "redis", *words, **LOGIN)
+    assert (appliance.only.json["username"], appliance.only.json["password"]) == ("mimir", "from-env")
 
 
 def test_a_terminal_is_asked_for_what_the_url_has_a_place_for(mimir, appliance, monkeypatch):
@@ -247,6 +250,20 @@ def test_a_role_is_shown_for_people(mimir, appliance):
         ["default_ttl", "1h"],
         ["max_ttl", "1h30m"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("default_ttl", "max_ttl", "shown"),
+    [
+        (0, 0, ("1h (default)", "24h (default)")),
+        (0, 600, ("10m (default)", "10m")),
+        (172800, 0, ("48h", "48h (default)")),
+    ],
+)
+def test_what_a_role_does_not_say_is_shown_as_it_is_meant(mimir, appliance, default_ttl, max_ttl, shown):
+    appliance.gives(default_ttl=default_ttl, max_ttl=max_ttl)
+    lines = mimir("secrets", "role", "read", "database/roles/x").out.splitlines()[2:]
+    assert tuple(line.split(None, 1)[1] for line in lines) == shown
 
 
 def test_a_refusal_of_the_appliance_is_told(mimir, appliance):

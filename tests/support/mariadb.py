@@ -74,7 +74,7 @@ class ThrowAwayMariaDb:
         here = self.directory
         command = [
             str(_server()), "--no-defaults", *self._user, f"--datadir={here}/data", f"--socket={self.socket}",
-            f"--pid-file={here}/pid", f"--log-error={here}/log", "--bind-address=127.0.0.1", f"--port={self.port}",
+            f"--pid-file={here}/pid", f"--log-error={here}/server.log", "--bind-address=127.0.0.1", f"--port={self.port}",
             f"--ssl-ca={here}/ca.pem", f"--ssl-cert={here}/cert.pem", f"--ssl-key={here}/key.pem", *_SETTINGS, *extra,
         ]  # fmt: skip
         with (here / "output").open("ab") as output:
@@ -82,7 +82,7 @@ class ThrowAwayMariaDb:
         end = time.monotonic() + _START
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"MariaDB does not start:\n{(here / 'log').read_text()[-3000:]}")
+                pytest.fail(f"MariaDB does not start:\n{(here / 'server.log').read_text()[-3000:]}")
             time.sleep(0.05)
 
     def stop(self) -> None:

@@ -17,8 +17,8 @@ import asyncpg
 import pytest
 
 from tests.cli.conftest import Mimir, Outcome
-from tests.support.appliance import Appliance, free_port
-from tests.support.postgres import ThrowAwayPostgres
+from tests.support.appliance import Appliance
+from tests.support.postgres import NetworkPostgres
 
 ROOT_PASSWORD = "first's \\ pass"
 
@@ -42,13 +42,8 @@ mimir secrets role write database/roles/orders-api \
 """
 
 
-class OrdersDatabase(ThrowAwayPostgres):
-    """`orders` on a port of loopback; whoever comes by the network needs a password."""
-
-    def start(self) -> None:
-        self.port = free_port()
-        (self.directory / "data" / "pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
-        self._pg_ctl("-o", f"-c fsync=off -c listen_addresses=127.0.0.1 -p {self.port} -k {self.directory}", "start")
+class OrdersDatabase(NetworkPostgres):
+    """`orders`, and `mimir` who may make roles there."""
 
     async def prepare(self) -> None:
         quoted = ROOT_PASSWORD.replace("'", "''")
@@ -60,7 +55,7 @@ class OrdersDatabase(ThrowAwayPostgres):
         )
 
     async def as_postgres(self, database: str, sql: str) -> None:
-        connection = await asyncpg.connect(host=str(self.directory), port=self.port, user="postgres", database=database)
+        connection = await asyncpg.connect(self.url(database))
         await connection.execute(sql)
         await connection.close()
 

@@ -1,0 +1,280 @@
+"""static-roles/<name>, static-creds/<name>, rotate-role/<name>."""
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from core.bodies import Duration, StringMap
+from core.clock import rfc3339
+from core.engine import Method, NoBody, Route
+from core.errors import InvalidRequestError, NotFoundError
+from core.protocols import Transaction
+from core.requests import NO_CONTENT, Operation, Request, Response
+from dynamic.bodies import ListBody, check_credential, statements_of
+from dynamic.config_routes import NAME
+from dynamic.parts import Parts
+from dynamic.plugins import plugin_of
+from dynamic.static_role import Phase, StaticRole, decode_static_role, encode_static_role
+from dynamic.static_schedule import check_schedule, next_rotation, reschedule
+from dynamic.store import ROLES, STATIC_ROLES
+from dynamic.target import StatementKind
+
+_MAX_USERNAME = 255
+_FIXED = ("db_name", "username", "alternate_username")
+
+
+class StaticRoleBody(msgspec.Struct, kw_only=True):
+    """Members of a static role; None: not given."""
+
+    db_name: str | None = None
+    username: str | None = None
+    alternate_username: str | None = None
+    rotation_statements: Any = None
+    rotation_period: Duration | None = None
+    rotation_schedule: str | None = None
+    rotation_window: Duration | None = None
+    credential_type: str | None = None
+    credential_config: StringMap | None = None
+    skip_import_rotation: bool = False
+    self_managed_password: str = ""
+
+    def __repr__(self) -> str:
+        return "StaticRoleBody(…)"
+
+
+class StaticRoutes:
+    """Accounts that exist, and whose passwords Mimir changes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._clock = parts.clock
+
+    def routes(self) -> list[Route]:
+        """Below the mount."""
+        write = Method(
+            handler=self._write, body=StaticRoleBody, statuses=(503,), summary="Make or change a static role"
+        )
+        return [
+            Route(
+                pattern="static-roles",
+                methods={Operation.LIST: Method(handler=self._list, body=ListBody, mutates=False, summary="Names")},
+            ),
+            Route(
+                pattern="static-roles/{name}",
+                methods={
+                    Operation.READ: Method(handler=self._read, mutates=False, summary="A static role"),
+                    Operation.UPDATE: write,
+                    Operation.CREATE: write,
+                    Operation.DELETE: Method(handler=self._delete, summary="Leave the account to itself again"),
+                },
+                exists=self._exists,
+                help="An account of the database whose password is changed on schedule.",
+            ),
+            Route(
+                pattern="static-creds/{name}",
+                methods={Operation.READ: Method(handler=self._creds, mutates=False, summary="The present password")},
+            ),
+            Route(
+                pattern="rotate-role/{name}",
+                methods={
+                    Operation.UPDATE: Method(handler=self._rotate, statuses=(503,), summary="Change the password now")
+                },
+            ),
+        ]
+
+    async def _list(self, _request: Request, body: ListBody) -> Response:
+        names = await self._store.names(STATIC_ROLES, after=body.after, limit=max(body.limit, 0))
+        if not names:
+            raise NotFoundError("")
+        return Response(data={"keys": names})
+
+    async def _exists(self, request: Request) -> bool:
+        return await self._store.static_role(request.params["name"]) is not None
+
+    async def _read(self, request: Request, _body: NoBody) -> Response:
+        role = await self._store.static_role(request.params["name"])
+        if role is None:
+            raise NotFoundError("")
+        return Response(data=shown(role))
+
+    async def _creds(self, request: Request, _body: NoBody) -> Response:
+        name = request.params["name"]
+        role = await self._store.static_role(name)
+        if role is None:
+            raise InvalidRequestError(f"unknown role: {name}")
+        if role.current is None:
+            raise InvalidRequestError(
+                f"the password of {name} is not known before its first rotation (rotate-role/{name})"
+            )
+        return Response(data=creds(role, role.current.username, role.current.password, int(self._clock.now())))
+
+    async def _rotate(self, request: Request, _body: NoBody) -> Response:
+        await self._parts.static_rotation.rotate(request.params["name"])
+        return NO_CONTENT
+
+    async def _delete(self, request: Request, _body: NoBody) -> Response:
+        name = request.params["name"]
+
+        async def work(txn: Transaction) -> None:
+            entry = await txn.get(STATIC_ROLES + name)
+            if entry is not None:
+                await reschedule(txn, decode_static_role(entry.value), None)
+                await txn.delete(STATIC_ROLES + name)
+
+        await self._store.transact(work)
+        return NO_CONTENT
+
+    async def _write(self, request: Request, body: StaticRoleBody) -> Response:
+        name = request.params["name"]
+        if not NAME.fullmatch(name):
+            raise InvalidRequestError("a role's name has letters, digits, underscores, and hyphens and dots inside")
+        if body.self_managed_password:
+            raise InvalidRequestError("self_managed_password is not supported: the connection's user changes passwords")
+        before = await self._store.static_role(name)
+        wanted = merged(before, name, body)
+        warnings = await self._check(wanted)
+        if before is None:
+            await self._create(wanted, skip_rotation=body.skip_import_rotation)
+        else:
+            await self._change(name, body)
+        return Response(warnings=warnings or None)
+
+    async def _create(self, role: StaticRole, *, skip_rotation: bool) -> None:
+        """The account's password is changed first, so that a role whose account cannot be had is never stored.
+
+        Who dies in between leaves an account with a password that nobody knows, as before.
+        """
+        now = int(self._clock.now())
+        await self._store.transact(lambda txn: _check_free(txn, role.name))
+        if skip_rotation:
+            made = replace(role, next_rotation=next_rotation(role, now=now))
+        else:
+            made = await self._parts.static_rotation.first_password(role)
+
+        async def work(txn: Transaction) -> None:
+            await _check_free(txn, role.name)
+            await reschedule(txn, None, made)
+            await txn.put(STATIC_ROLES + role.name, encode_static_role(made), cas=0)
+
+        await self._store.transact(work)
+
+    async def _change(self, name: str, body: StaticRoleBody) -> None:
+        now = int(self._clock.now())
+
+        async def work(txn: Transaction) -> None:
+            entry = await txn.get(STATIC_ROLES + name)
+            if entry is None:
+                raise InvalidRequestError("no static role found for role name")
+            before = decode_static_role(entry.value)
+            after = merged(before, name, body)
+            times = ("rotation_period", "rotation_schedule")
+            if any(getattr(before, field) != getattr(after, field) for field in times):
+                after = replace(after, next_rotation=next_rotation(after, now=before.rotated_at or now))
+            await reschedule(txn, before, after)
+            await txn.put(STATIC_ROLES + name, encode_static_role(after), cas=entry.revision)
+
+        await self._store.transact(work)
+
+    async def _check(self, role: StaticRole) -> list[str]:
+        if not role.db_name:
+            raise InvalidRequestError("database name is required: db_name names a connection of config/")
+        if not role.username:
+            raise InvalidRequestError("username is a required field to create a static account")
+        if role.alternate_username == role.username:
+            raise InvalidRequestError("alternate_username must be another account than username")
+        for username in (role.username, role.alternate_username):
+            if len(username) > _MAX_USERNAME or not (username.isprintable() or not username):
+                raise InvalidRequestError(f"a username is printable and has at most {_MAX_USERNAME} characters")
+        check_schedule(role)
+        if role.password_policy:
+            await self._parts.check_password_policy(role.password_policy)
+        connection = await self._store.connection(role.db_name)
+        if connection is None:
+            return [f"there is no connection {role.db_name} yet: the statements were not checked"]
+        if connection.username in {role.username, role.alternate_username}:
+            raise InvalidRequestError(
+                "the connection's own user is rotated by rotate-root, and cannot be a static role"
+            )
+        plugin_of(connection.plugin_name).check_statements(StatementKind.ROTATION, role.rotation_statements)
+        return []
+
+
+async def _check_free(txn: Transaction, name: str) -> None:
+    if await txn.get(ROLES + name) is not None:
+        raise InvalidRequestError("Role and Static Role names must be unique")
+    if await txn.get(STATIC_ROLES + name) is not None:
+        raise InvalidRequestError(f"the static role {name} was made by another request meanwhile")
+
+
+def merged(before: StaticRole | None, name: str, body: StaticRoleBody) -> StaticRole:
+    """What was given, over what is there. Raises InvalidRequestError for what cannot be changed any more."""
+    accounts = {field: value for field in _FIXED if (value := getattr(body, field)) is not None}
+    if before is not None:
+        for field, value in accounts.items():
+            if value != getattr(before, field):
+                raise InvalidRequestError(f"cannot update static account {field}: delete the role and make another")
+    changes: dict[str, Any] = accounts | _given_times(body)
+    if body.rotation_statements is not None:
+        changes["rotation_statements"] = statements_of(body.rotation_statements, StatementKind.ROTATION)
+    policy = check_credential(body.credential_type, body.credential_config)
+    if policy is not None:
+        changes["password_policy"] = policy
+    return replace(before or StaticRole(name=name, db_name="", username=""), **changes)
+
+
+def _given_times(body: StaticRoleBody) -> dict[str, Any]:
+    """Period or schedule: whichever is given ends the other."""
+    changes: dict[str, Any] = {}
+    if body.rotation_period is not None:
+        changes["rotation_period"] = int(body.rotation_period)
+        if body.rotation_period and body.rotation_schedule is None:
+            changes |= {"rotation_schedule": "", "rotation_window": 0}
+    if body.rotation_schedule is not None:
+        changes["rotation_schedule"] = " ".join(body.rotation_schedule.split())
+        if body.rotation_schedule and body.rotation_period is None:
+            changes["rotation_period"] = 0
+    if body.rotation_window is not None:
+        changes["rotation_window"] = int(body.rotation_window)
+    return changes
+
+
+def shown(role: StaticRole) -> dict[str, Any]:
+    """As Vault answers it, and how its rotation stands."""
+    data: dict[str, Any] = {
+        "db_name": role.db_name,
+        "username": role.username,
+        "rotation_statements": list(role.rotation_statements),
+        "credential_type": "password",
+    }
+    data |= _times(role)
+    if role.alternate_username:
+        data["alternate_username"] = role.alternate_username
+    if role.password_policy:
+        data["credential_config"] = {"password_policy": role.password_policy}
+    data["next_vault_rotation"] = rfc3339(role.retry_at or role.next_rotation)
+    if role.phase is not Phase.IDLE:
+        data["rotation_phase"] = role.phase.value
+    if role.attempts:
+        data |= {"rotation_attempts": role.attempts, "rotation_error": role.error}
+    return data
+
+
+def creds(role: StaticRole, username: str, password: str, now: int) -> dict[str, Any]:
+    """As Vault answers them; `ttl` counts down to the next rotation."""
+    ttl = role.next_rotation - now
+    return {"username": username, "password": password, "ttl": max(ttl, 0)} | _times(role)
+
+
+def _times(role: StaticRole) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if role.rotation_schedule:
+        found["rotation_schedule"] = role.rotation_schedule
+        if role.rotation_window:
+            found["rotation_window"] = role.rotation_window
+    else:
+        found["rotation_period"] = role.rotation_period
+    if role.rotated_at:
+        found["last_vault_rotation"] = rfc3339(role.rotated_at)
+    return found
