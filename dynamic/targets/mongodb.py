@@ -60,7 +60,7 @@ class MongoTarget(Target):
     # --- the four -------------------------------------------------------------------------------------------------
 
     async def create(self, account: NewAccount) -> None:
-        """CreateUser with the role's roles."""
+        """Make the user with the role's roles (createUser)."""
         database, roles = parse_creation(account.statements)
         check_name(account.username)
         command = {"createUser": account.username, "pwd": account.password, "roles": roles}
@@ -82,7 +82,7 @@ class MongoTarget(Target):
         """Nothing: a user has no end."""
 
     async def set_password(self, change: PasswordChange) -> None:
-        """UpdateUser."""
+        """Give the user another password (updateUser)."""
         check_name(change.username)
         database = parse_place(StatementKind.ROTATION, change.statements)
         if not database and change.username == self._address.username:
@@ -92,7 +92,7 @@ class MongoTarget(Target):
         await self._write(database, command, what="a new password", hidden=(change.password,))
 
     async def drop(self, removal: Removal) -> None:
-        """dropUser; sessions of the user are killed, and what is left of them may do nothing any more."""
+        """Remove the user (dropUser); its sessions are killed, and what is left of them may do nothing any more."""
         database = parse_place(StatementKind.REVOCATION, removal.statements) or await self._home(removal.username)
         what = "the removal of a user"
         await self._write(database, {"dropUser": removal.username}, what=what, fine=(_USER_NOT_FOUND,))

@@ -114,6 +114,15 @@ class ImitatedMongo:
     def stop(self) -> None:
         self._server.stop()
 
+    def reset(self, root: str, password: str) -> None:
+        """Nobody is left but the administrator, and `root`, who may do everything."""
+        with self._lock:
+            kept = {place: user for place, user in self.users.items() if user.name == ADMIN}
+            self.users.clear()
+            self.users.update(kept)
+            self.faults.clear()
+            self._add("admin", root, password, ["root"])
+
     # --- the wire -------------------------------------------------------------------------------------------------
 
     def _answer(self, request: Any) -> bool:
