@@ -73,18 +73,10 @@ class ThrowAwayMariaDb:
         """Start it; the fixture has done so."""
         here = self.directory
         command = [
-<<<<<<< HEAD
-            str(_server()), "--no-defaults", *self._user,
-            f"--datadir={here}/data", f"--socket={self.socket}",
-            f"--pid-file={here}/pid", f"--log-error={here}/server.log",
-            "--bind-address=127.0.0.1", f"--port={self.port}",
-            f"--ssl-ca={here}/ca.pem", f"--ssl-cert={here}/cert.pem", f"--ssl-key={here}/key.pem", *_SETTINGS, *extra,
-=======
             str(_server()), "--no-defaults", *self._user, f"--datadir={here}/data", f"--socket={self.socket}",
             f"--pid-file={here}/pid", f"--log-error={here}/server.log", f"--port={self.port}",
             f"--ssl-ca={here}/ca.pem", f"--ssl-cert={here}/cert.pem", f"--ssl-key={here}/key.pem",
             "--bind-address=127.0.0.1", *_SETTINGS, *extra,
->>>>>>> w/mysql
         ]  # fmt: skip
         with (here / "output").open("ab") as output:
             self._process = subprocess.Popen(command, cwd="/", stdout=output, stderr=output)
