@@ -8,7 +8,7 @@ from enum import Enum
 
 import msgspec
 
-from appliance.leases.entries import KIND, record_path
+from appliance.leases.entries import KIND, LeaseEntry, record_path
 from appliance.leases.markers import MarkerTable
 from appliance.transactions import transact_again
 from core.clock import Clock
@@ -40,13 +40,27 @@ class LeaseJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started: int
     by: str = ""  # display name of the token that asked for it
     force: bool = False
-    total: int = 0  # leases there were at the start
+    entity: str = ""  # id: of the leases below the prefix only those that its tokens asked for
+    target: str = ""  # only those that open this, as their engine names it
+    total: int = 0  # leases there were at the start, below the prefix
+    scanned: int = 0  # of these, how many were looked at, for entity or target
     done: int = 0
     failed: int = 0  # marked, and tried again by the housekeeper; with force forgotten
     cursor: str = ""  # the last record path (tidy: record id) that is dealt with
     finished: int = 0
     owner: str = ""  # the process that works on it
     claimed_until: int = 0
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether it leaves leases alone that are below its prefix."""
+        return bool(self.entity or self.target)
+
+    def is_about(self, entry: LeaseEntry) -> bool:
+        """Whether the lease, which is below the prefix, is to be revoked."""
+        if entry.generation >= self.generation:
+            return False
+        return (not self.entity or self.entity == entry.entity) and (not self.target or self.target == entry.target)
 
     @property
     def record_prefix(self) -> str:
@@ -64,7 +78,16 @@ class JobTable:
         self.owner = new_uuid()  # of this process
 
     async def start(
-        self, kind: JobKind, *, namespace: str, prefix: str, by: str, force: bool = False, claimed: bool = False
+        self,
+        kind: JobKind,
+        *,
+        namespace: str,
+        prefix: str,
+        by: str,
+        force: bool = False,
+        claimed: bool = False,
+        entity: str = "",
+        target: str = "",
     ) -> LeaseJob:
         """Store a job; when this returns, every worker refuses the leases it is going to revoke."""
         now = int(self._clock.now())
@@ -79,6 +102,8 @@ class JobTable:
             started=now,
             by=by,
             force=force,
+            entity=entity,
+            target=target,
             total=total,
             owner=self.owner if claimed else "",
             claimed_until=now + CLAIM if claimed else 0,
@@ -86,7 +111,7 @@ class JobTable:
 
         async def body(txn: CoreTransaction) -> LeaseJob:
             refused = whole if kind is JobKind.LEASES else None
-            marker = await self._markers.add(txn, draft.job_id, prefix=refused)
+            marker = await self._markers.add(txn, draft.job_id, prefix=refused, entity=entity, target=target)
             job = msgspec.structs.replace(draft, generation=marker.generation)
             await _put(txn, job)
             return job
@@ -125,7 +150,9 @@ class JobTable:
 
         await self._storage.transact(body)
 
-    async def move(self, txn: CoreTransaction, job: LeaseJob, *, done: int, failed: int, cursor: str) -> LeaseJob:
+    async def move(
+        self, txn: CoreTransaction, job: LeaseJob, *, done: int, failed: int, cursor: str, scanned: int = 0
+    ) -> LeaseJob:
         """Write down a batch, in its transaction; `job` is as this process claimed it."""
         present = _decode(await txn.get(ROWS + job.job_id))
         if present is None or present.owner != self.owner:
@@ -134,6 +161,7 @@ class JobTable:
             present,
             done=present.done + done,
             failed=present.failed + failed,
+            scanned=present.scanned + scanned,
             cursor=cursor,
             claimed_until=int(self._clock.now()) + CLAIM,
         )

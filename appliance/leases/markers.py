@@ -19,6 +19,14 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job: str
     generation: int
     prefix: str | None = None  # of record paths: "root/database/"
+    entity: str = ""  # of the leases below the prefix, only those that this entity's tokens asked for
+    target: str = ""  # only those that open this
+
+    def refuses(self, entry: LeaseEntry, path: str) -> bool:
+        """Whether the job is going to revoke the lease at that record path."""
+        if self.prefix is None or entry.generation >= self.generation or not path.startswith(self.prefix):
+            return False
+        return (not self.entity or self.entity == entry.entity) and (not self.target or self.target == entry.target)
 
 
 class Markers(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +37,10 @@ class Markers(msgspec.Struct, frozen=True, kw_only=True):
 
     def refuse(self, entry: LeaseEntry) -> bool:
         """Whether a job under way is going to revoke this lease."""
+        if not self.active:
+            return False
         path = record_path(entry.namespace, entry.lease_id)
-        return any(
-            marker.prefix is not None and entry.generation < marker.generation and path.startswith(marker.prefix)
-            for marker in self.active
-        )
+        return any(marker.refuses(entry, path) for marker in self.active)
 
 
 class MarkerTable:
@@ -52,10 +59,12 @@ class MarkerTable:
         entry = await txn.get(TABLE)
         return _decode(entry) if entry else Markers()
 
-    async def add(self, txn: CoreTransaction, job: str, *, prefix: str | None) -> Marker:
+    async def add(
+        self, txn: CoreTransaction, job: str, *, prefix: str | None, entity: str = "", target: str = ""
+    ) -> Marker:
         """One more job; what was stored before it has a lesser generation. Raises CasMismatchError."""
         present = await self.read(txn)
-        marker = Marker(job=job, generation=present.revision + 1, prefix=prefix)
+        marker = Marker(job=job, generation=present.revision + 1, prefix=prefix, entity=entity, target=target)
         await _write(txn, (*present.active, marker), present.revision)
         return marker
 

@@ -69,10 +69,27 @@ class LeaseOperations:
         folder = f"{prefix.strip('/')}/" if prefix else ""
         table = self._leases.jobs
         job = await table.start(kind, namespace=within.id, prefix=folder, by=by, force=force, claimed=wait)
-        if not wait:
-            return job
+        return await self._finished(job) if wait else job
+
+    async def revoke_selected(
+        self, *, within: Namespace, by: str, mount: str = "", entity: str = "", target: str = "", wait: bool = True
+    ) -> LeaseJob | None:
+        """As `revoke_below`, of leases that an entity's tokens asked for, or that open one target of a mount."""
+        folder = f"{mount.strip('/')}/" if mount else ""
+        job = await self._leases.jobs.start(
+            JobKind.LEASES,
+            namespace=within.id,
+            prefix=folder,
+            by=by,
+            claimed=wait,
+            entity=entity,
+            target=target,
+        )
+        return await self._finished(job) if wait else job
+
+    async def _finished(self, job: LeaseJob) -> LeaseJob | None:
         done = await self._leases.worker.finish(job.job_id)
-        if done is not None and done.failed and not force:
+        if done is not None and done.failed and not job.force:
             raise InvalidRequestError(
                 f"failed to revoke {done.failed} of {done.done + done.failed} leases; all of them are refused from now "
                 "on, and what failed is tried again"

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from appliance.access.tokens import TokenEntry
 from appliance.leases.entries import KIND, LeaseEntry, LeaseState, decode_lease, marked
@@ -15,7 +15,17 @@ from core.protocols import CoreStorage, CoreTransaction
 
 BATCH = 192  # leases of one transaction, which deletes them in few statements
 _BEAT = CLAIM / 3  # seconds between two signs of life
+_LOOKED = 2_000  # leases that are looked at for one batch of those that are looked for
 _LOOK = 0.1  # seconds between two looks at a job that another process works on
+
+
+class _Page(NamedTuple):
+    """Leases of a job that are to be revoked, and how far it has looked for them."""
+
+    entries: list[LeaseEntry]
+    cursor: str
+    rows: int  # that were looked at
+    is_full: bool  # there may be more
 
 
 class LeasedTokens(Protocol):
@@ -105,19 +115,31 @@ class JobWorker:
             await asyncio.gather(beating, return_exceptions=True)
 
     async def _revoke_leases(self, job: LeaseJob) -> bool:
-        page = await self._storage.records_below(KIND, job.record_prefix, after=job.cursor, limit=BATCH)
-        if not page:
+        page = await self._page(job)
+        if not page.rows:
             return False
-        entries = [entry for entry in map(decode_lease, page) if entry.generation < job.generation]
-        outcomes = await self._revoker.attempt(entries)
+        outcomes = await self._revoker.attempt(page.entries)
         failed = self._revoker.tell(outcomes, force=job.force)
 
         async def body(txn: CoreTransaction) -> None:
             await self._revoker.settle(txn, outcomes, force=job.force)
-            await self._table.move(txn, job, done=len(outcomes) - failed, failed=failed, cursor=page[-1].path)
+            done = len(outcomes) - failed
+            await self._table.move(txn, job, done=done, failed=failed, cursor=page.cursor, scanned=page.rows)
 
         await self._storage.transact(body)
-        return len(page) == BATCH
+        return page.is_full
+
+    async def _page(self, job: LeaseJob) -> _Page:
+        """The leases that come next. Who looks for few of them looks on until a batch of these has come together."""
+        entries: list[LeaseEntry] = []
+        cursor, rows = job.cursor, 0
+        while True:
+            page = await self._storage.records_below(KIND, job.record_prefix, after=cursor, limit=BATCH)
+            entries += [entry for entry in map(decode_lease, page) if job.is_about(entry)]
+            cursor, rows = page[-1].path if page else cursor, rows + len(page)
+            is_full = len(page) == BATCH
+            if not is_full or not job.is_selective or len(entries) >= BATCH or rows >= _LOOKED:
+                return _Page(entries, cursor, rows, is_full)
 
     async def _revoke_tokens(self, job: LeaseJob) -> bool:
         revoked = await self._tokens.revoke_below(job.record_prefix, BATCH)

@@ -129,7 +129,7 @@ def _access_routes(parts: SystemParts) -> list[Route]:
             mounts_of=links.mounts_of,
         ).routes(),
         *CapabilityRoutes(parts.tokens, parts.subjects, namespace_path=links.namespace_path).routes(),
-        *LeaseRoutes(parts.lease_operations, parts.lease_counts, clock).routes(),
+        *LeaseRoutes(parts.lease_operations, parts.lease_counts, clock, mount_paths=parts.links.mount_paths).routes(),
         *WrappingRoutes(parts.wrapping).routes(),
         *LockedUserRoutes(parts.lockouts, links.namespaces_below).routes(),
     ]

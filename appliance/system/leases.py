@@ -3,6 +3,7 @@
 The ids of tokens that login methods made begin with auth/. They are the token store's.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -47,6 +48,15 @@ class RevokePrefixBody(msgspec.Struct):
     sync: bool = True
 
 
+class RevokeByBody(msgspec.Struct):
+    """Whose leases: those that an entity's tokens asked for, or those of one target ("orders-db") of a mount."""
+
+    entity_id: str = ""
+    target: str = ""
+    mount: str = ""
+    sync: bool = True
+
+
 class CountBody(msgspec.Struct):
     """`type`: irrevocable, or all."""
 
@@ -63,7 +73,15 @@ class ListBody(CountBody):
 class LeaseRoutes:
     """What clients and operators do with leases."""
 
-    def __init__(self, operations: LeaseOperations, counts: LeaseCounts, clock: Clock) -> None:
+    def __init__(
+        self,
+        operations: LeaseOperations,
+        counts: LeaseCounts,
+        clock: Clock,
+        *,
+        mount_paths: Callable[[str], list[str]],
+    ) -> None:
+        self._mount_paths = mount_paths  # by the path of a namespace
         self._operations = operations
         self._counts = counts
         self._clock = clock
@@ -83,6 +101,13 @@ class LeaseRoutes:
             *self._prefix("revoke-prefix", self.revoke_prefix, RevokePrefixBody, "Revoke all leases below a prefix."),
             *self._prefix(
                 "revoke-force", self.revoke_force, RevokePrefixBody, "Forget all leases below a prefix, revoked or not."
+            ),
+            _update(
+                "leases/revoke-by",
+                self.revoke_by,
+                RevokeByBody,
+                "Revoke the leases of an entity, or of a target.",
+                sudo=True,
             ),
             _update("leases/tidy", self.tidy, NoBody, "Revoke leases whose token is gone."),
             _read("leases/count", self.count, CountBody, "How many leases there are."),
@@ -205,6 +230,29 @@ class LeaseRoutes:
             return NO_CONTENT
         return Response(status=202, data={"job_id": job.job_id} if job else None)
 
+    async def revoke_by(self, request: Request, body: RevokeByBody) -> Response:
+        """As for a prefix; Mimir's own."""
+        asked = as_access_request(request)
+        if bool(body.entity_id) == bool(body.target):
+            raise InvalidRequestError("name either entity_id, or target and mount")
+        if bool(body.mount.strip("/")) != bool(body.target):
+            raise InvalidRequestError(
+                'target goes with the mount it is of: {"target": "orders-db", "mount": "database/"}'
+            )
+        if body.mount and body.mount.strip("/") + "/" not in self._mount_paths(asked.within.path):
+            raise InvalidRequestError("there is no mount at that path in this namespace")
+        job = await self._operations.revoke_selected(
+            within=asked.within,
+            by=asked.entry.display_name,
+            mount=body.mount,
+            entity=body.entity_id,
+            target=body.target,
+            wait=body.sync,
+        )
+        if body.sync:
+            return NO_CONTENT
+        return Response(status=202, data={"job_id": job.job_id} if job else None)
+
     async def tidy(self, request: Request, _body: object) -> Response:
         """Started here, done by the housekeeper."""
         asked = as_access_request(request)
@@ -279,8 +327,11 @@ def _token_view(entry: TokenEntry, now: int) -> dict[str, Any]:
 def _job_view(job: LeaseJob) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
-        "kind": {JobKind.LEASES: "revoke-prefix", JobKind.TOKENS: "revoke-prefix", JobKind.TIDY: "tidy"}[job.kind],
+        "kind": _kind(job),
         "prefix": job.prefix,
+        **({"entity_id": job.entity} if job.entity else {}),
+        **({"target": job.target} if job.target else {}),
+        **({"scanned": job.scanned} if job.is_selective else {}),
         "force": job.force,
         "state": "finished" if job.finished else "running",
         "total": job.total,
@@ -290,6 +341,12 @@ def _job_view(job: LeaseJob) -> dict[str, Any]:
         "finished": rfc3339(job.finished) if job.finished else None,
         "started_by": job.by,
     }
+
+
+def _kind(job: LeaseJob) -> str:
+    if job.kind is JobKind.TIDY:
+        return "tidy"
+    return "revoke-by" if job.is_selective else "revoke-prefix"
 
 
 def _update(pattern: str, handler: Handler, body: type[msgspec.Struct], text: str, *, sudo: bool = False) -> Route:

@@ -361,3 +361,60 @@ async def test_counts_by_mount(world, token):
     assert await world.counts.by_mount(ROOT, children=True) == counts | {"acc_theirs": 1}
     assert await world.counts.by_mount(TEAM, children=False) == {"acc_theirs": 1}
     assert await world.counts.by_mount(OTHER, children=True) == {}
+
+
+async def revoke_selected(world, *, within=ROOT, wait=True, **selection):
+    return await world.operations.revoke_selected(within=within, by="token-ops", wait=wait, **selection)
+
+
+async def test_leases_of_a_target_are_refused_at_once_and_others_are_not(world, token):
+    grants = {name: await world.grant(token, target=name) for name in ("orders-db", "users-db")}
+    await revoke_selected(world, mount="database/", target="orders-db", wait=False)
+    for process in (world, world.another()):
+        assert await process.leases.lookup(grants["orders-db"].lease_id, within=ROOT) is None
+        assert await process.leases.lookup(grants["users-db"].lease_id, within=ROOT) is not None
+
+
+async def test_leases_of_an_entity_are_revoked_wherever_they_are(world, accounts):
+    ann = await world.tokens.add("ann", entity_id="e-ann")
+    bob = await world.tokens.add("bob", entity_id="e-bob")
+    world.engines.mount("other/")
+    mine = [await world.grant(ann), await world.grant(ann, mount="other/")]
+    his = await world.grant(bob)
+    job = await revoke_selected(world, entity="e-ann")
+    assert (job.done, job.failed, job.scanned) == (2, 0, 3)
+    assert [await world.entry(grant.lease_id) for grant in mine] == [None, None]
+    assert await world.leases.lookup(his.lease_id, within=ROOT) is not None
+
+
+async def test_few_among_many_are_found_and_the_job_goes_on_behind_its_cursor(world, token, accounts, monkeypatch):
+    monkeypatch.setattr(worker, "_LOOKED", 16)
+    for number in range(100):
+        await world.grant(token, path=f"creds/r{number:03}", target="rare" if number % 30 == 0 else "common")
+    job = await revoke_selected(world, mount="database/", target="rare", wait=False)
+    await world.leases.worker.work()
+    halfway = await world.leases.jobs.find(job.job_id)
+    assert 0 < halfway.scanned < 100
+    world.clock.advance(CLAIM + 1)
+    await work_off(world.another())
+    done = await world.leases.jobs.find(job.job_id)
+    assert (done.done, done.scanned, bool(done.finished)) == (4, 100, True)
+    assert len(accounts.revoked) == 4
+
+
+async def test_what_is_granted_after_the_job_began_is_left_alone(world, token):
+    await world.grant(token, target="orders-db")
+    await revoke_selected(world, mount="database/", target="orders-db", wait=False)
+    later = await world.grant(token, target="orders-db")
+    await work_off(world)
+    assert await world.leases.lookup(later.lease_id, within=ROOT) is not None
+
+
+async def test_an_entity_of_another_namespace_keeps_its_leases(world):
+    world.engines.mount("database/", namespace=TEAM.id)
+    ann = await world.tokens.add("ann", entity_id="e-ann", namespace=TEAM.id)
+    grant = await world.grant(ann, namespace=TEAM.id)
+    await revoke_selected(world, within=OTHER, entity="e-ann")
+    assert await world.leases.lookup(grant.lease_id, within=TEAM) is not None
+    await revoke_selected(world, within=TEAM, entity="e-ann")
+    assert await world.leases.lookup(grant.lease_id, within=TEAM) is None

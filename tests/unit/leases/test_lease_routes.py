@@ -30,7 +30,9 @@ class Allowing:
 @pytest.fixture
 def ask(world):
     """Route, body and handler, as the pipeline does it after admission."""
-    table = RouteTable(LeaseRoutes(world.operations, world.counts, world.clock).routes())
+    table = RouteTable(
+        LeaseRoutes(world.operations, world.counts, world.clock, mount_paths=lambda _path: ["database/"]).routes()
+    )
 
     async def call(operation, path, data=None, *, within=ROOT, acl=None):
         found = table.find(path)
@@ -254,3 +256,35 @@ async def test_limits_that_are_none(ask, limit):
 async def test_a_type_must_be_named(ask, path, data):
     with pytest.raises(InvalidRequestError, match="type must be irrevocable"):
         await ask(READ, path, data)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, "name either entity_id, or target and mount"),
+        ({"entity_id": "e", "target": "t", "mount": "database/"}, "name either entity_id, or target and mount"),
+        ({"target": "orders-db"}, "target goes with the mount"),
+        ({"mount": "database/"}, "name either entity_id"),
+        ({"entity_id": "e", "mount": "database/"}, "target goes with the mount"),
+        ({"target": "orders-db", "mount": "nowhere/"}, "there is no mount at that path"),
+        ({"target": 7, "mount": "database/"}, "target"),
+    ],
+    ids=str,
+)
+async def test_whose_leases_must_be_said(ask, body, sentence):
+    with pytest.raises(InvalidRequestError, match=sentence):
+        await ask(UPDATE, "leases/revoke-by", body)
+
+
+async def test_a_job_for_a_target_shows_how_far_it_is(ask, world, token):
+    for name in ("orders-db", "users-db"):
+        await world.grant(token, target=name)
+    started = await ask(UPDATE, "leases/revoke-by", {"target": "orders-db", "mount": "database", "sync": False})
+    assert started.status == 202
+    shown = (await ask(READ, f"leases/jobs/{started.data['job_id']}")).data
+    assert (shown["kind"], shown["target"], shown["total"], shown["scanned"]) == ("revoke-by", "orders-db", 2, 0)
+    assert (await ask(UPDATE, "leases/revoke-by", {"entity_id": "nobody"})).status is None
+
+
+def test_revoking_by_somebody_else_s_name_needs_sudo(ask):
+    assert ask.table.find("leases/revoke-by")[0].sudo
