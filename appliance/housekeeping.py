@@ -18,6 +18,7 @@ log = structlog.get_logger("mimir.housekeeping")
 _PERIOD = 1.0  # seconds between two looks while nothing is due
 _TIDY_PERIOD = 60.0  # seconds
 _BATCH = 200
+_LANES = 4  # batches of leases under way at once: some wait for their engines, some for the disk
 _LOOK = 0.25  # seconds between two looks at the seal
 
 Work = Callable[[], Awaitable[bool]]  # one batch; whether there is more to do at once
@@ -52,10 +53,8 @@ class Housekeeping:
             _until_empty(tokens.revoke_expired, _BATCH, _counted(metrics, Counter.TOKENS_EXPIRED))
         ]
         if leases is not None:
-            self._works += [
-                _until_empty(leases.expire_due, _BATCH, _counted(metrics, Counter.LEASES_REVOKED)),
-                leases.worker.work,
-            ]
+            expire = _until_empty(leases.expire_due, _BATCH, _counted(metrics, Counter.LEASES_REVOKED))
+            self._works += [*[expire] * _LANES, leases.worker.work]
         if tidy is not None:
             self._works.append(_now_and_then(tidy))
 

@@ -15,14 +15,15 @@ import structlog
 from appliance.leases import irrevocable
 from appliance.leases.backoff import is_given_up, pause_after
 from appliance.leases.engines import EngineFinder
-from appliance.leases.entries import KIND, LeaseEntry, LeaseState, decode_lease, marked
-from appliance.leases.rests import Rests
+from appliance.leases.entries import KIND, LeaseEntry, LeaseState, decode_lease, marked, record_path
+from appliance.leases.rests import Place, Rests
 from core.clock import Clock
 from core.errors import MimirError, OperatorError
 from core.protocols import CoreStorage, CoreTransaction, Record
 
 _log = structlog.get_logger("mimir.leases")
 
+_WOKEN = 200  # leases of one transaction that makes them due
 BATCH = 48  # leases of one transaction: a few milliseconds in which others cannot write
 CONCURRENCY = 16  # engine calls at a time
 TIMEOUT = 30.0  # seconds for one of them
@@ -58,6 +59,7 @@ class Revoker:
         self._engines = engines
         self._jitter = jitter
         self._rests = Rests()
+        self._back: dict[Place, LeaseEntry] = {}  # targets that are back, each with a lease that tells
 
     async def claim(self, records: Iterable[Record]) -> list[LeaseEntry]:
         """Mark leases as refused and leave them to the caller for a while; those that nobody else was faster at."""
@@ -83,13 +85,43 @@ class Revoker:
 
         async def one(entry: LeaseEntry) -> Outcome:
             async with places:
-                if not urgent and self._rests.is_resting(entry.mount, self._clock.now()):
+                place = (entry.mount, entry.target)
+                if not urgent and self._rests.is_resting(place, self._clock.now()):
                     return entry, Failure("its engine could not reach its target just now", passing=True, asked=False)
                 failure = await self._ask(entry)
-                self._rests.note(entry.mount, self._clock.now(), away=failure is not None and failure.passing)
+                away = failure is not None and failure.passing
+                if self._rests.note(place, self._clock.now(), away=away):
+                    self._back[place] = entry
                 return entry, failure
 
         return list(await asyncio.gather(*(one(entry) for entry in entries)))
+
+    async def wake(self) -> None:
+        """What was put off while its target was away is due now, for each target that came back since the last call."""
+        while self._back:
+            _, told = self._back.popitem()
+            top, after = record_path(told.namespace, told.mount_path), ""
+            while page := await self._storage.records_below(KIND, top, after=after, limit=_WOKEN):
+                after = page[-1].path
+                await self._wake_page(told, page)
+
+    async def _wake_page(self, told: LeaseEntry, page: Sequence[Record]) -> None:
+        now = int(self._clock.now())
+        waiting = [
+            record.record_id
+            for record, entry in ((record, decode_lease(record)) for record in page)
+            if (entry.mount, entry.target) == (told.mount, told.target) and _is_put_off(entry, now)
+        ]
+
+        async def body(txn: CoreTransaction) -> None:
+            for record_id in waiting:
+                record = await txn.get_record(KIND, record_id)
+                entry = decode_lease(record) if record is not None else None
+                if record is not None and entry is not None and _is_put_off(entry, now):
+                    await txn.put_record(KIND, marked(entry, due=now).record(), cas=record.revision)
+
+        if waiting:
+            await self._storage.transact(body)
 
     async def _ask(self, entry: LeaseEntry) -> Failure | None:
         found = self._engines.leasing(entry.namespace, entry.request_path)
@@ -148,3 +180,8 @@ class Revoker:
                 reason=failure.sentence,
             )
         return len(failures)
+
+
+def _is_put_off(entry: LeaseEntry, now: int) -> bool:
+    """Whether it waits for another attempt, after one that failed."""
+    return entry.state is LeaseState.REVOKING and bool(entry.error) and entry.due is not None and entry.due > now

@@ -76,6 +76,7 @@ class LeaseStore:
         self._namespace_path = namespace_path
         self._markers = MarkerTable(storage)
         self._revoker = Revoker(storage, clock, engines)
+        self._claiming = asyncio.Lock()  # what one task reads as due, another one may be about to claim
         self.jobs = JobTable(storage, clock, self._markers)
         self.worker = JobWorker(
             storage, clock, markers=self._markers, table=self.jobs, revoker=self._revoker, tokens=tokens
@@ -285,11 +286,14 @@ class LeaseStore:
     async def expire_due(self, limit: int = BATCH) -> int:
         """Revoke up to `limit` leases whose time is over or whose revocation is to be tried again; how many were due.
 
-        Two processes may do this at once: each lease is claimed by one of them.
+        Several tasks and processes may do this at once: each lease is claimed by one of them. So engines are at work
+        on one batch while others are claimed or written down.
         """
-        now = int(self._clock.now())
-        due = await self._storage.expired_records(KIND, before=now, limit=min(limit, BATCH))
-        outcomes = await self._revoker.attempt(await self._revoker.claim(due))
+        async with self._claiming:
+            now = int(self._clock.now())
+            due = await self._storage.expired_records(KIND, before=now, limit=min(limit, BATCH))
+            claimed = await self._revoker.claim(due)
+        outcomes = await self._revoker.attempt(claimed)
 
         async def body(txn: CoreTransaction) -> None:
             await self._revoker.settle(txn, outcomes)
@@ -297,6 +301,7 @@ class LeaseStore:
         if outcomes:
             await transact_again(self._storage, body)
             self._revoker.tell(outcomes)
+            await self._revoker.wake()
         return len(due)
 
     def is_within(self, namespace_id: str, within: Namespace) -> bool:

@@ -465,3 +465,45 @@ async def test_an_irrevocable_lease_can_be_revoked_again(world, token, accounts,
             await world.leases.revoke(grant.lease_id, within=ROOT)
     left = await world.counts.irrevocable(ROOT, children=False)
     assert [lease.error for _, lease in left] == ([] if mended else ["still none"])
+
+
+async def test_an_hour_without_the_target_loses_nothing_and_ends_soon_after_it(world, token, accounts):
+    """Leases that expire meanwhile are put off again and again; when one gets through, all others are due at once."""
+    grants = [await world.grant(token, target="orders-db", ttl=60 + number) for number in range(120)]
+    accounts.trouble = StoreUnavailableError("the database is away")
+    for _ in range(360):
+        world.clock.advance(10)
+        while await world.leases.expire_due():
+            pass
+    assert accounts.revoked == []
+    rows = [await world.entry(grant.lease_id) for grant in grants]
+    assert {row.state for row in rows} == {LeaseState.REVOKING}
+    accounts.trouble = None
+    waited = 0
+    while len(accounts.revoked) < 120:
+        world.clock.advance(5)
+        waited += 5
+        while await world.leases.expire_due():
+            pass
+    assert waited <= 90
+    assert sorted(accounts.revoked) == sorted(grant.lease_id for grant in grants)
+
+
+async def test_one_dead_target_delays_no_other_of_the_same_mount(world, token, accounts):
+    dead = [await world.grant(token, target="dead-db", ttl=60) for _ in range(60)]
+    alive = [await world.grant(token, target="orders-db", ttl=61) for _ in range(20)]
+    revoke = accounts.revoke_lease
+    asked = []
+
+    async def of_two_targets(lease):
+        asked.append(lease.lease_id)
+        if lease.lease_id in {grant.lease_id for grant in dead}:
+            raise StoreUnavailableError("the database is away")
+        await revoke(lease)
+
+    accounts.revoke_lease = of_two_targets
+    world.clock.advance(70)
+    while await world.leases.expire_due():
+        pass
+    assert sorted(accounts.revoked) == sorted(grant.lease_id for grant in alive)
+    assert len(asked) < 20 + 60

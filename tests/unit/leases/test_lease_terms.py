@@ -118,27 +118,27 @@ def test_lease_ids(namespace, path, start, end):
 def test_an_engine_rests_longer_each_time_and_until_it_answers():
     rests, now, lengths = Rests(), float(NOW), []
     for _ in range(8):
-        rests.note("m", now, away=True)
+        rests.note(("m", ""), now, away=True)
         start = now
-        while rests.is_resting("m", now):
+        while rests.is_resting(("m", ""), now):
             now += 1
         lengths.append(now - start)
-    assert lengths == [5, 10, 20, 40, 80, 160, 300, 300]
-    assert not rests.is_resting("other", now)
-    rests.note("m", now, away=True)
-    rests.note("m", now, away=False)
-    assert not rests.is_resting("m", now)
+    assert lengths == [5, 10, 20, 40, 60, 60, 60, 60]
+    assert not rests.is_resting(("other", ""), now)
+    rests.note(("m", ""), now, away=True)
+    rests.note(("m", ""), now, away=False)
+    assert not rests.is_resting(("m", ""), now)
 
 
 def test_calls_that_fail_together_count_once():
     rests = Rests()
     for _ in range(16):
-        rests.note("m", NOW, away=True)
-    assert rests.is_resting("m", NOW + 4)
-    assert not rests.is_resting("m", NOW + 5)
+        rests.note(("m", ""), NOW, away=True)
+    assert rests.is_resting(("m", ""), NOW + 4)
+    assert not rests.is_resting(("m", ""), NOW + 5)
 
 
 def test_a_clock_set_back_ends_a_rest():
     rests = Rests()
-    rests.note("m", NOW, away=True)
-    assert not rests.is_resting("m", NOW - 3600)
+    rests.note(("m", ""), NOW, away=True)
+    assert not rests.is_resting(("m", ""), NOW - 3600)
