@@ -14,12 +14,13 @@ import msgspec
 
 from core.errors import IntegrityError
 from core.protocols import DecodedCache, Entry, StorageView, Transaction
-from pki.crl_scope import WANTED
+from pki.crl_wishes import wish_paths
 
 HEADS = "crl/head/"  # + scope
 PIECES = "crl/der/"  # + scope + "/" + place + "/" + number of the piece
 
 _PIECE = 256 * 1024  # bytes: a few milliseconds of a store's time
+_SCOPES = 1000  # in memory: more than anybody has
 _IN_MEMORY = 64 * 1024 * 1024  # bytes of CRLs in one process
 _LINE = 64  # RFC 7468, 2
 _COUNT = 4  # octets
@@ -31,7 +32,7 @@ class Crl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     number: int
     this_update: int
     next_update: int
-    wanted: int  # revision of the scope's wish that it fulfils
+    wanted: int  # number of the scope's wish that it fulfils (pki.crl_wishes)
     place: str
     pieces: int
     entries: int = 0
@@ -85,8 +86,10 @@ class CrlStore:
 
     def __init__(self, storage: StorageView) -> None:
         self._storage = storage
-        self._heads: DecodedCache[CrlHead] = storage.decoded_cache(_load_head, capacity=100, absent=_NONE)
-        self._wanted: DecodedCache[int] = storage.decoded_cache(_load_revision, capacity=100, absent=0)
+        self._heads: DecodedCache[CrlHead] = storage.decoded_cache(_load_head, capacity=_SCOPES, absent=_NONE)
+        self._wanted: DecodedCache[int] = storage.decoded_cache(
+            _load_revision, capacity=_SCOPES * len(wish_paths("")), absent=0
+        )
         self._files: DecodedCache[CrlFile] = storage.decoded_cache(
             _load_file, capacity=100, weigh=lambda file: file.weight, budget=_IN_MEMORY
         )
@@ -96,21 +99,32 @@ class CrlStore:
         return self._heads.peek(HEADS + scope) or await self._heads.get(HEADS + scope) or _NONE
 
     async def wanted(self, scope: str) -> int:
-        """The revision of the wish for a CRL, from memory."""
-        found = self._wanted.peek(WANTED + scope)
-        return found if found is not None else await self._wanted.get(WANTED + scope) or 0
+        """The number of the wish for a CRL, from memory."""
+        known = self._peek_wanted(scope)
+        if known is not None:
+            return known
+        return sum([await self._wanted.get(path) or 0 for path in wish_paths(scope)])
+
+    def _peek_wanted(self, scope: str) -> int | None:
+        total = 0
+        for path in wish_paths(scope):
+            found = self._wanted.peek(path)
+            if found is None:
+                return None
+            total += found
+        return total
 
     def peek(self, scope: str) -> tuple[CrlHead, int] | None:
         """Head and wish, if both are in memory."""
-        head, wanted = self._heads.peek(HEADS + scope), self._wanted.peek(WANTED + scope)
+        head, wanted = self._heads.peek(HEADS + scope), self._peek_wanted(scope)
         return None if head is None or wanted is None else (head, wanted)
 
     async def read_for_change(self, scope: str) -> tuple[CrlHead, int, int]:
-        """Head, its revision, and the revision of the wish: read before the rows that fulfil it."""
+        """Head, its revision, and the number of the wish: read before the rows that fulfil it."""
         entry = await self._storage.get(HEADS + scope)
-        wish = await self._storage.get(WANTED + scope)
+        wishes = [await self._storage.get(path) for path in wish_paths(scope)]
         head, revision = (_NONE, 0) if entry is None else (_decode(entry.value), entry.revision)
-        return head, revision, 0 if wish is None else wish.revision
+        return head, revision, sum(wish.revision for wish in wishes if wish is not None)
 
     async def file(self, scope: str, crl: Crl) -> CrlFile | None:
         """The bytes; None when a newer CRL has taken their place."""

@@ -91,6 +91,27 @@ async def test_a_revocation_makes_a_crl_due_in_every_process_and_it_is_on_the_ne
     assert number_of(crl) == 2
 
 
+async def test_what_is_revoked_while_a_crl_is_being_signed_is_on_the_one_after_it(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever entries of the wish the two revocations took."""
+    first, second = await issued(mount), await issued(mount)
+    await revoke(mount, first)
+    sign, worker = mount.keys.sign, mount.other_worker()
+
+    async def sign_slowly(*args: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        await revoke(worker, second)
+        return await sign(*args, **more)
+
+    monkeypatch.setattr(mount.keys, "sign", sign_slowly)
+    await mount.engine.housekeep()
+    assert len(await crl_of(mount)) == 1
+    assert mount.engine.is_due()
+    await mount.engine.housekeep()
+    assert len(await crl_of(mount)) == 2
+
+
 async def test_an_unspecified_reason_is_not_said(mount: Mount) -> None:
     """RFC 5280, 5.3.1."""
     made = await issued(mount)
