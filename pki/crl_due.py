@@ -11,10 +11,15 @@ def made_under(settings: CrlSettings) -> tuple[int, bool, bool]:
     return settings.expiry, settings.disable, settings.enable_delta
 
 
-def is_full_due(head: CrlHead, settings: CrlSettings, *, wanted: int, now: int) -> bool:
-    """There is none, the settings changed, it ends soon, or something was revoked since (without auto_rebuild)."""
+def is_full_due(head: CrlHead, settings: CrlSettings, *, wanted: int, ordered: int, now: int) -> bool:
+    """There is none, the settings changed, it was ordered, it ends soon, or something was revoked since.
+
+    With auto_rebuild a revocation is no cause.
+    """
     full = head.full
     if full is None or full.settings != made_under(settings) or ends_soon(full, now):
+        return True
+    if ordered > full.ordered:
         return True
     if settings.disable:
         return False
@@ -23,12 +28,14 @@ def is_full_due(head: CrlHead, settings: CrlSettings, *, wanted: int, now: int) 
     return wanted > full.wanted
 
 
-def is_delta_due(head: CrlHead, settings: CrlSettings, *, wanted: int, now: int) -> bool:
-    """There is none for the present full CRL, it ends soon, or something was revoked and the interval is over."""
+def is_delta_due(head: CrlHead, settings: CrlSettings, *, wanted: int, ordered: int, now: int) -> bool:
+    """There is none for the present full CRL, it was ordered, it ends soon, or what was revoked has waited enough."""
     if not settings.enable_delta or settings.disable or head.full is None:
         return False
     delta = head.delta
     if delta is None or delta.base != head.full.number or ends_soon(delta, now):
+        return True
+    if ordered > delta.ordered:
         return True
     return wanted > delta.wanted and now >= delta.this_update + settings.delta_rebuild_interval
 

@@ -21,7 +21,7 @@ Handler = Callable[[Request, Any], Awaitable[Response]]
 
 
 class CrlRoutes:
-    """Answers come from memory; nothing is signed but by order."""
+    """Answers come from memory; nothing is signed here."""
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
@@ -91,14 +91,20 @@ class CrlRoutes:
         return None
 
     async def _rotate(self, _request: Request, _body: Any) -> Response:
-        await self._work.rotate()
-        return Response(data={"success": True})
+        return _ordered(is_there=await self._work.rotate())
 
     async def _rotate_delta(self, _request: Request, _body: Any) -> Response:
-        await self._work.rotate(delta=True)
-        settings = (await self._store.authority()).index.crl
-        warnings = ["requested rebuild of delta CRL when delta CRL is not enabled; this is a no-op"]
-        return Response(data={"success": True}, warnings=None if settings.enable_delta else warnings)
+        if not (await self._store.authority()).index.crl.enable_delta:
+            return Response(data={"success": True}, warnings=[_NO_DELTAS])
+        return _ordered(is_there=await self._work.rotate(delta=True))
+
+
+_NO_DELTAS = "requested rebuild of delta CRL when delta CRL is not enabled; this is a no-op"
+_LATER = "the new CRLs are ordered and not all there yet: they are signed in the background as soon as possible"
+
+
+def _ordered(*, is_there: bool) -> Response:
+    return Response(data={"success": True}, warnings=None if is_there else [_LATER])
 
 
 def _file(pattern: str, handler: Handler) -> Route:

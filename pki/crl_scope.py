@@ -12,8 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki.authority import Authority, Issuer
 
-WANTED = "crl/wanted/"  # + scope: written again with every revocation, so that its revision tells what a CRL lacks
-
 
 def scope_of(issuer: Issuer) -> str:
     """32 hex digits."""

@@ -9,17 +9,21 @@ import base64
 import secrets
 from functools import cached_property
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
 from core.errors import IntegrityError
 from core.protocols import DecodedCache, Entry, StorageView, Transaction
-from pki.crl_scope import WANTED
+from pki.crl_wishes import wish_paths
 
 HEADS = "crl/head/"  # + scope
+FULL_ORDER = "crl/ordered/full"  # written by who orders new CRLs of all scopes
+DELTA_ORDER = "crl/ordered/delta"
 PIECES = "crl/der/"  # + scope + "/" + place + "/" + number of the piece
 
 _PIECE = 256 * 1024  # bytes: a few milliseconds of a store's time
+_SCOPES = 1000  # in memory: more than anybody has
 _IN_MEMORY = 64 * 1024 * 1024  # bytes of CRLs in one process
 _LINE = 64  # RFC 7468, 2
 _COUNT = 4  # octets
@@ -31,12 +35,13 @@ class Crl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     number: int
     this_update: int
     next_update: int
-    wanted: int  # revision of the scope's wish that it fulfils
+    wanted: int  # number of the scope's wish that it fulfils (pki.crl_wishes)
     place: str
     pieces: int
     entries: int = 0
     base: int = 0  # of a delta CRL
     settings: tuple[int, bool, bool] = (0, False, False)  # those that it was made under: pki.crl_due
+    ordered: int = 0  # revision of the order for CRLs of its kind that it fulfils
 
 
 class CrlHead(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -45,6 +50,22 @@ class CrlHead(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     number: int = 0  # the last one that was used
     full: Crl | None = None
     delta: Crl | None = None
+
+
+class CrlOrders(NamedTuple):
+    """Revisions of the orders for CRLs of all scopes."""
+
+    full: int
+    delta: int
+
+
+class Before(NamedTuple):
+    """What a CRL is made from, beside the rows."""
+
+    head: CrlHead
+    revision: int  # of the head
+    wanted: int
+    orders: CrlOrders
 
 
 class CrlFile:
@@ -85,8 +106,11 @@ class CrlStore:
 
     def __init__(self, storage: StorageView) -> None:
         self._storage = storage
-        self._heads: DecodedCache[CrlHead] = storage.decoded_cache(_load_head, capacity=100, absent=_NONE)
-        self._wanted: DecodedCache[int] = storage.decoded_cache(_load_revision, capacity=100, absent=0)
+        self._heads: DecodedCache[CrlHead] = storage.decoded_cache(_load_head, capacity=_SCOPES, absent=_NONE)
+        self._wanted: DecodedCache[int] = storage.decoded_cache(
+            _load_revision, capacity=_SCOPES * len(wish_paths("")), absent=0
+        )
+        self._orders: DecodedCache[int] = storage.decoded_cache(_load_revision, capacity=2, absent=0)
         self._files: DecodedCache[CrlFile] = storage.decoded_cache(
             _load_file, capacity=100, weigh=lambda file: file.weight, budget=_IN_MEMORY
         )
@@ -96,21 +120,54 @@ class CrlStore:
         return self._heads.peek(HEADS + scope) or await self._heads.get(HEADS + scope) or _NONE
 
     async def wanted(self, scope: str) -> int:
-        """The revision of the wish for a CRL, from memory."""
-        found = self._wanted.peek(WANTED + scope)
-        return found if found is not None else await self._wanted.get(WANTED + scope) or 0
+        """The number of the wish for a CRL, from memory."""
+        known = self._peek_wanted(scope)
+        if known is not None:
+            return known
+        return sum([await self._wanted.get(path) or 0 for path in wish_paths(scope)])
+
+    def _peek_wanted(self, scope: str) -> int | None:
+        total = 0
+        for path in wish_paths(scope):
+            found = self._wanted.peek(path)
+            if found is None:
+                return None
+            total += found
+        return total
+
+    async def order(self, *, delta: bool) -> int:
+        """Ask for new CRLs of all scopes; the number of the order."""
+        return await self._storage.put(DELTA_ORDER if delta else FULL_ORDER, b"")
+
+    async def orders(self) -> CrlOrders:
+        """From memory."""
+        return CrlOrders(await self._orders.get(FULL_ORDER) or 0, await self._orders.get(DELTA_ORDER) or 0)
+
+    def peek_orders(self) -> CrlOrders | None:
+        """The same, if both are in memory."""
+        full, delta = self._orders.peek(FULL_ORDER), self._orders.peek(DELTA_ORDER)
+        return None if full is None or delta is None else CrlOrders(full, delta)
 
     def peek(self, scope: str) -> tuple[CrlHead, int] | None:
         """Head and wish, if both are in memory."""
-        head, wanted = self._heads.peek(HEADS + scope), self._wanted.peek(WANTED + scope)
+        head, wanted = self._heads.peek(HEADS + scope), self._peek_wanted(scope)
         return None if head is None or wanted is None else (head, wanted)
 
-    async def read_for_change(self, scope: str) -> tuple[CrlHead, int, int]:
-        """Head, its revision, and the revision of the wish: read before the rows that fulfil it."""
+    async def read_for_change(self, scope: str) -> Before:
+        """From the store: before the rows that fulfil wish and order."""
+        head, revision = await self.stored_head(scope)
+        wanted = sum([await self._revision(path) for path in wish_paths(scope)])
+        orders = CrlOrders(await self._revision(FULL_ORDER), await self._revision(DELTA_ORDER))
+        return Before(head, revision, wanted, orders)
+
+    async def stored_head(self, scope: str) -> tuple[CrlHead, int]:
+        """From the store: what there is now, and its revision."""
         entry = await self._storage.get(HEADS + scope)
-        wish = await self._storage.get(WANTED + scope)
-        head, revision = (_NONE, 0) if entry is None else (_decode(entry.value), entry.revision)
-        return head, revision, 0 if wish is None else wish.revision
+        return (_NONE, 0) if entry is None else (_decode(entry.value), entry.revision)
+
+    async def _revision(self, path: str) -> int:
+        entry = await self._storage.get(path)
+        return 0 if entry is None else entry.revision
 
     async def file(self, scope: str, crl: Crl) -> CrlFile | None:
         """The bytes; None when a newer CRL has taken their place."""

@@ -26,6 +26,8 @@ log = structlog.get_logger("mimir.pki")
 SLACK = 3600  # seconds by which clocks and commits may be apart before an entry is missed
 _PAGE = 1000
 _QUICK = 0.2  # seconds: what took longer is not done again at once
+_FIRST_LOOK, _LOOK = 0.01, 0.2  # seconds between two looks of who waits for what was ordered
+PATIENCE = 10.0  # seconds; the housekeeper begins within about one, and a CRL of 100,000 entries takes two or three
 _REST = 2  # but after twice as long: a third of a CPU at most
 
 
@@ -47,16 +49,17 @@ class CrlWork:
         if authority is None:
             return True
         settings, now = authority.index.crl, int(self._clock.now())
+        orders = self._crls.peek_orders()
         for scope, issuers in self._scopes_of(authority).items():
             if signer_among(issuers) is None or self._is_resting(scope):
                 continue
             found = self._crls.peek(scope)
-            if found is None:
+            if found is None or orders is None:
                 return True
             head, wanted = found
-            if is_full_due(head, settings, wanted=wanted, now=now) or is_delta_due(
-                head, settings, wanted=wanted, now=now
-            ):
+            if is_full_due(head, settings, wanted=wanted, ordered=orders.full, now=now):
+                return True
+            if is_delta_due(head, settings, wanted=wanted, ordered=orders.delta, now=now):
                 return True
         return False
 
@@ -83,41 +86,47 @@ class CrlWork:
 
     async def _remember(self) -> None:
         """Bring into memory what `is_due` looks at, so that it can say no."""
+        await self._crls.orders()
         for scope in self._scopes_of(await self._store.authority()):
             await self._crls.head(scope)
             await self._crls.wanted(scope)
 
-    async def rotate(self, *, delta: bool = False) -> None:
-        """Sign all full CRLs, or all delta CRLs, now: an operator asked for it."""
+    async def rotate(self, *, delta: bool = False) -> bool:
+        """Order new full CRLs, or new delta CRLs, of the housekeeper; whether they are there in time."""
+        if delta and not _has_deltas((await self._store.authority()).index.crl):
+            return True
+        number = await self._crls.order(delta=delta)
+        deadline, pause = time.monotonic() + PATIENCE, _FIRST_LOOK
+        while not await self._is_there(number, delta=delta):
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(_LOOK, 2 * pause)
+        return True
+
+    async def _is_there(self, number: int, *, delta: bool) -> bool:
+        """Whether the order of that number is fulfilled; with a full CRL comes the delta CRL that goes with it."""
         authority = await self._store.authority()
         for scope, issuers in self._scopes_of(authority).items():
-            signer = signer_among(issuers)
-            if signer is None:
+            if signer_among(issuers) is None:
                 continue
-            for _ in range(3):
-                try:
-                    await self._rotate(scope, signer, issuers, authority, delta=delta)
-                except CasMismatchError:
-                    continue  # another process signed one meanwhile; it may lack what was revoked a moment ago
-                break
-
-    async def _rotate(
-        self, scope: str, signer: Issuer, issuers: Sequence[Issuer], authority: Authority, *, delta: bool
-    ) -> None:
-        if not delta:
-            await self._sign(scope, signer, issuers, authority, delta=False)
-        if authority.index.crl.enable_delta and not authority.index.crl.disable:
-            await self._sign(scope, signer, issuers, authority, delta=True)
+            head, _revision = await self._crls.stored_head(scope)
+            crl = head.delta if delta else head.full
+            if crl is None or crl.ordered < number:
+                return False
+            if _has_deltas(authority.index.crl) and not _is_delta_of_full(head):
+                return False
+        return True
 
     async def _refresh(self, scope: str, signer: Issuer, issuers: Sequence[Issuer], authority: Authority) -> None:
         began = time.monotonic()
         settings, signed = authority.index.crl, False
         now = int(self._clock.now())
-        head, wanted = await self._crls.head(scope), await self._crls.wanted(scope)
-        if is_full_due(head, settings, wanted=wanted, now=now):
+        head, wanted, orders = await self._crls.head(scope), await self._crls.wanted(scope), await self._crls.orders()
+        if is_full_due(head, settings, wanted=wanted, ordered=orders.full, now=now):
             await self._sign(scope, signer, issuers, authority, delta=False)
             head, signed = await self._crls.head(scope), True
-        if is_delta_due(head, settings, wanted=wanted, now=now):
+        if is_delta_due(head, settings, wanted=wanted, ordered=orders.delta, now=now):
             await self._sign(scope, signer, issuers, authority, delta=True)
             signed = True
         took = time.monotonic() - began
@@ -127,7 +136,7 @@ class CrlWork:
     async def _sign(
         self, scope: str, signer: Issuer, issuers: Sequence[Issuer], authority: Authority, *, delta: bool
     ) -> None:
-        head, revision, wanted = await self._crls.read_for_change(scope)
+        head, revision, wanted, orders = await self._crls.read_for_change(scope)
         if delta and head.full is None:
             return
         settings = authority.index.crl
@@ -148,8 +157,9 @@ class CrlWork:
             entries=len(revoked),
             base=plan.base,
             settings=made_under(settings),
+            ordered=orders.delta if delta else orders.full,
         )
-        keeps_delta = settings.enable_delta and not settings.disable
+        keeps_delta = _has_deltas(settings)
         full = replace(head, number=plan.number, full=crl, delta=head.delta if keeps_delta else None)
         await self._crls.publish(scope, replace(head, number=plan.number, delta=crl) if delta else full, cas=revision)
 
@@ -209,3 +219,11 @@ class CrlWork:
         if self._scopes is None or self._scopes[0] is not authority:
             self._scopes = (authority, scopes(authority))
         return self._scopes[1]
+
+
+def _is_delta_of_full(head: CrlHead) -> bool:
+    return head.full is not None and head.delta is not None and head.delta.base == head.full.number
+
+
+def _has_deltas(settings: CrlSettings) -> bool:
+    return settings.enable_delta and not settings.disable

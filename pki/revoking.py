@@ -16,7 +16,8 @@ from core.errors import CasMismatchError, InvalidRequestError
 from core.protocols import Event, Transaction
 from pki.authority import Authority, Issuer
 from pki.certificates import CATALOG, Certificate, Known, State, decode_row, encode_row
-from pki.crl_scope import WANTED, scope_of, scope_of_id
+from pki.crl_scope import scope_of, scope_of_id
+from pki.crl_wishes import wish
 from pki.names import common_name_of, name_texts
 from pki.serials import format_serial
 from pki.store import AuthorityChange, PkiStore
@@ -122,7 +123,7 @@ class Revoking:
         issuer = authority.issuers.get(known.body.issuer_id)
         scope = scope_of_id(known.body.issuer_id, authority)
         if scope:
-            await txn.put(WANTED + scope, b"")
+            await wish(txn, scope)
         await txn.announce(_event("pki/revoke", known.serial, issuer))
         return Revoked(known.serial, now)
 

@@ -16,8 +16,9 @@ from core.errors import MimirError
 from core.protocols import CatalogQuery, DecodedCache, Entry, StorageView, Transaction
 from pki.authority import Authority, TidySettings
 from pki.certificates import CATALOG, Known, State, decode_row, encode_row
-from pki.crl_scope import WANTED, scope_of, scopes, signer_among
+from pki.crl_scope import scope_of, scopes, signer_among
 from pki.crl_store import CrlStore
+from pki.crl_wishes import wish
 from pki.crl_work import SLACK
 from pki.revoking import signers_of
 from pki.store import AuthorityChange, PkiStore
@@ -198,7 +199,7 @@ class Tidy:
                 if row is not None and row.revision == known.revision:
                     await txn.put_row(CATALOG, encode_row(known, with_terms=True))
             for scope in sorted({scope_of(authority.issuers[known.body.issuer_id]) for known in found}):
-                await txn.put(WANTED + scope, b"")
+                await wish(txn, scope)
 
         step = run.step if page.next else run.step + 1
         return _Page(replace(run, step=step, cursor=page.next, missing=run.missing + len(lost)), write)
@@ -249,7 +250,7 @@ async def _nothing(_txn: Transaction) -> None:
 
 async def _want_crls(txn: Transaction, authority: Authority) -> None:
     for scope in scopes(authority):
-        await txn.put(WANTED + scope, b"")
+        await wish(txn, scope)
 
 
 def _moved(known: Known, authority: Authority) -> Known | None:

@@ -13,7 +13,8 @@ from appliance.router import RouteTable
 from core.engine import EngineContext, MountInfo
 from core.protocols import Transaction
 from pki.certificates import CATALOG, Certificate, Known, State, encode_row
-from pki.crl_scope import WANTED, scope_of
+from pki.crl_scope import scope_of
+from pki.crl_wishes import wish
 from pki.routes import create
 from pki.serials import format_serial, new_serial
 from tests.barrier.nodes import Node, initialize
@@ -40,7 +41,7 @@ async def revoke_many(mount: Mount) -> None:
                 await txn.put_row(CATALOG, new, cas=0)
 
         await mount.view.transact(write)
-    await mount.view.put(WANTED + scope_of(issuer), b"")
+    await mount.view.transact(lambda txn: wish(txn, scope_of(issuer)))
 
 
 @pytest.mark.heavy

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from core.errors import CasMismatchError, HsmGoneError, InvalidRequestError, NotFoundError
 from core.protocols import KeyKind
+from core.requests import Response
 from pki.authority import IssuerRow
 from pki.crl_scope import scope_of
 from pki.store import AuthorityChange
@@ -34,6 +35,15 @@ def number_of(crl: x509.CertificateRevocationList) -> int:
 
 async def revoke(mount: Mount, made: Any, reason: str = "unspecified") -> None:
     await mount.data("update", "revoke", {"serial_number": made.serial, "reason": reason})
+
+
+async def rotate(mount: Mount, path: str = "crl/rotate") -> Response:
+    """A worker orders, and the housekeeper signs."""
+    asking = asyncio.create_task(mount.call("read", path))
+    while not asking.done():
+        await mount.engine.housekeep()
+        await asyncio.sleep(0.001)
+    return asking.result()
 
 
 async def change_issuer(mount: Mount, **members: Any) -> None:
@@ -91,6 +101,27 @@ async def test_a_revocation_makes_a_crl_due_in_every_process_and_it_is_on_the_ne
     assert number_of(crl) == 2
 
 
+async def test_what_is_revoked_while_a_crl_is_being_signed_is_on_the_one_after_it(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever entries of the wish the two revocations took."""
+    first, second = await issued(mount), await issued(mount)
+    await revoke(mount, first)
+    sign, worker = mount.keys.sign, mount.other_worker()
+
+    async def sign_slowly(*args: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        await revoke(worker, second)
+        return await sign(*args, **more)
+
+    monkeypatch.setattr(mount.keys, "sign", sign_slowly)
+    await mount.engine.housekeep()
+    assert len(await crl_of(mount)) == 1
+    assert mount.engine.is_due()
+    await mount.engine.housekeep()
+    assert len(await crl_of(mount)) == 2
+
+
 async def test_an_unspecified_reason_is_not_said(mount: Mount) -> None:
     """RFC 5280, 5.3.1."""
     made = await issued(mount)
@@ -122,15 +153,45 @@ async def test_the_number_goes_on_when_an_issuer_is_removed_and_comes_back(mount
     await mount.parts.store.change_authority(remove)
     await mount.engine.housekeep()
     await mount.parts.store.change_authority(bring_back)
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     assert number_of(await crl_of(mount)) == 2
+
+
+async def test_an_order_is_of_new_crls_by_the_housekeeper_and_is_answered_when_they_are_there(mount: Mount) -> None:
+    await mount.seed_root("other")
+    await mount.engine.housekeep()
+    answer = await rotate(mount)
+    assert (answer.data, answer.warnings) == ({"success": True}, None)
+    assert [number_of(await crl_of(mount, f"issuer/{name}/crl/der")) for name in ("root", "other")] == [2, 2]
+    assert not mount.engine.is_due()
+
+
+async def test_orders_at_once_make_one_crl(mount: Mount) -> None:
+    asked = [asyncio.create_task(mount.call("read", "crl/rotate")) for _ in range(3)]
+    await asyncio.sleep(0)
+    await mount.engine.housekeep()
+    await asyncio.gather(*asked)
+    assert number_of(await crl_of(mount)) == 2
+
+
+async def test_without_a_housekeeper_an_order_stands_and_nothing_is_signed_on_its_way(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pki.crl_work.PATIENCE", 0)
+    worker = mount.other_worker()
+    answer = await worker.call("read", "crl/rotate")
+    assert answer.data == {"success": True}
+    assert answer.warnings is not None
+    assert "not all there yet" in answer.warnings[0]
+    assert number_of(await crl_of(worker)) == 1
+    assert mount.engine.is_due()
 
 
 async def test_of_two_housekeepers_only_one_publishes_a_number(mount: Mount) -> None:
     other = mount.other_worker()
     scope = scope_of((await mount.parts.store.authority()).issuer("default"))
-    head, revision, _ = await other.parts.crls.read_for_change(scope)
-    await mount.data("read", "crl/rotate")
+    head, revision, *_ = await other.parts.crls.read_for_change(scope)
+    await rotate(mount)
     with pytest.raises(CasMismatchError):
         await other.parts.crls.publish(scope, head, cas=revision)
     assert number_of(await crl_of(other)) == 2
@@ -139,13 +200,13 @@ async def test_of_two_housekeepers_only_one_publishes_a_number(mount: Mount) -> 
 async def test_pieces_that_no_crl_points_to_are_removed_with_the_next_one(mount: Mount) -> None:
     scope = scope_of((await mount.parts.store.authority()).issuer("default"))
     await mount.parts.crls.put_pieces(scope, b"left by a crash")
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     assert len(await mount.view.paths("crl/der/")) == 1
 
 
 async def test_a_crl_of_several_pieces_is_read_as_it_was_written(mount: Mount) -> None:
     scope = scope_of((await mount.parts.store.authority()).issuer("default"))
-    head, revision, _ = await mount.parts.crls.read_for_change(scope)
+    head, revision, *_ = await mount.parts.crls.read_for_change(scope)
     assert head.full is not None
     octets = bytes(range(256)) * 2500
     place, pieces = await mount.parts.crls.put_pieces(scope, octets)
@@ -165,7 +226,7 @@ async def test_what_expired_leaves_only_after_a_crl_made_later_had_it(mount: Mou
     lengths = []
     for hours in (3, 3, 3):
         mount.clock.advance(hours * HOUR)
-        await mount.data("read", "crl/rotate")
+        await rotate(mount)
         lengths.append(len(await crl_of(mount)))
     assert lengths == [1, 0, 0]
 
@@ -249,7 +310,7 @@ async def test_certificates_of_another_issuer_are_not_on_it(mount: Mount) -> Non
 
 async def test_the_hash_is_the_issuers_choice(mount: Mount) -> None:
     await change_issuer(mount, revocation_signature_algorithm="ECDSAWithSHA512")
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     assert isinstance((await crl_of(mount)).signature_hash_algorithm, hashes.SHA512)
 
 

@@ -10,7 +10,7 @@ from core.errors import NotFoundError
 from pki.authority import Urls
 from pki.store import AuthorityChange
 from tests.unit.pki.pki_mount import Mount
-from tests.unit.pki.test_pki_crl import crl_of, number_of, revoke
+from tests.unit.pki.test_pki_crl import crl_of, number_of, revoke, rotate
 from tests.unit.pki.test_pki_revoke import issued
 
 MINUTE = 60
@@ -61,10 +61,10 @@ async def test_without_a_revocation_the_interval_makes_none(mount: Mount) -> Non
 async def test_a_delta_does_not_repeat_what_the_full_one_has_had_for_long(mount: Mount) -> None:
     await revoke(mount, await issued(mount, seconds=864000))
     mount.clock.advance(120 * MINUTE)
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     late = await issued(mount)
     await revoke(mount, late)
-    await mount.data("read", "crl/rotate-delta")
+    await rotate(mount, "crl/rotate-delta")
     delta = await crl_of(mount, "issuer/default/crl/delta/der")
     assert [found.serial_number for found in delta] == [late.certificate.serial_number]
     assert len(await crl_of(mount)) == 1
@@ -79,7 +79,7 @@ async def test_a_full_crl_says_where_its_deltas_are(mount: Mount) -> None:
         change.set_index(replace(change.index, urls=urls))
 
     await mount.parts.store.change_authority(work)
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     [point] = (await crl_of(mount)).extensions.get_extension_for_class(x509.FreshestCRL).value
     assert point.full_name == [x509.UniformResourceIdentifier(url)]
     delta = await crl_of(mount, "cert/delta-crl/raw")

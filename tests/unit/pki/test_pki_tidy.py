@@ -8,7 +8,7 @@ from core.errors import InvalidRequestError
 from pki.certificates import State
 from pki.store import AuthorityChange
 from tests.unit.pki.pki_mount import Mount
-from tests.unit.pki.test_pki_crl import HOUR, crl_of, revoke
+from tests.unit.pki.test_pki_crl import HOUR, crl_of, revoke, rotate
 from tests.unit.pki.test_pki_revoke import issued, set_state
 
 DAY = 24 * HOUR
@@ -76,7 +76,7 @@ async def test_a_revoked_one_stays_until_a_crl_made_after_its_end_had_it(mount: 
     await mount.data("update", "config/crl", {"auto_rebuild": True})
     mount.clock.advance(3 * HOUR)
     assert (await tidied(mount, tidy_revoked_certs=True, safety_buffer=1))["revoked_cert_deleted_count"] == 0
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     assert len(await crl_of(mount)) == 1
     mount.clock.advance(2 * HOUR)
     assert (await tidied(mount, tidy_revoked_certs=True, safety_buffer=1))["revoked_cert_deleted_count"] == 1
@@ -152,7 +152,7 @@ async def test_revoked_certificates_find_an_issuer_that_came_back_under_another_
         await change.put_issuer(type(row)(issuer_id="back", key_id=row.key_id, certificate=row.certificate))
 
     await mount.parts.store.change_authority(swap)
-    await mount.data("read", "crl/rotate")
+    await rotate(mount)
     assert len(await crl_of(mount)) == 1  # its name and key are the same
     status = await tidied(mount, tidy_revoked_cert_issuer_associations=True)
     await mount.engine.housekeep()
