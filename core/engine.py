@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from core.clock import Clock
-from core.errors import NotFoundError
+from core.errors import InvalidRequestError, NotFoundError
 from core.protocols import KeyCustodian, StorageView
 from core.requests import LeaseGrant, Login, Operation, Request, Response
 
@@ -136,8 +136,45 @@ class LeaseBook(Protocol):
         ...
 
 
+@runtime_checkable
+class DepositTaker(Protocol):
+    """What an engine has at which another one may leave a secret: KV."""
+
+    def deposit_path(self, name: str) -> str:
+        """Where somebody would write it by himself, below the mount: "data/apps/orders". Raises InvalidRequestError."""
+        ...
+
+    async def deposit(self, name: str, data: Mapping[str, str], *, by: str) -> None:
+        """Write it as a new version; `by` stands where a caller's name would."""
+        ...
+
+
+class Deposits(Protocol):
+    """The mounts of the namespace at which an engine may leave a secret, when somebody who may write there says so."""
+
+    def place_of(self, path: str) -> str:
+        """The path that a policy must allow: "secret/data/apps/orders" for "secret/apps/orders".
+
+        Raises InvalidRequestError where there is no mount that takes deposits.
+        """
+        ...
+
+    async def write(self, path: str, data: Mapping[str, str], *, by: str) -> None:
+        """Leave it there."""
+        ...
+
+
 class Nothing:
-    """For an engine that is asked for neither passwords nor leases: tests and benchmarks of others."""
+    """For an engine that needs neither passwords nor leases nor places for secrets: tests and benchmarks of others."""
+
+    def place_of(self, path: str) -> str:
+        """There are no places."""
+        raise InvalidRequestError(f"there is no mount that takes secrets for {path!r}")
+
+    async def write(self, path: str, data: Mapping[str, str], *, by: str) -> None:
+        """There are no places."""
+        del data, by
+        self.place_of(path)
 
     async def generate(self, policy: str = "") -> str:
         """There are no policies."""
@@ -165,6 +202,7 @@ class EngineContext:
     meter: Meter = field(default_factory=NoMeter)
     passwords: Passwords = field(default_factory=Nothing)
     leases: LeaseBook = field(default_factory=Nothing)
+    deposits: Deposits = field(default_factory=Nothing)
 
 
 class Engine(Protocol):

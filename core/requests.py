@@ -49,6 +49,10 @@ class Access(Protocol):
         """
         ...
 
+    def allows_elsewhere(self, path: str, *capabilities: str) -> bool:
+        """The same at another mount of the namespace: "secret/data/apps/orders"."""
+        ...
+
 
 class Identity(Protocol):
     """Who the caller is, for templates in an engine's configuration."""

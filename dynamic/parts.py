@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.clock import Clock
-from core.engine import EngineContext, LeaseBook, Meter, MountInfo, Passwords
+from core.engine import Deposits, EngineContext, LeaseBook, Meter, MountInfo, Passwords
 from core.errors import InvalidRequestError, NotFoundError
 from dynamic.credentials import Credentials
 from dynamic.intents import Intents
@@ -24,6 +24,7 @@ class Parts:
     meter: Meter
     passwords: Passwords
     leases: LeaseBook
+    deposits: Deposits
     store: DynamicStore
     targets: OpenTargets
     intents: Intents
@@ -53,6 +54,7 @@ def assemble(context: EngineContext) -> Parts:
         meter=context.meter,
         passwords=context.passwords,
         leases=context.leases,
+        deposits=context.deposits,
         store=store,
         targets=targets,
         intents=intents,
@@ -67,6 +69,8 @@ def assemble(context: EngineContext) -> Parts:
             mount=context.mount,
         ),
         root_rotation=RootRotation(store, targets, passwords=context.passwords, clock=context.clock),
-        static_rotation=StaticRotation(store, targets, passwords=context.passwords, clock=context.clock),
+        static_rotation=StaticRotation(
+            store, targets, passwords=context.passwords, deposits=context.deposits, clock=context.clock
+        ),
         reconciler=Reconciler(store, targets, usernames, leases=context.leases, clock=context.clock),
     )

@@ -40,6 +40,8 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rotation_schedule: str = ""  # five fields of cron, UTC
     rotation_window: int = 0  # seconds after a scheduled time in which a rotation may begin; 0: any time
     password_policy: str = ""
+    kv_path: str = ""  # "secret/apps/orders": where each new password is left as a version of a secret, too
+    kv_written: int = 0  # epoch seconds: `rotated_at` of the password that was left there last
     current: StaticCredential | None = None
     pending: StaticCredential | None = None
     phase: Phase = Phase.IDLE
@@ -54,6 +56,11 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"StaticRole({self.name})"
+
+    @property
+    def owes_deposit(self) -> bool:
+        """Whether the secret at kv_path does not hold the current password yet."""
+        return bool(self.kv_path) and self.current is not None and self.kv_written != self.rotated_at
 
     @property
     def next_username(self) -> str:

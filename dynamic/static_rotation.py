@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from core.clock import Clock
-from core.engine import Measure, Passwords
+from core.engine import Deposits, Measure, Passwords
 from core.errors import InvalidRequestError, MimirError
 from core.ids import new_uuid
 from core.protocols import DecodedCache, Entry, Event, StorageView, Transaction
@@ -34,6 +34,7 @@ _log = structlog.get_logger("mimir.dynamic")
 
 CLAIM = int(TIMEOUT) * 4  # seconds
 _TRIES = 3  # passwords that the database may refuse
+_KV_RETRY = 60  # seconds
 _BATCH = 100  # roles of one look
 _NONE = object()
 
@@ -41,7 +42,16 @@ _NONE = object()
 class StaticRotation:
     """That of one mount, in one process."""
 
-    def __init__(self, store: DynamicStore, targets: OpenTargets, *, passwords: Passwords, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: DynamicStore,
+        targets: OpenTargets,
+        *,
+        passwords: Passwords,
+        deposits: Deposits,
+        clock: Clock,
+    ) -> None:
+        self._deposits = deposits
         self._store = store
         self._targets = targets
         self._passwords = passwords
@@ -73,6 +83,9 @@ class StaticRotation:
     async def _rotate_if_due(self, name: str, now: int) -> None:
         role = await self._store.static_role(name)
         if role is None:
+            return
+        if role.owes_deposit and role.phase is Phase.IDLE and role.next_rotation > now:
+            await self.deposit(name)
             return
         if role.phase is Phase.IDLE and role.next_rotation and not is_in_window(role, now=now):
             await self._skip(name, now)
@@ -123,6 +136,36 @@ class StaticRotation:
         await self._write(role.name, phase=Phase.SET)
         await self._test(role, pending)
         await self._promote(role.name, pending)
+        await self.deposit(role.name)
+
+    async def deposit(self, name: str) -> None:
+        """Leave the current password at the role's kv_path, if it is not there yet; tried again later if it fails.
+
+        Raises nothing: the rotation itself is done.
+        """
+        role = await self._store.static_role(name)
+        if role is None or not role.owes_deposit or role.current is None:
+            return
+        data = {"username": role.current.username, "password": role.current.password}
+        error = ""
+        try:
+            await self._deposits.write(role.kv_path, data, by=f"static-role-{name}")
+        except MimirError as exc:
+            error = f"not written to {role.kv_path}: {exc.sentence}"
+            _log.warning(
+                "a static role's password was not left in kv", role=name, path=role.kv_path, reason=exc.sentence
+            )
+        written, now = role.rotated_at, int(self._clock.now())
+
+        async def body(txn: Transaction) -> None:
+            present, revision = await self._read(txn, name)
+            if error:
+                after = replace(present, error=error, retry_at=now + _KV_RETRY)
+            else:
+                after = replace(present, kv_written=written, error="", retry_at=0)
+            await self._put(txn, present, after, revision)
+
+        await self._store.transact(body)
 
     async def _set_claimed(self, role: StaticRole) -> StaticCredential:
         """Set the password that is pending; one that the database refuses is replaced by another."""

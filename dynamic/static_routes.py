@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from core.bodies import Duration, StringMap
 from core.clock import rfc3339
 from core.engine import Method, NoBody, Route
-from core.errors import InvalidRequestError, NotFoundError
+from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from core.protocols import Transaction
-from core.requests import NO_CONTENT, Operation, Request, Response
+from core.requests import NO_CONTENT, Access, Operation, Request, Response
 from dynamic.bodies import ListBody, check_credential, statements_of
 from dynamic.config_routes import NAME
 from dynamic.parts import Parts
@@ -30,6 +30,7 @@ class StaticRoleBody(msgspec.Struct, kw_only=True):
     db_name: str | None = None
     username: str | None = None
     alternate_username: str | None = None
+    kv_path: str | None = None
     rotation_statements: Any = None
     rotation_period: Duration | None = None
     rotation_schedule: str | None = None
@@ -54,7 +55,11 @@ class StaticRoutes:
     def routes(self) -> list[Route]:
         """Below the mount."""
         write = Method(
-            handler=self._write, body=StaticRoleBody, statuses=(503,), summary="Make or change a static role"
+            handler=self._write,
+            body=StaticRoleBody,
+            statuses=(503,),
+            asks_access=True,
+            summary="Make or change a static role",
         )
         return [
             Route(
@@ -135,11 +140,19 @@ class StaticRoutes:
         before = await self._store.static_role(name)
         wanted = merged(before, name, body)
         warnings = await self._check(wanted)
+        if wanted.kv_path and (before is None or before.kv_path != wanted.kv_path):
+            self._check_deposit(wanted.kv_path, request.access)
         if before is None:
             await self._create(wanted, skip_rotation=body.skip_import_rotation)
         else:
             await self._change(name, body)
         return Response(warnings=warnings or None)
+
+    def _check_deposit(self, path: str, access: Access | None) -> None:
+        """Whoever has secrets written somewhere must be allowed to write there."""
+        place = self._parts.deposits.place_of(path)
+        if access is None or not access.allows_elsewhere(place, "update", "create"):
+            raise PermissionDeniedError("permission denied")
 
     async def _create(self, role: StaticRole, *, skip_rotation: bool) -> None:
         """The account's password is changed first, so that a role whose account cannot be had is never stored.
@@ -159,6 +172,7 @@ class StaticRoutes:
             await txn.put(STATIC_ROLES + role.name, encode_static_role(made), cas=0)
 
         await self._store.transact(work)
+        await self._parts.static_rotation.deposit(role.name)
 
     async def _change(self, name: str, body: StaticRoleBody) -> None:
         now = int(self._clock.now())
@@ -172,10 +186,13 @@ class StaticRoutes:
             times = ("rotation_period", "rotation_schedule")
             if any(getattr(before, field) != getattr(after, field) for field in times):
                 after = replace(after, next_rotation=next_rotation(after, now=before.rotated_at or now))
+            if before.kv_path != after.kv_path:
+                after = replace(after, kv_written=0)
             await reschedule(txn, before, after)
             await txn.put(STATIC_ROLES + name, encode_static_role(after), cas=entry.revision)
 
         await self._store.transact(work)
+        await self._parts.static_rotation.deposit(name)
 
     async def _check(self, role: StaticRole) -> list[str]:
         if not role.db_name:
@@ -216,6 +233,8 @@ def merged(before: StaticRole | None, name: str, body: StaticRoleBody) -> Static
             if value != getattr(before, field):
                 raise InvalidRequestError(f"cannot update static account {field}: delete the role and make another")
     changes: dict[str, Any] = accounts | _given_times(body)
+    if body.kv_path is not None:
+        changes["kv_path"] = body.kv_path.strip("/")
     if body.rotation_statements is not None:
         changes["rotation_statements"] = statements_of(body.rotation_statements, StatementKind.ROTATION)
     policy = check_credential(body.credential_type, body.credential_config)
@@ -251,12 +270,14 @@ def shown(role: StaticRole) -> dict[str, Any]:
     data |= _times(role)
     if role.alternate_username:
         data["alternate_username"] = role.alternate_username
+    if role.kv_path:
+        data["kv_path"] = role.kv_path
     if role.password_policy:
         data["credential_config"] = {"password_policy": role.password_policy}
     data["next_vault_rotation"] = rfc3339(role.retry_at or role.next_rotation)
     if role.phase is not Phase.IDLE:
         data["rotation_phase"] = role.phase.value
-    if role.attempts:
+    if role.error:
         data |= {"rotation_attempts": role.attempts, "rotation_error": role.error}
     return data
 

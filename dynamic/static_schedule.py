@@ -59,7 +59,8 @@ def pause_after(attempts: int) -> int:
 
 def due_of(role: StaticRole) -> int:
     """When somebody must look at the role; while a process works on it, when that must have died."""
-    return max(role.claimed_until, role.retry_at) or role.next_rotation
+    waits = max(role.claimed_until, role.retry_at)
+    return waits or (role.rotated_at if role.owes_deposit else role.next_rotation)
 
 
 async def reschedule(txn: Transaction, before: StaticRole | None, after: StaticRole | None) -> None:

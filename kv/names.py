@@ -15,7 +15,12 @@ def clean_name(path: str) -> str:
 
 def secret_name(request: Request) -> str:
     """The name that the path ends with. Raises InvalidRequestError for none, and for one that cannot be stored."""
-    name = clean_name(request.params.get("path", ""))
+    return checked_name(request.params.get("path", ""))
+
+
+def checked_name(path: str) -> str:
+    """A name as it is stored. Raises InvalidRequestError as `secret_name` does."""
+    name = clean_name(path)
     if not name:
         raise InvalidRequestError("the path names no secret")
     check_length(name)

@@ -1,17 +1,20 @@
 """kv as an engine: all routes of one mount, of version 1 or 2 as its options say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.engine import Engine, EngineContext, Route
 from core.errors import ConfigError
+from kv import exact_json
 from kv.config_routes import ConfigRoutes
 from kv.data_routes import DataRoutes
 from kv.import_routes import ImportRoutes
 from kv.invalid_routes import InvalidRoutes
 from kv.metadata_routes import MetadataRoutes
+from kv.names import checked_name
 from kv.parts import Parts, assemble
 from kv.report_routes import ReportRoutes
 from kv.search_routes import SearchRoutes
+from kv.secret import Author
 from kv.stage_routes import StageRoutes
 from kv.subkeys_routes import SubkeysRoutes
 from kv.unversioned_routes import UnversionedRoutes
@@ -43,6 +46,14 @@ class VersionedRoutes:
             *InvalidRoutes().routes(),
         ]
 
+    def deposit_path(self, name: str) -> str:
+        """Where a caller would write it: policies speak of that path."""
+        return f"data/{checked_name(name)}"
+
+    async def deposit(self, name: str, data: Mapping[str, str], *, by: str) -> None:
+        """A version that another engine makes, as `core.engine.DepositTaker`."""
+        await self.parts.engine.put(checked_name(name), exact_json.encode(dict(data)), author=Author(by, "", "", ""))
+
     async def tend(self) -> None:
         """Write down who has read."""
         await self.parts.reads.tend()
@@ -57,6 +68,14 @@ class PlainRoutes:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.routes: Sequence[Route] = UnversionedRoutes(parts).routes()
+
+    def deposit_path(self, name: str) -> str:
+        """Where a caller would write it: policies speak of that path."""
+        return f"data/{checked_name(name)}"
+
+    async def deposit(self, name: str, data: Mapping[str, str], *, by: str) -> None:
+        """A version that another engine makes, as `core.engine.DepositTaker`."""
+        await self.parts.engine.put(checked_name(name), exact_json.encode(dict(data)), author=Author(by, "", "", ""))
 
     async def tend(self) -> None:
         """Write down who has read."""

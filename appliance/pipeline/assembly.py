@@ -15,6 +15,7 @@ from appliance.access.tokens import TokenStore, bootstrap_tokens
 from appliance.access.wrapping import Wrapping
 from appliance.audited_headers import AuditedHeaders
 from appliance.cors import CrossOrigin
+from appliance.deposits import MountDeposits
 from appliance.events.access import Gate
 from appliance.events.hub import EventHub
 from appliance.identity.routes import identity_engine
@@ -185,6 +186,7 @@ def _stores(given: Assembly) -> _Stores:
     mounts.lend(
         passwords=lambda namespace: MountPasswords(passwords, namespace),
         leases=lambda mount: MountLeases(storage, leases, mount),
+        deposits=lambda namespace: MountDeposits(mounts, namespace),
     )
     return _Stores(
         store=store,

@@ -153,21 +153,27 @@ def _check_in_namespace(exchange: Exchange) -> None:
 class MountAccess:
     """Implements core.requests.Access: an access list, as it is below one mount."""
 
-    __slots__ = ("_acl", "_prefix")
+    __slots__ = ("_acl", "_namespace", "_prefix")
 
-    def __init__(self, acl: Acl, prefix: str) -> None:
+    def __init__(self, acl: Acl, prefix: str, *, namespace: str = "") -> None:
         self._acl = acl
         self._prefix = prefix  # with the namespace: "team-a/secret/"
+        self._namespace = namespace  # its path: "team-a/"
 
     def allows(self, path: str, *capabilities: str) -> bool:
         """Whether one of them is granted there, without conditions."""
         return any(self._acl.allows(self._prefix + path, capability) for capability in capabilities)
 
+    def allows_elsewhere(self, path: str, *capabilities: str) -> bool:
+        """The same at another mount of the namespace."""
+        return any(self._acl.allows(self._namespace + path, capability) for capability in capabilities)
+
 
 def tell_access(exchange: Exchange) -> None:
     """What else the caller may do at the mount, for a handler that asks."""
     if exchange.acl is not None and exchange.mounted is not None:
-        exchange.request.access = MountAccess(exchange.acl, exchange.mounted.entry.full_path)
+        namespace = exchange.namespace.path
+        exchange.request.access = MountAccess(exchange.acl, exchange.mounted.entry.full_path, namespace=namespace)
 
 
 def tell_more(exchange: Exchange) -> None:

@@ -16,6 +16,7 @@ from appliance.pipeline.mount_view import MountView
 from appliance.router import RouteTable
 from core.clock import Clock
 from core.engine import (
+    Deposits,
     Engine,
     EngineContext,
     LeaseBook,
@@ -106,6 +107,7 @@ class MountedEngines:
         self._meter = NoMeter() if meter is None else meter
         self._passwords: Callable[[str], Passwords] = lambda _namespace: Nothing()
         self._leases: Callable[[MountEntry], LeaseBook] = lambda _entry: Nothing()
+        self._deposits: Callable[[str], Deposits] = lambda _namespace: Nothing()
         self._built_in: list[tuple[MountEntry, BuiltIn]] = []
         self._shared: dict[str, Mounted] = {}  # built in: the same in every namespace, by path
         self._by_path: dict[str, Mounted] = {}  # by full path
@@ -121,10 +123,17 @@ class MountedEngines:
         """Every mount of a namespace, built in or not, by path."""
         return [mounted.entry for mounted in self.all(namespace)]
 
-    def lend(self, *, passwords: Callable[[str], Passwords], leases: Callable[[MountEntry], LeaseBook]) -> None:
-        """What engines are given besides: passwords by the id of a namespace, leases by mount. Before `open`."""
+    def lend(
+        self,
+        *,
+        passwords: Callable[[str], Passwords],
+        leases: Callable[[MountEntry], LeaseBook],
+        deposits: Callable[[str], Deposits],
+    ) -> None:
+        """What engines are given besides, by the id of a namespace or by mount. Before `open`."""
         self._passwords = passwords
         self._leases = leases
+        self._deposits = deposits
 
     def add_built_in(self, entry: MountEntry, make: BuiltIn) -> None:
         """A mount that is part of the appliance and stands in no table; before `open`."""
@@ -250,6 +259,7 @@ class MountedEngines:
             meter=self._meter,
             passwords=self._passwords(entry.namespace),
             leases=self._leases(entry),
+            deposits=self._deposits(entry.namespace),
         )
 
 

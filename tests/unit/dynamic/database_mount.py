@@ -1,5 +1,6 @@
 """A database mount on in-memory storage, driven as the pipeline drives it, with leases as the appliance keeps them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from appliance.password_policies import MountPasswords, PasswordPolicies
 from appliance.router import RouteTable
 from core.bodies import parse_body
 from core.engine import EngineContext, Lease, MountInfo
+from core.errors import InvalidRequestError, MimirError
 from core.requests import Caller, Operation, Request, Response
 from dynamic.parts import Parts
 from dynamic.routes import create
@@ -38,6 +40,37 @@ class Book:
         return True
 
 
+class Places:
+    """A Deposits with one kv mount, secret/; what was left there."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[str, dict[str, str], str]] = []
+        self.trouble: MimirError | None = None
+
+    def place_of(self, path: str) -> str:
+        if not path.startswith("secret/"):
+            raise InvalidRequestError("there is no kv engine of version 2 there")
+        return "secret/data/" + path.removeprefix("secret/")
+
+    async def write(self, path: str, data: Mapping[str, str], *, by: str) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.left.append((path, dict(data), by))
+
+
+class Granted:
+    """An Access that grants everything, or all but other mounts."""
+
+    def __init__(self, *, elsewhere: bool = True) -> None:
+        self._elsewhere = elsewhere
+
+    def allows(self, path: str, *capabilities: str) -> bool:
+        return True
+
+    def allows_elsewhere(self, path: str, *capabilities: str) -> bool:
+        return self._elsewhere
+
+
 class Mount:
     """One worker's engine. Two of them over one storage are two workers."""
 
@@ -46,12 +79,15 @@ class Mount:
         storage: MemoryStorage | None = None,
         clock: SettableClock | None = None,
         book: Book | None = None,
+        places: Places | None = None,
         *,
         max_lease_ttl: int = 2764800,
     ) -> None:
         self.storage = storage or memory_storage()
         self.clock = clock or SettableClock()
         self.book = book or Book()
+        self.places = places or Places()
+        self.access = Granted()
         self.view = self.storage.view("logical/u/")
         self.engine: Any = create(
             EngineContext(
@@ -63,6 +99,7 @@ class Mount:
                 clock=self.clock,
                 passwords=MountPasswords(PasswordPolicies(self.storage), "root"),
                 leases=self.book,
+                deposits=self.places,
             )
         )
         self.book.engine = self.book.engine or self.engine
@@ -71,7 +108,7 @@ class Mount:
         self.caller = Caller(accessor="a", display_name="userpass-ann", policies=("p",), entity_id="ann-id")
 
     def other_worker(self) -> "Mount":
-        return Mount(self.storage, self.clock, self.book)
+        return Mount(self.storage, self.clock, self.book, self.places)
 
     async def call(self, operation: str, path: str, data: Any = None, **query: str) -> Response:
         """One request."""
@@ -90,6 +127,7 @@ class Mount:
             data=msgspec.json.decode(sent) if sent else dict(query),
             body=sent,
             caller=self.caller,
+            access=self.access if method.asks_access else None,
         )
         return await method.handler(request, parse_body(request.data, method.body))
 

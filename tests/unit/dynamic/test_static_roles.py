@@ -9,7 +9,7 @@ from core.errors import CallerError, InvalidRequestError, MimirError, NotFoundEr
 from dynamic.static_rotation import CLAIM
 from dynamic.target import TargetAwayError, TargetRefusedError
 from tests.support.memory_target import Server
-from tests.unit.dynamic.database_mount import Mount
+from tests.unit.dynamic.database_mount import Granted, Mount
 
 CONFIG = {
     "plugin_name": "memory",
@@ -322,3 +322,48 @@ async def test_what_is_not_there(server: Server, path: str) -> None:
     mount = await make_mount(server)
     with pytest.raises(InvalidRequestError):
         await mount.call("update" if path.startswith("rotate") else "read", path)
+
+
+async def test_each_password_is_left_in_kv_too(server: Server) -> None:
+    mount = await make_mount(server, kv_path="/secret/apps/orders/")
+    await mount.call("update", "rotate-role/batch")
+    assert [path for path, _, _ in mount.places.left] == ["secret/apps/orders"] * 2
+    _, data, by = mount.places.left[-1]
+    assert data == {"username": "batch", "password": server.accounts["batch"]}
+    assert by == "static-role-batch"
+    assert (await mount.data("read", "static-roles/batch"))["kv_path"] == "secret/apps/orders"
+    await mount.engine.housekeep()
+    assert len(mount.places.left) == 2
+
+
+async def test_what_could_not_be_left_there_is_left_later(server: Server) -> None:
+    mount = await make_mount(server)
+    mount.places.trouble = InvalidRequestError("there is no kv engine")
+    await mount.call("update", "static-roles/batch", {"kv_path": "secret/apps/orders"})
+    shown = await mount.data("read", "static-roles/batch")
+    assert shown["rotation_error"] == "not written to secret/apps/orders: there is no kv engine"
+    mount.places.trouble = None
+    await mount.engine.housekeep()
+    assert mount.places.left == []
+    mount.clock.advance(61)
+    other = mount.other_worker()
+    assert other.engine.is_due()
+    await other.engine.housekeep()
+    assert [data["password"] for _, data, _ in mount.places.left] == [server.accounts["batch"]]
+    assert server.calls.count("set_password") == 1
+    assert "rotation_error" not in await mount.data("read", "static-roles/batch")
+
+
+async def test_who_may_not_write_the_secret_cannot_have_it_written(server: Server) -> None:
+    mount = await make_mount(server)
+    mount.access = Granted(elsewhere=False)
+    with pytest.raises(PermissionDeniedError):
+        await mount.call("update", "static-roles/batch", {"kv_path": "secret/apps/orders"})
+    await mount.call("update", "static-roles/batch", {"rotation_period": "2h"})
+    assert mount.places.left == []
+
+
+async def test_a_place_that_takes_no_secrets(server: Server) -> None:
+    mount = await make_mount(server)
+    with pytest.raises(InvalidRequestError, match="there is no kv engine"):
+        await mount.call("update", "static-roles/batch", {"kv_path": "transit/keys/a"})
