@@ -41,11 +41,12 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rotation_window: int = 0  # seconds after a scheduled time in which a rotation may begin; 0: any time
     password_policy: str = ""
     kv_path: str = ""  # "secret/apps/orders": where each new password is left as a version of a secret, too
-    kv_written: int = 0  # epoch seconds: `rotated_at` of the password that was left there last
+    kv_written: int = 0  # the number of the password that was left there last
     current: StaticCredential | None = None
     pending: StaticCredential | None = None
     phase: Phase = Phase.IDLE
     rotated_at: int = 0  # epoch seconds
+    number: int = 0  # of the current password: how many there were
     next_rotation: int = 0  # epoch seconds; 0: as soon as possible
     retry_at: int = 0  # epoch seconds: after a failure; 0: there was none
     attempts: int = 0  # that failed since the last rotation
@@ -60,7 +61,7 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def owes_deposit(self) -> bool:
         """Whether the secret at kv_path does not hold the current password yet."""
-        return bool(self.kv_path) and self.current is not None and self.kv_written != self.rotated_at
+        return bool(self.kv_path) and self.current is not None and self.kv_written != self.number
 
     @property
     def next_username(self) -> str:

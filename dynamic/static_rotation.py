@@ -128,7 +128,11 @@ class StaticRotation:
                     raise
         await self._test(role, pending)
         return replace(
-            role, current=replace(pending, since=now), rotated_at=now, next_rotation=next_rotation(role, now=now)
+            role,
+            current=replace(pending, since=now),
+            rotated_at=now,
+            number=1,
+            next_rotation=next_rotation(role, now=now),
         )
 
     async def _carry_out(self, role: StaticRole) -> None:
@@ -155,7 +159,7 @@ class StaticRotation:
             _log.warning(
                 "a static role's password was not left in kv", role=name, path=role.kv_path, reason=exc.sentence
             )
-        written, now = role.rotated_at, int(self._clock.now())
+        written, now = role.number, int(self._clock.now())
 
         async def body(txn: Transaction) -> None:
             present, revision = await self._read(txn, name)
@@ -263,6 +267,7 @@ class StaticRotation:
                 current=replace(pending, since=now),
                 pending=None,
                 rotated_at=now,
+                number=role.number + 1,
                 next_rotation=next_rotation(role, now=now),
                 attempts=0,
                 error="",
