@@ -240,6 +240,27 @@ async def test_a_crl_is_signed_again_long_before_it_ends(mount: Mount) -> None:
     assert (await crl_of(mount)).next_update_utc.timestamp() == mount.clock.now() + 72 * HOUR  # type: ignore[union-attr]  # it has one
 
 
+@pytest.mark.parametrize("settings", [{}, {"auto_rebuild": True, "enable_delta": True}], ids=["at-once", "scheduled"])
+async def test_a_crl_of_a_clock_that_was_fast_is_made_again_and_lacks_nothing(
+    mount: Mount, settings: dict[str, Any]
+) -> None:
+    """What ends before the time at which that one claims to be made is still on the next one."""
+    await mount.data("update", "config/crl", settings)
+    early = await issued(mount, seconds=30 * 24 * HOUR)
+    await revoke(mount, early)
+    mount.clock.advance(365 * 24 * HOUR)
+    await rotate(mount)
+    mount.clock.advance(-365 * 24 * HOUR)
+    late = await issued(mount, seconds=30 * 24 * HOUR)
+    await revoke(mount, late)
+    assert mount.engine.is_due()
+    await mount.engine.housekeep()
+    crl = await crl_of(mount)
+    assert crl.last_update_utc.timestamp() == mount.clock.now()
+    assert {row.serial_number for row in crl} == {made.certificate.serial_number for made in (early, late)}
+    assert not mount.engine.is_due()
+
+
 async def test_with_auto_rebuild_a_revocation_waits_for_the_schedule(mount: Mount) -> None:
     await mount.data("update", "config/crl", {"auto_rebuild": True, "auto_rebuild_grace_period": "40h"})
     await revoke(mount, await issued(mount, seconds=100 * HOUR))
