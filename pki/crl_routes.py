@@ -77,14 +77,15 @@ class CrlRoutes:
     async def _found(self, request: Request, *, delta: bool) -> CrlFile | None:
         authority = await self._store.authority()
         scope = scope_of(authority.issuer(request.params.get("issuer_ref", DEFAULT)))
+        head = await self._crls.head(scope)
         for _ in range(_LOOKS):
-            head = await self._crls.head(scope)
             crl = head.delta if delta else head.full
             if crl is None:
                 return None
             file = await self._crls.file(scope, crl)
             if file is not None:
                 return file
+            head, _revision = await self._crls.stored_head(scope)
         return None
 
     async def _rotate(self, _request: Request, _body: Any) -> Response:

@@ -204,6 +204,22 @@ async def test_pieces_that_no_crl_points_to_are_removed_with_the_next_one(mount:
     assert len(await mount.view.paths("crl/der/")) == 1
 
 
+async def test_a_crl_that_was_replaced_since_its_head_was_read_is_not_taken_for_none(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in memory stays as it was while a request is under way."""
+    worker = mount.other_worker()
+    scope = scope_of((await mount.parts.store.authority()).issuer("default"))
+    old = await worker.parts.crls.head(scope)
+    await rotate(mount)
+
+    async def head(_scope: str) -> Any:
+        return old
+
+    monkeypatch.setattr(worker.parts.crls, "head", head)
+    assert number_of(await crl_of(worker)) == 2
+
+
 async def test_a_crl_of_several_pieces_is_read_as_it_was_written(mount: Mount) -> None:
     scope = scope_of((await mount.parts.store.authority()).issuer("default"))
     head, revision, *_ = await mount.parts.crls.read_for_change(scope)
