@@ -3,6 +3,7 @@
 from pki.authority import CrlSettings
 from pki.crl_store import Crl, CrlHead
 
+_SKEW = 300  # seconds by which clocks may differ
 EARLY = 4  # a CRL is signed again when a quarter of its time is left, so that a night without an HSM does no harm
 
 
@@ -41,5 +42,5 @@ def is_delta_due(head: CrlHead, settings: CrlSettings, *, wanted: int, ordered: 
 
 
 def ends_soon(crl: Crl, now: int) -> bool:
-    """Whether most of its time is over."""
-    return now >= crl.next_update - (crl.next_update - crl.this_update) // EARLY
+    """Whether most of its time is over; or has not come, since the clock that it was made by was fast."""
+    return now < crl.this_update - _SKEW or now >= crl.next_update - (crl.next_update - crl.this_update) // EARLY

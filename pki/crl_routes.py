@@ -80,14 +80,15 @@ class CrlRoutes:
         if not reference and not authority.index.default_issuer:
             return None
         scope = scope_of(authority.issuer(reference or DEFAULT))
+        head = await self._crls.head(scope)
         for _ in range(_LOOKS):
-            head = await self._crls.head(scope)
             crl = head.delta if delta else head.full
             if crl is None:
                 return None
             file = await self._crls.file(scope, crl)
             if file is not None:
                 return file
+            head, _revision = await self._crls.stored_head(scope)
         return None
 
     async def _rotate(self, _request: Request, _body: Any) -> Response:

@@ -181,7 +181,7 @@ class CrlWork:
 
         A delta CRL has what was revoked since the full one; what it repeats of that does no harm.
         """
-        last = 0 if head.full is None else head.full.this_update
+        last = 0 if head.full is None else min(head.full.this_update, plan.this_update)  # a clock may have been fast
         for issuer_id in ids:
             after = ""
             while True:

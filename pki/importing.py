@@ -16,9 +16,11 @@ from core.ids import new_uuid
 from core.protocols import Event, KeyCustodian, KeyUsage
 from pki.authority import Authority, CaKey, IssuerRow
 from pki.ca_answers import about_urls
+from pki.certificates import CATALOG, State, decode_row
 from pki.issuer_usages import possible_usage
 from pki.pem_bundles import BroughtKey, Bundle
 from pki.reference_names import check_issuer_name, check_key_name
+from pki.serials import format_serial
 from pki.store import AuthorityChange, PkiStore
 
 _NO_KEY = (
@@ -130,12 +132,22 @@ class Importing:
                 found.known_issuers.append(issuer_id)
             else:
                 row = self._row(der, certificate, key_id, name)
+                row = replace(row, revoked_at=await self._revoked_at(change, certificate, der))
                 issuer_id = row.issuer_id
                 await change.put_issuer(row)
                 found.issuers.append(issuer_id)
             found.mapping[issuer_id] = key_id
         if name and not found.issuers:
             found.warnings.append("Issuer already imported, use issuer/ endpoint to update name.")
+
+    @staticmethod
+    async def _revoked_at(change: AuthorityChange, certificate: x509.Certificate, der: bytes) -> int:
+        """When this mount revoked it; 0: it did not. A CA that is deleted and brought back stays revoked."""
+        row = await change.txn.row(CATALOG, format_serial(certificate.serial_number))
+        if row is None:
+            return 0
+        known = decode_row(row)
+        return known.body.revoked_at if known.state is State.REVOKED and known.body.certificate == der else 0
 
     def _row(self, der: bytes, certificate: x509.Certificate, key_id: str, name: str) -> IssuerRow:
         return IssuerRow(

@@ -4,7 +4,7 @@
     issuer/<id>         an issuer (an IssuerRow); its certificate stays when its key goes
     key/<id>            a key (a CaKey), wrapped by the HSM or sealed
     role/<name>         a role (pki.role)
-    crl/<issuer id>/…   the CRLs as they were signed last (pki.crl)
+    crl/…               the CRLs as they were signed last, by key and name (pki.crl_store), and wishes for new ones
     ocsp/<issuer id>    a responder that signs OCSP answers for the issuer (pki.ocsp_delegates)
     catalog "certs"     the certificates (pki.certificates)
 

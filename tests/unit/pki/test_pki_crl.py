@@ -204,6 +204,22 @@ async def test_pieces_that_no_crl_points_to_are_removed_with_the_next_one(mount:
     assert len(await mount.view.paths("crl/der/")) == 1
 
 
+async def test_a_crl_that_was_replaced_since_its_head_was_read_is_not_taken_for_none(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in memory stays as it was while a request is under way."""
+    worker = mount.other_worker()
+    scope = scope_of((await mount.parts.store.authority()).issuer("default"))
+    old = await worker.parts.crls.head(scope)
+    await rotate(mount)
+
+    async def head(_scope: str) -> Any:
+        return old
+
+    monkeypatch.setattr(worker.parts.crls, "head", head)
+    assert number_of(await crl_of(worker)) == 2
+
+
 async def test_a_crl_of_several_pieces_is_read_as_it_was_written(mount: Mount) -> None:
     scope = scope_of((await mount.parts.store.authority()).issuer("default"))
     head, revision, *_ = await mount.parts.crls.read_for_change(scope)
@@ -238,6 +254,27 @@ async def test_a_crl_is_signed_again_long_before_it_ends(mount: Mount) -> None:
     assert mount.engine.is_due()
     await mount.engine.housekeep()
     assert (await crl_of(mount)).next_update_utc.timestamp() == mount.clock.now() + 72 * HOUR  # type: ignore[union-attr]  # it has one
+
+
+@pytest.mark.parametrize("settings", [{}, {"auto_rebuild": True, "enable_delta": True}], ids=["at-once", "scheduled"])
+async def test_a_crl_of_a_clock_that_was_fast_is_made_again_and_lacks_nothing(
+    mount: Mount, settings: dict[str, Any]
+) -> None:
+    """What ends before the time at which that one claims to be made is still on the next one."""
+    await mount.data("update", "config/crl", settings)
+    early = await issued(mount, seconds=30 * 24 * HOUR)
+    await revoke(mount, early)
+    mount.clock.advance(365 * 24 * HOUR)
+    await rotate(mount)
+    mount.clock.advance(-365 * 24 * HOUR)
+    late = await issued(mount, seconds=30 * 24 * HOUR)
+    await revoke(mount, late)
+    assert mount.engine.is_due()
+    await mount.engine.housekeep()
+    crl = await crl_of(mount)
+    assert crl.last_update_utc.timestamp() == mount.clock.now()
+    assert {row.serial_number for row in crl} == {made.certificate.serial_number for made in (early, late)}
+    assert not mount.engine.is_due()
 
 
 async def test_with_auto_rebuild_a_revocation_waits_for_the_schedule(mount: Mount) -> None:

@@ -262,3 +262,18 @@ async def test_of_two_workers_that_import_the_same_one_finds_it_there() -> None:
     assert [len(answer["imported_issuers"] or []) for answer in answers] in ([1, 0], [0, 1])
     authority = await mount.parts.store.authority()
     assert (len(authority.issuers), len(authority.keys)) == (1, 1)
+
+
+async def test_a_revoked_ca_that_is_deleted_and_brought_back_stays_revoked() -> None:
+    mount = Mount()
+    await mount.seed_root()
+    made = await mount.data("update", "intermediate/generate/internal", {"common_name": "Below", "key_type": "ec"})
+    signed = await mount.data("update", "root/sign-intermediate", {"csr": made["csr"], "common_name": "Below"})
+    [below] = (await take(mount, signed["certificate"], "intermediate/set-signed"))["imported_issuers"]
+    await mount.call("update", f"issuer/{below}/revoke")
+    await mount.call("delete", f"issuer/{below}")
+    [again] = (await take(mount, signed["certificate"]))["imported_issuers"]
+    assert (await mount.data("read", f"issuer/{again}"))["revoked"] is True
+    await mount.data("update", "roles/web", {"allow_any_name": True, "key_type": "ec", "issuer_ref": again})
+    with pytest.raises(InvalidRequestError, match="revoked"):
+        await mount.call("update", "issue/web", {"common_name": "a.example.com"})
