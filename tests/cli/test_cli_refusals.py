@@ -356,7 +356,7 @@ EMPTY = [
     (("auth", "enable", ""), "TYPE"),
     (("policy", "read", ""), "NAME"),
     (("secrets", "engine", "disable", ""), "PATH"),
-    (("lease", "revoke", "--prefix", ""), "LEASE_ID|PREFIX"),
+    (("lease", "revoke", "--prefix", ""), "LEASE_ID"),
     (("token", "capabilities", ""), "[TOKEN|-] PATH"),
     (("identity", "entity", "delete", ""), "NAME|ID"),
     (("auth", "enable", "approle", "--path", "/"), "--path"),
