@@ -10,6 +10,7 @@ from dynamic.intents import Intents
 from dynamic.open_targets import OpenTargets
 from dynamic.reconcile import Reconciler
 from dynamic.root_rotation import RootRotation
+from dynamic.static_keeper import StaticKeeper
 from dynamic.static_rotation import StaticRotation
 from dynamic.store import DynamicStore
 from dynamic.usernames import Usernames
@@ -32,6 +33,7 @@ class Parts:
     credentials: Credentials
     root_rotation: RootRotation
     static_rotation: StaticRotation
+    static_keeper: StaticKeeper
     reconciler: Reconciler
 
     async def check_password_policy(self, name: str) -> None:
@@ -48,6 +50,9 @@ def assemble(context: EngineContext) -> Parts:
     targets = OpenTargets(store)
     intents = Intents(store, targets, context.clock)
     usernames = Usernames(context.storage)
+    static_rotation = StaticRotation(
+        store, targets, passwords=context.passwords, deposits=context.deposits, clock=context.clock
+    )
     return Parts(
         mount=context.mount,
         clock=context.clock,
@@ -69,8 +74,7 @@ def assemble(context: EngineContext) -> Parts:
             mount=context.mount,
         ),
         root_rotation=RootRotation(store, targets, passwords=context.passwords, clock=context.clock),
-        static_rotation=StaticRotation(
-            store, targets, passwords=context.passwords, deposits=context.deposits, clock=context.clock
-        ),
+        static_rotation=static_rotation,
+        static_keeper=StaticKeeper(store, targets, static_rotation, context.clock),
         reconciler=Reconciler(store, targets, usernames, leases=context.leases, clock=context.clock),
     )

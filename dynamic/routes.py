@@ -33,7 +33,7 @@ class DatabaseRoutes:
     async def housekeep(self) -> None:
         """What is to be done without being asked, about once a minute."""
         try:
-            await self.parts.static_rotation.housekeep()
+            await self.parts.static_keeper.housekeep()
         finally:
             await self._look_after_the_rest()
 
@@ -46,11 +46,11 @@ class DatabaseRoutes:
 
     def is_due(self) -> bool:
         """Whether a static role is to be rotated now."""
-        return self.parts.static_rotation.is_due()
+        return self.parts.static_keeper.is_due()
 
     async def measures(self) -> Sequence[Measure]:
         """What is not as it should be, for the metrics."""
-        return [*await self.parts.static_rotation.measures(), *await self.parts.reconciler.measures()]
+        return [*await self.parts.static_keeper.measures(), *await self.parts.reconciler.measures()]
 
     async def renew_lease(self, lease: Lease, *, increment: int) -> LeaseGrant:
         """Let the account live longer."""

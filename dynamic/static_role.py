@@ -51,7 +51,8 @@ class StaticRole(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_at: int = 0  # epoch seconds: after a failure; 0: there was none
     attempts: int = 0  # that failed since the last rotation
     error: str = ""  # why the last one failed
-    owner: str = ""  # the process that rotates it, until claimed_until
+    is_away: bool = False  # it failed because the database was away: tried again as soon as that is back
+    owner: str = ""  # the rotation under way, until claimed_until
     claimed_until: int = 0
     format: int = 1
 

@@ -9,18 +9,22 @@ from core.bodies import Duration, StringMap
 from core.clock import rfc3339
 from core.engine import Method, NoBody, Route
 from core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
+from core.ids import new_uuid
 from core.protocols import Transaction
 from core.requests import NO_CONTENT, Access, Operation, Request, Response
 from dynamic.bodies import ListBody, check_credential, statements_of
 from dynamic.config_routes import NAME
+from dynamic.connection import unknown_connection
 from dynamic.parts import Parts
 from dynamic.plugins import plugin_of
+from dynamic.static_index import Holder, hold, holder_of, reindex
 from dynamic.static_role import Phase, StaticRole, decode_static_role, encode_static_role
-from dynamic.static_schedule import check_schedule, next_rotation, reschedule
+from dynamic.static_schedule import CLAIM, check_schedule, next_rotation
 from dynamic.store import ROLES, STATIC_ROLES
 from dynamic.target import StatementKind
 
 _MAX_USERNAME = 255
+_MAKING = 2 * CLAIM  # seconds for which a request that makes a role holds its accounts
 _FIXED = ("db_name", "username", "alternate_username")
 
 
@@ -109,6 +113,10 @@ class StaticRoutes:
         role = await self._store.static_role(name)
         if role is None:
             raise InvalidRequestError(f"unknown role: {name}")
+        connection = await self._store.connection(role.db_name)
+        if connection is None:
+            raise unknown_connection(role.db_name)
+        connection.check_allows(name)
         if role.current is None:
             raise InvalidRequestError(
                 f"the password of {name} is not known before its first rotation (rotate-role/{name})"
@@ -120,13 +128,18 @@ class StaticRoutes:
         return NO_CONTENT
 
     async def _delete(self, request: Request, _body: NoBody) -> Response:
+        """The account stays, with the password it has; a rotation under way finds no role any more."""
         name = request.params["name"]
+        now = int(self._clock.now())
 
         async def work(txn: Transaction) -> None:
             entry = await txn.get(STATIC_ROLES + name)
-            if entry is not None:
-                await reschedule(txn, decode_static_role(entry.value), None)
-                await txn.delete(STATIC_ROLES + name)
+            if entry is None:
+                return
+            role = decode_static_role(entry.value)
+            await reindex(txn, role, None, now=now)
+            await self._release(txn, role, "")
+            await txn.delete(STATIC_ROLES + name)
 
         await self._store.transact(work)
         return NO_CONTENT
@@ -157,41 +170,64 @@ class StaticRoutes:
     async def _create(self, role: StaticRole, *, skip_rotation: bool) -> None:
         """The account's password is changed first, so that a role whose account cannot be had is never stored.
 
-        Who dies in between leaves an account with a password that nobody knows, as before.
+        Meanwhile the account is held, so that of many requests one alone changes it. Who dies in between leaves an
+        account with a password that nobody knows.
         """
+        maker = new_uuid()
         now = int(self._clock.now())
-        await self._store.transact(lambda txn: _check_free(txn, role.name))
-        if skip_rotation:
-            made = replace(role, next_rotation=next_rotation(role, now=now))
-        else:
-            made = await self._parts.static_rotation.first_password(role)
-
-        async def work(txn: Transaction) -> None:
-            await _check_free(txn, role.name)
-            await reschedule(txn, None, made)
-            await txn.put(STATIC_ROLES + role.name, encode_static_role(made), cas=0)
-
-        await self._store.transact(work)
+        await self._store.transact(lambda txn: self._hold(txn, role, maker, now))
+        try:
+            if skip_rotation:
+                made = replace(role, next_rotation=next_rotation(role, now=now))
+            else:
+                made = await self._parts.static_rotation.first_password(role)
+            await self._store.transact(lambda txn: self._store_made(txn, made, maker))
+        except BaseException:
+            await self._store.transact(lambda txn: self._release(txn, role, maker))
+            raise
         await self._parts.static_rotation.deposit(role.name)
+
+    async def _hold(self, txn: Transaction, role: StaticRole, maker: str, now: int) -> None:
+        await _check_free(txn, role.name)
+        for username in _accounts(role):
+            holder = await holder_of(txn, role.db_name, username)
+            if holder is not None and (not holder.maker or now < holder.until <= now + _MAKING):
+                being = "is being made" if holder.maker else "rotates it already"
+                raise InvalidRequestError(f"the account {username} belongs to one static role: {holder.role} {being}")
+            await hold(txn, role.db_name, username, Holder(role=role.name, maker=maker, until=now + _MAKING))
+
+    async def _store_made(self, txn: Transaction, made: StaticRole, maker: str) -> None:
+        await _check_free(txn, made.name)
+        for username in _accounts(made):
+            holder = await holder_of(txn, made.db_name, username)
+            if holder is None or holder.maker != maker:
+                raise InvalidRequestError(f"making {made.name} took so long that another request has taken {username}")
+            await hold(txn, made.db_name, username, Holder(role=made.name))
+        await reindex(txn, None, made, now=int(self._clock.now()))
+        await txn.put(STATIC_ROLES + made.name, encode_static_role(made), cas=0)
+
+    @staticmethod
+    async def _release(txn: Transaction, role: StaticRole, maker: str) -> None:
+        for username in _accounts(role):
+            holder = await holder_of(txn, role.db_name, username)
+            if holder is not None and (holder.role, holder.maker) == (role.name, maker):
+                await hold(txn, role.db_name, username, None)
 
     async def _change(self, name: str, body: StaticRoleBody) -> None:
         now = int(self._clock.now())
 
-        async def work(txn: Transaction) -> None:
-            entry = await txn.get(STATIC_ROLES + name)
-            if entry is None:
-                raise InvalidRequestError("no static role found for role name")
-            before = decode_static_role(entry.value)
+        def work(before: StaticRole) -> StaticRole:
             after = merged(before, name, body)
-            times = ("rotation_period", "rotation_schedule")
-            if any(getattr(before, field) != getattr(after, field) for field in times):
-                after = replace(after, next_rotation=next_rotation(after, now=before.rotated_at or now))
+            check_schedule(after)
             if before.kv_path != after.kv_path:
                 after = replace(after, kv_written=0)
-            await reschedule(txn, before, after)
-            await txn.put(STATIC_ROLES + name, encode_static_role(after), cas=entry.revision)
+            if before.rotation_schedule != after.rotation_schedule:
+                return replace(after, next_rotation=next_rotation(after, now=now))
+            if before.rotation_period != after.rotation_period:
+                return replace(after, next_rotation=next_rotation(after, now=before.rotated_at or now))
+            return after
 
-        await self._store.transact(work)
+        await self._parts.static_rotation.change(name, work)
         await self._parts.static_rotation.deposit(name)
 
     async def _check(self, role: StaticRole) -> list[str]:
@@ -216,6 +252,10 @@ class StaticRoutes:
             )
         plugin_of(connection.plugin_name).check_statements(StatementKind.ROTATION, role.rotation_statements)
         return []
+
+
+def _accounts(role: StaticRole) -> list[str]:
+    return [username for username in (role.username, role.alternate_username) if username]
 
 
 async def _check_free(txn: Transaction, name: str) -> None:

@@ -3,13 +3,12 @@
 from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
+from msgspec.structs import replace
 
 from core.errors import InvalidRequestError
-from core.protocols import StorageView, Transaction
 from dynamic.static_role import MIN_PERIOD, StaticRole
 
-DUE = "static-due/"  # static-due/<12 digits>/<name>: empty; kept true by every write of a role
-MARK = "static-mark"  # rewritten with the index, so that every process learns that it has changed
+CLAIM = 90  # seconds for which a rotation belongs to who began it: two calls, each with its time limit thrice
 MIN_WINDOW = 3600  # seconds; Vault's
 _FIRST_PAUSE = 10  # seconds after the first failure; doubled by each other one
 _LONGEST_PAUSE = 600
@@ -63,34 +62,22 @@ def due_of(role: StaticRole) -> int:
     return waits or (role.rotated_at if role.owes_deposit else role.next_rotation)
 
 
-async def reschedule(txn: Transaction, before: StaticRole | None, after: StaticRole | None) -> None:
-    """Bring the index in step with a role, in the transaction that writes it."""
-    places = [None if role is None else _place(due_of(role), role.name) for role in (before, after)]
-    if places[0] == places[1]:
-        return
-    if places[0] is not None:
-        await txn.delete(places[0])
-    if places[1] is not None:
-        await txn.put(places[1], b"")
-    await txn.put(MARK, b"")
+def is_claimed(role: StaticRole, *, now: int) -> bool:
+    """Whether a process works on it; a claim from the future is of a clock that was set back since."""
+    return now < role.claimed_until <= now + CLAIM
 
 
-async def first_due(storage: StorageView) -> tuple[int, str] | None:
-    """The role that is due first, and when."""
-    found = await storage.paths(DUE, limit=1)
-    return _read(found[0]) if found else None
+def after_clock_step(role: StaticRole, *, now: int) -> StaticRole:
+    """The role without times so far off that only a clock that was set back can have left them.
 
-
-async def due_before(storage: StorageView, now: int, *, limit: int) -> list[str]:
-    """Names of roles that are due, the longest due first."""
-    rows = [_read(path) for path in await storage.paths(DUE, limit=limit)]
-    return [name for due, name in rows if due <= now]
-
-
-def _place(due: int, name: str) -> str:
-    return f"{DUE}{due:012d}/{name}"
-
-
-def _read(path: str) -> tuple[int, str]:
-    due, _, name = path.partition("/")
-    return int(due), name
+    A period is never longer than it was. A time of a schedule is left out rather than met twice, unless the role would
+    so miss more than one.
+    """
+    if role.claimed_until > now + CLAIM:
+        role = replace(role, owner="", claimed_until=0, retry_at=now)
+    if role.retry_at > now + _LONGEST_PAUSE:
+        role = replace(role, retry_at=now + pause_after(role.attempts))
+    nearest = next_rotation(role, now=now)
+    if role.next_rotation > (nearest if role.rotation_period else next_time(role.rotation_schedule, nearest)):
+        role = replace(role, next_rotation=nearest)
+    return role

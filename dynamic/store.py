@@ -3,6 +3,7 @@
 config/<name>         a connection (dynamic.connection)
 role/<name>           a role (dynamic.role)
 static/<name>         a static role with its credentials (dynamic.static_role)
+static-due/ …         and static-failing/, static-account/, static-mark: of static roles (dynamic.static_index)
 intent/<username>     an account that is being made and has no lease yet (dynamic.intents)
 secret                the key of the tags in user names (dynamic.usernames)
 reconcile/<name>      what the last comparison of accounts with leases found (dynamic.reconcile)

@@ -48,6 +48,10 @@ class TargetRefusedError(InvalidRequestError):
         self.detail = detail
 
 
+class UnsupportedError(InvalidRequestError):
+    """The plugin has no such method."""
+
+
 class StatementKind(Enum):
     """What statements are for; the value is the name of the field they come in."""
 
@@ -170,5 +174,5 @@ class Plugin:
     secret_options: Sequence[str] = ("password", "private_key", "tls_private_key", "tls_certificate_key")
 
 
-def _unsupported(what: str, *_unused: object) -> InvalidRequestError:
-    return InvalidRequestError(f"the plugin of this database has no {what}")
+def _unsupported(what: str, *_unused: object) -> UnsupportedError:
+    return UnsupportedError(f"the plugin of this database has no {what}")
