@@ -32,7 +32,7 @@ _KINDS = {
     "static-creds": ("static role's credentials", "mimir dynamic static-creds"),
 }
 _SECRETS = frozenset({"password", "private_key", "tls_private_key", "tls_certificate_key"})
-_TIMES = ("ttl", "_ttl", "_period", "_window", "_duration")
+_TIMES = ("ttl", "_ttl", "_period", "_window", "_duration", "_interval")
 _MOMENTS = frozenset({"last_root_rotation", "last_rotation", "next_rotation", "rotated_at", "at"})
 
 

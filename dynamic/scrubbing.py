@@ -1,7 +1,9 @@
 """Takes secrets out of what a database says: its errors quote the statement that failed."""
 
+import re
 from collections.abc import Iterable
 
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")  # how Python begins what the system said
 _LONGEST = 500  # characters
 _SHORTEST = 4  # characters of a secret that is looked for: "x" stands in every sentence
 HIDDEN = "***"
@@ -9,7 +11,7 @@ HIDDEN = "***"
 
 def scrubbed(text: object, secrets: Iterable[str]) -> str:
     """`text` on one line, without any of the secrets, in whole or as a database quotes them; at most 500 characters."""
-    found = " ".join(str(text).split())
+    found = _ERRNO.sub("", " ".join(str(text).split()))
     forms = {
         form
         for secret in secrets

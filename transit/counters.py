@@ -128,7 +128,8 @@ class UsageCounters:
             self._refill(block, 1)
 
     def _refill(self, block: _Block, need: int) -> "asyncio.Task[int]":
-        if block.refill is None:
+        # one that is done may still stand there: its callbacks run a turn later, and who waits for it does not wait
+        if block.refill is None or block.refill.done():
             size = max(need, block_size(block.next_size, limit=block.limit))
             block.refill = asyncio.get_running_loop().create_task(self._reserve(block, size))
             block.refill.add_done_callback(_settled(block))
@@ -271,7 +272,8 @@ def _is_rotating(block: _Block) -> bool:
 
 def _settled(block: _Block) -> "Callable[[asyncio.Task[int]], None]":
     def done(task: "asyncio.Task[int]") -> None:
-        block.refill = None
+        if block.refill is task:
+            block.refill = None
         if not task.cancelled() and task.exception() is not None:
             block.retry_at = asyncio.get_running_loop().time() + _RETRY_PAUSE
 

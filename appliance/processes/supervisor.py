@@ -38,6 +38,7 @@ _LONGEST_PAUSE = 30.0
 _GOOD_LIFE = 60.0  # a worker that lived this long starts over with the first pause
 _START_ATTEMPTS = 3  # of a worker whose trouble may pass, before the service was ever ready
 _SILENCE = 20.0  # a worker that has not said a word for so long hangs, and is killed
+_LAST_WORDS = 2.0  # seconds that it has to say where
 _GRACE = 5.0  # what a stopping worker gets beyond drain_timeout
 
 
@@ -268,8 +269,10 @@ class _Supervisor:
             served = [(name, child) for name, child in self._children.items() if child.ready.is_set()]
             silences = {name: now - child.last_beat for name, child in served}
             for name, silence in silences.items():
-                if silence > _SILENCE:
+                if silence > _SILENCE + _LAST_WORDS:
                     self._children[name].signal(signal.SIGKILL)
+                elif silence > _SILENCE:
+                    self._children[name].signal(signal.SIGABRT)  # faulthandler shows where it hangs
             if limit and all(silences.get(name, 0.0) < limit for name in self._workers):
                 self._manager.notify("WATCHDOG=1")
 

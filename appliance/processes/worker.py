@@ -6,6 +6,7 @@ still runs, and opens nothing before it is told to go.
 
 import argparse
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit code."""
     args = _parser().parse_args(arguments)
     forbid_memory_images()
+    faulthandler.enable()  # SIGABRT and faults write the functions that every thread is in to the log, and no values
     die_with_parent(args.parent)
     config = read_config(args.config_fd)
     configure_logging(config.server.log_level, config.server.log_format, process=args.name)

@@ -46,7 +46,8 @@ def orders() -> Iterator[Orders]:
     server = Orders()
     server.sql(
         f"CREATE ROLE mimir LOGIN CREATEROLE PASSWORD '{ROOT_PASSWORD}';"
-        "CREATE ROLE batch LOGIN; CREATE ROLE blue LOGIN; CREATE ROLE green LOGIN; CREATE ROLE quick LOGIN"
+        "CREATE ROLE batch LOGIN; CREATE ROLE blue LOGIN; CREATE ROLE green LOGIN; CREATE ROLE quick LOGIN;"
+        "CREATE ROLE own LOGIN"
     )
     yield server
     server.remove()
@@ -144,7 +145,7 @@ def test_whoever_may_not_write_the_secret_cannot_have_it_written(appliance: Appl
     client = appliance.client()
     client.sys.create_or_update_policy("dba", 'path "database/*" { capabilities = ["create", "update", "read"] }')
     token = client.auth.token.create(policies=["dba"])["auth"]["client_token"]
-    role = {"db_name": "orders-db", "username": "batch", "rotation_period": "1h", "kv_path": "secret/apps/taken"}
+    role = {"db_name": "orders-db", "username": "own", "rotation_period": "1h", "kv_path": "secret/apps/taken"}
     assert appliance.request("POST", "database/static-roles/taken", role, token=token).status == 403
     del role["kv_path"]
     assert appliance.request("POST", "database/static-roles/taken", role, token=token).status == 204

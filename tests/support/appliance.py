@@ -89,9 +89,19 @@ class Appliance:
         return str(self.init["root_token"])
 
     def start(self, *, ready: tuple[int, ...] = (200,)) -> Appliance:
+        said = self.log_path.stat().st_size if self.log_path.exists() else 0
         self.launch()
         self.wait_until(ready)
+        if ready == (200,):
+            self._wait_for_all_workers(said)
         return self
+
+    def _wait_for_all_workers(self, said: int) -> None:
+        """The first one that listens would get all connections of a test that begins now."""
+        deadline = time.monotonic() + START_LIMIT
+        while b"mimir: ready on" not in self.log_path.read_bytes()[said:]:
+            assert time.monotonic() < deadline, f"not every worker listens:\n{self.log[-3000:]}"
+            time.sleep(0.02)
 
     def launch(self) -> None:
         """Start the process without waiting for it."""

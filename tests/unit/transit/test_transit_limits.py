@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import random
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import structlog
 
 from core.errors import CallerError, HsmGoneError
-from core.protocols import AeadInput, Transaction
+from core.protocols import AeadInput, StorageView, Transaction
 from core.requests import Operation
 from tests.unit.transit.transit_mount import Mount
 from transit import counters
@@ -117,6 +118,57 @@ async def test_tiny_limits_hold_for_many_at_once(mount: Mount, limit: int) -> No
     opened = [(worker.engine, await worker.parts.store.open("k")) for worker in (mount, other)]
     answers = await asyncio.gather(*(engine.encrypt_one(key, ONE[0]) for engine, key in opened * 16))
     assert max(Counter(version for version, _ in answers).values()) <= limit
+
+
+class GatedStorage:
+    """Answers a transaction in the very turn of the event loop in which others go on, too."""
+
+    def __init__(self, storage: StorageView) -> None:
+        self._storage = storage
+        self.gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gate.set_result(None)
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
+        result = await self._storage.transact(work)
+        await self.gate
+        return result
+
+
+async def no_rotation(name: str, version: int) -> None:
+    raise AssertionError(f"{name} {version}")
+
+
+def interrupt(*_: object) -> None:
+    raise TimeoutError("the event loop stood still")
+
+
+async def test_a_block_that_is_used_up_in_the_turn_in_which_it_came_is_followed_by_another(limited: Mount) -> None:
+    """Who asked just then went round for ever, and the worker with it."""
+    key = await limited.parts.store.open("k")
+    storage = GatedStorage(limited.parts.storage)
+    taken = counters.UsageCounters(storage, rotate=no_rotation)  # type: ignore[arg-type]  # only this is asked of it
+    which = await key_id(limited)
+    gate = storage.gate = asyncio.get_running_loop().create_future()
+
+    async def take(*, at_the_gate: bool) -> None:
+        if at_the_gate:
+            await gate
+        await taken.take("k", 1, which, 6, keyring=key.keyring)
+
+    first = asyncio.create_task(take(at_the_gate=False))
+    for _ in range(20):
+        await asyncio.sleep(0)  # up to the gate, where the reservation waits first
+    others = [asyncio.create_task(take(at_the_gate=True)) for _ in range(3)]
+    await asyncio.sleep(0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 5, 0.5)
+    try:
+        gate.set_result(None)
+        await asyncio.gather(first, *others)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (await usage(limited))["1"] == 24
 
 
 @pytest.mark.parametrize("seed", range(5))
