@@ -11,12 +11,14 @@ from appliance.access.token_entry import TokenEntry
 from appliance.access.token_roles import TokenRoles
 from appliance.identity.store import IdentityStore
 from appliance.identity.wire import MountNote
+from appliance.leases.measuring import IRREVOCABLE_TEXT, OVERDUE_TEXT, count_irrevocable, overdue
 from appliance.measured_engines import MeasuredEngines
 from appliance.metrics import Family, gauge_family
 from appliance.mount_table import MountEntry
 from appliance.namespaces import ROOT, Namespace
 from appliance.pipeline.mounted import MountedEngines
 from appliance.system.policies_tools import Identity
+from core.clock import Clock
 from core.engine import NamedRoles, RenewingMethod
 from core.errors import InvalidRequestError
 from core.protocols import CoreStorage
@@ -34,6 +36,7 @@ class Links:
         lockouts: Lockouts,
         storage: CoreStorage,
         *,
+        clock: Clock,
         token_mount: MountEntry,
     ) -> None:
         self._mounts = mounts
@@ -41,6 +44,7 @@ class Links:
         self._roles = roles
         self._lockouts = lockouts
         self._storage = storage
+        self._clock = clock
         self._token_mount = token_mount
         self._measured = MeasuredEngines(mounts)
 
@@ -160,7 +164,11 @@ class Links:
     async def lease_families(self) -> list[Family]:
         """Leases by what becomes of them, for the metrics; asked at each scrape."""
         leases = await self._storage.count_records("lease")
-        return [gauge_family("leases", "Leases that are stored.", [((), leases)])]
+        return [
+            gauge_family("leases", "Leases that are stored.", [((), leases)]),
+            gauge_family("leases_irrevocable", IRREVOCABLE_TEXT, [((), await count_irrevocable(self._storage))]),
+            gauge_family("leases_overdue_seconds", OVERDUE_TEXT, [((), await overdue(self._storage, self._clock))]),
+        ]
 
     async def engine_families(self) -> list[Family]:
         """What engines measure, for the metrics."""

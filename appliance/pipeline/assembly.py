@@ -176,7 +176,7 @@ def _stores(given: Assembly) -> _Stores:
         meter=EngineMeter(given.shared.metrics),
     )
     roles, lockouts, entities = TokenRoles(storage), Lockouts(storage, clock), IdentityStore(storage, clock)
-    links = Links(mounts, entities, roles, lockouts, storage, token_mount=TOKENS)
+    links = Links(mounts, entities, roles, lockouts, storage, clock=clock, token_mount=TOKENS)
     attachments = (lease_attachment(clock), cubbyhole_attachment)
     tokens = TokenStore(storage, clock, scopes=mounts, attachments=attachments)
     policies = PolicyStore(storage, clock, namespace_path=links.namespace_path)

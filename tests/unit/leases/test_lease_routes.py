@@ -4,6 +4,7 @@ import pytest
 
 from appliance.access.request import AccessRequest
 from appliance.access.tokens import TokenEntry
+from appliance.leases.measuring import count_irrevocable, overdue
 from appliance.namespaces import ROOT
 from appliance.router import RouteTable
 from appliance.system.leases import LeaseRoutes
@@ -243,6 +244,15 @@ async def test_counts_and_lists_of_the_irrevocable(world, token, ask, accounts):
     assert limited.data["lease_count"] == 2
     assert limited.warnings
     assert (await ask(READ, "leases", {"type": "irrevocable", "limit": "none"})).data["lease_count"] == 3
+
+
+async def test_the_metrics_say_what_waits_for_an_operator_and_how_far_revocation_is_behind(world, token, accounts):
+    await world.grant(token, ttl=60)
+    assert (await count_irrevocable(world.storage), await overdue(world.storage, world.clock)) == (0, 0)
+    world.clock.advance(90)
+    assert await overdue(world.storage, world.clock) == 30
+    await make_irrevocable(world, token, accounts, 2)
+    assert (await count_irrevocable(world.storage), await overdue(world.storage, world.clock)) == (3, 0)
 
 
 @pytest.mark.parametrize("limit", ["0", 0, -1, "-1", "many", "1.5", 2**40])
