@@ -7,8 +7,6 @@ from core.protocols import CoreStorage
 
 IRREVOCABLE_TEXT = "Leases that could not be revoked and wait for an operator; at most 10000 are counted."
 OVERDUE_TEXT = "Seconds since the oldest lease that is due was due; those put off are due at their next try."
-    "How long the lease waits whose revocation is due longest; those put off are not due before their next try."
-)
 _MOST_COUNTED = 10_000
 
 
