@@ -167,6 +167,51 @@ def test_wrong_grants_leave_nothing_behind_and_are_told_to_the_operator(
     engine.delete_role("wrong")
 
 
+def test_a_role_is_proved_on_the_real_server(appliance: Appliance, engine: Any, database: Database) -> None:
+    body = {"verify_statements": ["SELECT count(*) FROM orders"]}
+    engine.create_role("proved", **ROLE)
+    assert appliance.request("POST", "database/roles/proved", body).status == 204
+    proof = appliance.request("POST", "database/verify/proved").json["data"]
+    steps = {step["step"]: step["ok"] for step in proof["steps"]}
+    # this server lets everybody in who may log in, and nobody whom it does not know
+    assert (proof["ok"], steps) == (True, dict.fromkeys(steps, True))
+    assert list(steps) == ["create", "login", "grants", "statements", "revoke", "refused"]
+    assert "SELECT on public.orders" in proof["grants"]
+    assert proof["username"] not in database.accounts()
+    body = {"verify_statements": ["DELETE FROM orders"]}
+    assert appliance.request("POST", "database/roles/proved", body).status == 204
+    proof = appliance.request("POST", "database/verify/proved").json["data"]
+    failed = [step for step in proof["steps"] if not step["ok"]]
+    assert [step["step"] for step in failed] == ["statements"]
+    assert "42501 insufficient_privilege" in failed[0]["detail"]
+    assert proof["username"] not in database.accounts()
+
+
+def test_orphans_on_either_side_of_the_real_server(appliance: Appliance, engine: Any, database: Database) -> None:
+    client = appliance.client()
+    engine.create_role("orphaned", **ROLE)
+    kept, restored, dropped = (engine.generate_credentials("orphaned") for _ in range(3))
+    client.sys.revoke_lease(restored["lease_id"])
+    again, name = restored["data"]["username"], dropped["data"]["username"]
+    database.sql(f'CREATE ROLE "{again}" LOGIN; GRANT SELECT ON orders TO "{again}"')  # as by a restored back-up
+    database.sql(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"; CREATE ROLE "v-other-0123456789abcdef"')
+
+    def reconciled(**body: bool) -> dict[str, Any]:
+        return dict(appliance.request("POST", "database/reconcile/orders-db", body).json["data"])
+
+    for found in (reconciled(), reconciled(apply=True)):
+        assert found["orphan_accounts"] == [again]
+        assert found["orphan_leases"] == [dropped["lease_id"]]
+        assert found["foreign_accounts"] == ["v-other-0123456789abcdef"]
+    found = reconciled()
+    assert (found["orphan_account_count"], found["orphan_lease_count"], found["foreign_account_count"]) == (0, 0, 1)
+    accounts = database.accounts()
+    assert {kept["data"]["username"], "v-other-0123456789abcdef"} <= accounts
+    assert not {again, name} & accounts
+    database.sql('DROP ROLE "v-other-0123456789abcdef"')
+    client.sys.revoke_lease(kept["lease_id"])
+
+
 def test_a_dead_database_fails_its_own_requests_fast_and_nobody_else_s(
     appliance: Appliance, database: Database
 ) -> None:

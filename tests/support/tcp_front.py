@@ -15,6 +15,8 @@ class TcpFront:
         self._server: asyncio.Server | None = None
         self._pumps: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.answers = asyncio.Event()  # cleared: what the server says is kept back
+        self.answers.set()
 
     async def start(self) -> None:
         """Listen, again on the same port."""
@@ -44,7 +46,10 @@ class TcpFront:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             there, back = await asyncio.open_connection(*self._target)
             try:
-                pumps = [asyncio.ensure_future(_pump(reader, back)), asyncio.ensure_future(_pump(there, writer))]
+                pumps = [
+                    asyncio.ensure_future(_pump(reader, back)),
+                    asyncio.ensure_future(_pump(there, writer, self.answers)),
+                ]
                 try:
                     await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -56,7 +61,11 @@ class TcpFront:
         writer.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, allowed: asyncio.Event | None = None
+) -> None:
     while data := await reader.read(65536):
+        if allowed is not None:
+            await allowed.wait()
         writer.write(data)
         await writer.drain()
