@@ -1,6 +1,7 @@
 """`sys/plugins/catalog`: the engines and login methods installed here. They come with packages, not by request."""
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -13,9 +14,10 @@ _BUILT_IN = {"secret": ("cubbyhole", "identity", "system"), "auth": ("token",), 
 Names = Callable[[str], Iterable[tuple[str, str]]]  # group to names and versions
 
 
-def installed(group: str) -> list[tuple[str, str]]:
-    """Names and versions of the entry points of a group."""
-    return [(point.name, point.dist.version if point.dist else "") for point in entry_points(group=group)]
+@cache
+def installed(group: str) -> tuple[tuple[str, str], ...]:
+    """Names and versions of the entry points of a group: files are read once, since packages stay while we run."""
+    return tuple((point.name, point.dist.version if point.dist else "") for point in entry_points(group=group))
 
 
 class PluginRoutes:

@@ -95,7 +95,8 @@ async def test_members_of_the_wrong_kind(rig: Rig) -> None:
         if pattern in _LEFT_OUT:
             continue
         path = _CAPTURE.sub("x", pattern)
-        for operation, method in route.methods.items():
+        asked = {_VERBS[operation]: (operation, method) for operation, method in route.methods.items()}
+        for operation, method in asked.values():  # one of update and create: both are POST
             for body in bodies_of(method.body):
                 reply = await ask(rig, _VERBS[operation], path, encoded(body))
                 found += wrong(reply, (operation.word, path, str(body)[:120]))
