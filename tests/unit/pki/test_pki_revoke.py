@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from asn1crypto import pem as asn1_pem
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -156,6 +157,23 @@ async def test_what_has_expired_is_not_revoked_and_a_warning_says_so(mount: Moun
     assert answer.data is None
     assert answer.warnings is not None
     assert "already expired" in answer.warnings[0]
+
+
+ODD_CERTIFICATES = {
+    "an unknown algorithm": (b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x7f"),
+    "an unknown key": (b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x7f"),
+    "a name that is no text": (b"\x0c\x0fweb.example.com", b"\x03\x0f\0eb.example.com"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_CERTIFICATES)
+@pytest.mark.parametrize("path", ["revoke", "revoke-with-key"])
+async def test_a_certificate_that_cannot_be_read_is_refused(mount: Mount, what: str, path: str) -> None:
+    der = (await issued(mount)).der
+    assert ODD_CERTIFICATES[what][0] in der
+    odd = asn1_pem.armor("CERTIFICATE", der.replace(*ODD_CERTIFICATES[what])).decode()
+    with pytest.raises(InvalidRequestError):
+        await mount.call("update", path, {"certificate": odd, "private_key": KEY_PEM})
 
 
 REFUSED = {
