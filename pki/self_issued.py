@@ -104,7 +104,7 @@ def plan_self_issued(certificate: x509.Certificate, issuer: Issuer, *, now: int)
     plan = Plan(
         public_key=_public_key(certificate),
         subject=certificate.subject,
-        not_before=int(certificate.not_valid_before_utc.timestamp()),
+        not_before=max(int(certificate.not_valid_before_utc.timestamp()), 0),  # as others that are made here
         not_after=ca_within_issuer(not_after, issuer, warnings),
         names=_names(certificate),
         key_usage=_key_usage(certificate),
