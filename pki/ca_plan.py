@@ -20,6 +20,7 @@ from pki.moments import format_moment, parse_moment
 from pki.names import common_name_of
 from pki.plan import Plan
 from pki.planning import unrestricted_names
+from pki.subject_rules import checked_subject
 from pki.subjects import attribute, attributes
 
 _SIGNATURE_BITS = (0, 256, 384, 512)
@@ -67,7 +68,8 @@ def plan_intermediate(body: SignIntermediateBody, csr: Csr, issuer: Issuer, *, n
     """A CA certificate about the key of a CSR. Raises InvalidRequestError."""
     not_before, not_after, warnings = _validity(body, issuer, now=now, mount=mount)
     if body.use_csr_values:
-        subject, names = csr.subject, unrestricted_names(Asked(exclude_cn_from_sans=True), "", csr)
+        subject = checked_subject(csr.subject)
+        names = unrestricted_names(Asked(exclude_cn_from_sans=True), "", csr)
     else:
         common_name = body.common_name or common_name_of(csr.subject)
         subject, names = subject_of(body, common_name), names_of(body, common_name)

@@ -20,8 +20,8 @@ from pki.parts import Parts
 from pki.pem_blocks import blocks_of
 from pki.pem_bundles import check_readable
 from pki.private_keys import LABELS, load_private_key
-from pki.revoking import Revoked, Revoking, UnknownCertificateError, signers_of
-from pki.serials import parse_serial
+from pki.revoking import Revoked, Revoking, UnknownCertificateError, is_of_another, signers_of
+from pki.serials import format_serial, parse_serial
 
 _PAGE = 1000
 _LARGEST = 64 * 1024  # characters of PEM; an ML-DSA-87 certificate has 10,000
@@ -106,7 +106,11 @@ class RevokeRoutes:
     async def _revoke_issuer(self, request: Request, body: RevokeIssuerBody) -> Response:
         issuer = await self._revoking.revoke_issuer(request.params["issuer_ref"], reason=body.reason)
         authority = await self._store.authority()
-        return Response(data=issuer_data(issuer, authority), warnings=_about_issuer(issuer, authority) or None)
+        known = await self._store.certificate(format_serial(issuer.certificate.serial_number))
+        warnings = _about_issuer(issuer, authority)
+        if known is not None and is_of_another(known, issuer):
+            warnings.append("another certificate here has its serial number: no CRL or OCSP answer tells of this one")
+        return Response(data=issuer_data(issuer, authority), warnings=warnings or None)
 
     async def _list(self, _request: Request, body: RevokedListBody) -> Response:
         serials = await self._serials()

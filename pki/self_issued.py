@@ -60,7 +60,7 @@ def _constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
         raise InvalidRequestError("the extensions of the certificate could not be parsed") from None
 
 
