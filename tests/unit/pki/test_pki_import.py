@@ -282,6 +282,17 @@ async def test_of_two_workers_that_import_the_same_one_finds_it_there() -> None:
     assert (len(authority.issuers), len(authority.keys)) == (1, 1)
 
 
+async def test_a_revoked_root_that_is_deleted_and_brought_back_stays_revoked() -> None:
+    """No CRL lists it, so nothing but this mount knows."""
+    mount, root = Mount(), ca()
+    [issuer] = (await take(mount, root + pem_key(KEY)))["imported_issuers"]
+    revoked = await mount.data("update", f"issuer/{issuer}/revoke")
+    await mount.call("delete", f"issuer/{issuer}")
+    mount.clock.advance(60)
+    [again] = (await take(mount, root))["imported_issuers"]
+    assert (await mount.data("read", f"issuer/{again}"))["revocation_time"] == revoked["revocation_time"]
+
+
 async def test_a_revoked_ca_that_is_deleted_and_brought_back_stays_revoked() -> None:
     mount = Mount()
     await mount.seed_root()
