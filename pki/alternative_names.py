@@ -5,6 +5,7 @@ So nothing stands in a certificate that the role does not allow, whether it came
 
 import ipaddress
 import re
+from collections.abc import Sized
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -132,6 +133,12 @@ class AlternativeNames:
         if len(self._found) >= MAX_NAMES:
             raise InvalidRequestError(f"a certificate has at most {MAX_NAMES} alternative names")
         self._found[name] = None
+
+
+def check_number(*asked: Sized) -> None:
+    """Raise InvalidRequestError for more names than a certificate can have: each costs time, also if it comes twice."""
+    if sum(map(len, asked)) > MAX_NAMES:
+        raise InvalidRequestError(f"a certificate has at most {MAX_NAMES} alternative names")
 
 
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -118,6 +118,9 @@ class CaIndex(msgspec.Struct, frozen=True, kw_only=True):
     # issuers that were deleted, by id, and the name and key that they had (pki.crl_scope): what they issued is still
     # revoked, and other issuers may have both
     former: dict[str, str] = {}
+    # when issuers that were deleted had been revoked, by SHA-256 of the certificate (hex): whoever brings one back
+    # brings it back revoked, also a root, which stands on no CRL
+    former_revoked: dict[str, int] = {}
 
 
 class Issuer:

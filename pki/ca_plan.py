@@ -10,6 +10,7 @@ from cryptography.x509.oid import NameOID
 from core.engine import MountInfo
 from core.errors import InvalidRequestError
 from pki import usages
+from pki.alternative_names import MAX_NAMES
 from pki.asked import Asked
 from pki.authority import Issuer
 from pki.ca_asked import CaBody, CertificateBody, SignIntermediateBody
@@ -19,6 +20,7 @@ from pki.moments import format_moment, parse_moment
 from pki.names import common_name_of
 from pki.plan import Plan
 from pki.planning import unrestricted_names
+from pki.subject_rules import checked_subject
 from pki.subjects import attribute, attributes
 
 _SIGNATURE_BITS = (0, 256, 384, 512)
@@ -28,6 +30,11 @@ _NO_SUBJECT = "a CA certificate needs a subject: give common_name (RFC 5280, 4.1
 _NOTHING_BELOW = (
     "Max path length of the generated certificate is zero. This certificate cannot be used to issue intermediate CA"
     " certificates."
+)
+_CONSTRAINTS = tuple(
+    f"{word}_{what}"
+    for word in ("permitted", "excluded")
+    for what in ("dns_domains", "ip_ranges", "email_addresses", "uri_domains")
 )
 _LONGEST_KEY_ID = 64  # octets; RFC 5280 has none, and nobody makes longer ones than a hash
 
@@ -61,7 +68,8 @@ def plan_intermediate(body: SignIntermediateBody, csr: Csr, issuer: Issuer, *, n
     """A CA certificate about the key of a CSR. Raises InvalidRequestError."""
     not_before, not_after, warnings = _validity(body, issuer, now=now, mount=mount)
     if body.use_csr_values:
-        subject, names = csr.subject, unrestricted_names(Asked(exclude_cn_from_sans=True), "", csr)
+        subject = checked_subject(csr.subject)
+        names = unrestricted_names(Asked(exclude_cn_from_sans=True), "", csr)
     else:
         common_name = body.common_name or common_name_of(csr.subject)
         subject, names = subject_of(body, common_name), names_of(body, common_name)
@@ -167,6 +175,7 @@ def _validity(
         )
     warnings: list[str] = []
     not_before = parse_moment(body.not_before, "not_before") if body.not_before else now - body.not_before_duration
+    not_before = max(not_before, 0)  # as leaves; before 1950 no certificate begins (RFC 5280, 4.1.2.5)
     if body.not_after:
         not_after = parse_moment(body.not_after, "not_after")
     else:
@@ -265,6 +274,8 @@ def _ext_key_usage(body: CertificateBody) -> tuple[x509.ObjectIdentifier, ...]:
 
 def name_constraints(body: CertificateBody) -> x509.NameConstraints | None:
     """RFC 5280, 4.2.1.10. Raises InvalidRequestError."""
+    if sum(len(getattr(body, member)) for member in _CONSTRAINTS) > MAX_NAMES:
+        raise InvalidRequestError(f"a certificate has at most {MAX_NAMES} name constraints")
     permitted = _subtrees(
         body.permitted_dns_domains, body.permitted_ip_ranges, body.permitted_email_addresses, body.permitted_uri_domains
     )
@@ -307,7 +318,10 @@ def _mail(text: str) -> x509.GeneralName:
     local_part, at, host = text.rpartition("@")
     if at and not (local_part and local_part.isascii() and local_part.isprintable() and not host.startswith(".")):
         raise InvalidRequestError(f"{text[:64]!r} is no mail address")
-    return x509.RFC822Name(local_part + at + _domain(host, "mail domain"))
+    try:
+        return x509.RFC822Name(local_part + at + _domain(host, "mail domain"))
+    except ValueError:
+        raise InvalidRequestError(f"{text[:64]!r} is no mail address") from None
 
 
 # --- the key's identifier -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pki.store import PkiStore
 
 NO_CERTIFICATE = (State.INTENDED, State.ABANDONED)
 _PAGE = 1000
+_ALL = 2**31  # more than there are, and not more than a database counts
 _NAMES = 5  # DNS names in a list; more are in the certificate
 _KINDS: tuple[tuple[type, str, int], ...] = (  # a size of 0: the key tells it
     (ec.EllipticCurvePublicKey, "ec", 0),
@@ -28,6 +29,7 @@ _KINDS: tuple[tuple[type, str, int], ...] = (  # a size of 0: the key tells it
 
 async def serials(store: PkiStore, *, after: str, limit: int) -> list[str]:
     """Sorted, behind `after`; `limit` 0: all. Those that never became a certificate are left out."""
+    limit = min(limit, _ALL)
     found: list[str] = []
     while True:
         wanted = limit - len(found) if limit else 0

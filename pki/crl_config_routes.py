@@ -13,6 +13,8 @@ from pki.authority import CrlSettings
 from pki.parts import Parts
 from pki.store import AuthorityChange, PkiStore
 
+_YEAR = 365 * 86400  # seconds
+_LONGEST = 100 * _YEAR  # what ends after 9999 cannot be signed at all
 _SHORTEST = 60  # seconds of a CRL's life: a shorter one would be signed again and again
 
 
@@ -84,6 +86,8 @@ def check_settings(settings: CrlSettings) -> None:
     """Raises InvalidRequestError."""
     if settings.expiry < _SHORTEST:
         raise InvalidRequestError(f"expiry must be at least {_SHORTEST} seconds")
+    if max(settings.expiry, settings.ocsp_expiry) > _LONGEST:
+        raise InvalidRequestError(f"expiry and ocsp_expiry are at most {_LONGEST // _YEAR} years")
     if settings.auto_rebuild and settings.auto_rebuild_grace_period >= settings.expiry:
         raise InvalidRequestError(
             f"CRL auto-rebuilding grace period ({_text(settings.auto_rebuild_grace_period)}) must be strictly shorter"

@@ -169,5 +169,5 @@ def _subject(request: x509.CertificateSigningRequest) -> x509.Name:
     try:
         with warnings.catch_warnings(action="ignore"):  # of lengths beyond RFC 5280: they matter where it is copied
             return request.subject
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: a BIT STRING where no text can be one
         raise InvalidRequestError("the subject of the csr could not be parsed") from None

@@ -21,7 +21,7 @@ from pki.issuer_usages import possible_usage
 from pki.pem_bundles import BroughtKey, Bundle
 from pki.reference_names import check_issuer_name, check_key_name
 from pki.serials import format_serial
-from pki.store import AuthorityChange, PkiStore
+from pki.store import AuthorityChange, PkiStore, fingerprint_of
 
 _NO_KEY = (
     "The default issuer has no key associated with it. Some operations like issuing certificates and signing CRLs will"
@@ -143,6 +143,9 @@ class Importing:
     @staticmethod
     async def _revoked_at(change: AuthorityChange, certificate: x509.Certificate, der: bytes) -> int:
         """When this mount revoked it; 0: it did not. A CA that is deleted and brought back stays revoked."""
+        formerly = change.index.former_revoked.get(fingerprint_of(der))
+        if formerly:
+            return formerly
         row = await change.txn.row(CATALOG, format_serial(certificate.serial_number))
         if row is None:
             return 0

@@ -20,6 +20,7 @@ KINDS = {
     ("ml-dsa", 65): KeyKind.ML_DSA_65,
     ("ml-dsa", 87): KeyKind.ML_DSA_87,
 }
+_MOST_BITS = 16_384
 _ML_DSA = {mldsa.MLDSA44PublicKey: 44, mldsa.MLDSA65PublicKey: 65, mldsa.MLDSA87PublicKey: 87}
 
 
@@ -33,6 +34,8 @@ def check_key(key_type: str, key_bits: int) -> None:
     if key_type not in _BITS:
         raise InvalidRequestError(f"key_type must be one of {', '.join(_BITS)}")
     sizes = _BITS[key_type]
+    if not 0 <= key_bits <= _MOST_BITS:  # also where they mean nothing, as of Ed25519
+        raise InvalidRequestError(f"key_bits must be 0 to {_MOST_BITS}")
     if sizes != (0,) and key_bits not in sizes:
         raise InvalidRequestError(f"key_bits of {key_type} must be one of {', '.join(map(str, sizes))}")
 

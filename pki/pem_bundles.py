@@ -1,7 +1,5 @@
 """PEM bundles that somebody brings along: certificates of CAs and private keys, in any order (RFC 7468)."""
 
-import re
-from base64 import b64decode
 from typing import NamedTuple
 
 from cryptography import x509
@@ -12,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
+    load_der_private_key,
 )
 
 from core.errors import InvalidRequestError
@@ -20,13 +18,14 @@ from core.protocols import KeyKind
 from core.public_keys import kind_of
 from core.secret import Secret
 from pki.csr import check_key_strength
+from pki.pem_blocks import Block, blocks_of
+from pki.private_keys import LABELS, load_private_key
+from pki.serials import OCTETS
 
 MAX_TEXT = 1024 * 1024  # characters
 _MOST = 256  # blocks
 _SHORTEST = 75  # characters; less is a path, not PEM (Vault's rule)
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
-_KEYS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 _PASSED_OVER = ("EC PARAMETERS", "EC PARAMS", "X509 CRL", "CRL")  # parameters: of `openssl ecparam -genkey`
 
 
@@ -54,24 +53,21 @@ def parse_bundle(text: str) -> Bundle:
         )
     if len(text) > MAX_TEXT:
         raise InvalidRequestError(f"a PEM bundle has at most {MAX_TEXT} characters")
-    blocks = list(_BLOCK.finditer(text))
+    blocks = blocks_of(text)
     if not blocks:
         raise InvalidRequestError("the bundle holds no PEM: blocks of BEGIN CERTIFICATE or BEGIN PRIVATE KEY")
-    if "-----BEGIN" in _BLOCK.sub("", text):
-        raise InvalidRequestError("a block of the PEM bundle has no end: is the text cut off?")
     if len(blocks) > _MOST:
         raise InvalidRequestError(f"a PEM bundle has at most {_MOST} blocks")
     certificates: dict[x509.Certificate, None] = {}
     keys: dict[bytes, BroughtKey] = {}
     for number, block in enumerate(blocks, 1):
-        label = block[1]
-        if label in _CERTIFICATES:
-            certificates[_certificate(block[2], number)] = None
-        elif label in _KEYS:
-            key = _key(block[0], number)
+        if block.label in _CERTIFICATES:
+            certificates[_certificate(block, number)] = None
+        elif block.label in LABELS:
+            key = _key(block, number)
             keys[key.public_key] = key
-        elif label not in _PASSED_OVER:
-            raise _wrong(number, _why_not(label))
+        elif block.label not in _PASSED_OVER:
+            raise _wrong(number, _why_not(block.label))
     return Bundle(list(certificates), list(keys.values()))
 
 
@@ -85,13 +81,14 @@ def _wrong(number: int, why: str) -> InvalidRequestError:
     return InvalidRequestError(f"block {number} of the PEM bundle {why}")
 
 
-def _certificate(body: str, number: int) -> x509.Certificate:
-    """One of a CA, with a key that we could verify with."""
+def _certificate(block: Block, number: int) -> x509.Certificate:
+    """One of a CA, with a key that we could verify with; all that every request reads of it can be read."""
     try:
-        found = x509.load_der_x509_certificate(b64decode("".join(body.split()), validate=True))
+        found = x509.load_der_x509_certificate(block.der())
+        check_readable(found)
         constraints = next((e.value for e in found.extensions if isinstance(e.value, x509.BasicConstraints)), None)
         public_key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise _wrong(number, "is no X.509 certificate that can be read") from None
     if constraints is None or not constraints.ca:
         raise _wrong(number, "is the certificate of no CA: refusing to import non-CA certificate")
@@ -102,11 +99,19 @@ def _certificate(body: str, number: int) -> x509.Certificate:
     return found
 
 
-def _key(block: str, number: int) -> BroughtKey:
-    if "Proc-Type: 4,ENCRYPTED" in block:
+def check_readable(certificate: x509.Certificate) -> None:
+    """Raise ValueError or TypeError for a name that has no text, or a serial number that none can be (4.1.2.2)."""
+    _ = certificate.subject, certificate.issuer
+    if not 0 <= certificate.serial_number < 1 << 8 * OCTETS:
+        raise ValueError("the serial number")
+
+
+def _key(block: Block, number: int) -> BroughtKey:
+    if "Proc-Type: 4,ENCRYPTED" in block.body:
         raise _wrong(number, "is an encrypted key: decrypt it first (openssl pkey)")
     try:
-        key = load_pem_private_key(block.encode(), None)
+        load_private_key(block.der())  # so what is tested now is of a size that can be
+        key = load_der_private_key(block.der(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _wrong(number, "is no private key that can be read") from None
     public_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

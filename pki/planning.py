@@ -13,7 +13,7 @@ from core.protocols import KeyKind
 from core.public_keys import PublicKey, load_public_key
 from core.requests import Identity
 from pki import usages
-from pki.alternative_names import AlternativeNames
+from pki.alternative_names import AlternativeNames, check_number
 from pki.asked import Asked
 from pki.authority import Issuer
 from pki.csr import Csr
@@ -103,6 +103,7 @@ def _names(
     names: AlternativeNames, rules: Role, common_name: str, asked: Asked, csr: Csr | None
 ) -> tuple[x509.GeneralName, ...]:
     """Those of the CSR, where the role takes them, else those of the body; and the common name, unless told not to."""
+    check_number(asked.alt_names, asked.ip_sans, asked.uri_sans, asked.other_sans)
     uses_csr = csr is not None and rules.use_csr_sans
     if csr is not None and uses_csr:
         for name in csr.names:

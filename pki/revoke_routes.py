@@ -5,7 +5,8 @@ import re
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import rfc3339
 from core.engine import Method, Route
@@ -16,8 +17,11 @@ from pki.authority import Authority, Issuer
 from pki.certificates import CATALOG, State
 from pki.issuer_settings import issuer_data
 from pki.parts import Parts
-from pki.revoking import Revoked, Revoking, UnknownCertificateError, signers_of
-from pki.serials import parse_serial
+from pki.pem_blocks import blocks_of
+from pki.pem_bundles import check_readable
+from pki.private_keys import LABELS, load_private_key
+from pki.revoking import Revoked, Revoking, UnknownCertificateError, is_of_another, signers_of
+from pki.serials import format_serial, parse_serial
 
 _PAGE = 1000
 _LARGEST = 64 * 1024  # characters of PEM; an ML-DSA-87 certificate has 10,000
@@ -102,7 +106,11 @@ class RevokeRoutes:
     async def _revoke_issuer(self, request: Request, body: RevokeIssuerBody) -> Response:
         issuer = await self._revoking.revoke_issuer(request.params["issuer_ref"], reason=body.reason)
         authority = await self._store.authority()
-        return Response(data=issuer_data(issuer, authority), warnings=_about_issuer(issuer, authority) or None)
+        known = await self._store.certificate(format_serial(issuer.certificate.serial_number))
+        warnings = _about_issuer(issuer, authority)
+        if known is not None and is_of_another(known, issuer):
+            warnings.append("another certificate here has its serial number: no CRL or OCSP answer tells of this one")
+        return Response(data=issuer_data(issuer, authority), warnings=warnings or None)
 
     async def _list(self, _request: Request, body: RevokedListBody) -> Response:
         serials = await self._serials()
@@ -130,9 +138,12 @@ def parse_certificate(pem: str) -> x509.Certificate:
     if not _PEM.search(pem):
         raise InvalidRequestError("certificate contains no PEM data")
     try:
-        return x509.load_pem_x509_certificate(pem.encode())
-    except ValueError:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        check_readable(certificate)
+        certificate.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidRequestError("certificate could not be parsed") from None
+    return certificate
 
 
 def rfc3339_seconds(seconds: int) -> str:
@@ -144,14 +155,22 @@ def _check_key(pem: str, certificate: x509.Certificate) -> None:
     if len(pem) > _LARGEST:
         raise InvalidRequestError("private_key is too long to be a key in PEM")
     try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = _private_key(pem)
+    except (ValueError, InvalidRequestError):
         raise InvalidRequestError(
             "failed to parse provided private key; it must be in PEM, without a password"
         ) from None
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*spki) != certificate.public_key().public_bytes(*spki):
         raise InvalidRequestError("provided private key does not match certificate's public key")
+
+
+def _private_key(pem: str) -> PrivateKeyTypes:
+    """The first one of a text. Raises ValueError and InvalidRequestError."""
+    found = next((block for block in blocks_of(pem) if block.label in LABELS), None)
+    if found is None:
+        raise ValueError("no private key")
+    return load_private_key(found.der())
 
 
 def _answer(revoked: Revoked) -> Response:

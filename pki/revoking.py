@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
@@ -59,13 +59,14 @@ class Revoking:
         """Revoke what this mount issued. Raises UnknownCertificateError, also for what was never signed."""
         check_reason(reason)
         authority = await self._store.authority()
-        self._refuse_issuers(authority, serial)
 
         async def body(txn: Transaction) -> Revoked:
             row = await txn.row(CATALOG, serial)
             known = None if row is None else decode_row(row)
             if known is None or known.state in (State.INTENDED, State.ABANDONED):
+                self._refuse_issuers(authority, serial)
                 raise UnknownCertificateError(f"certificate with serial {serial} not found.")
+            self._refuse_issuers(authority, serial, known.body.certificate)
             return await self._mark(txn, authority, known, reason)
 
         return await self._transact(body)
@@ -75,7 +76,7 @@ class Revoking:
         check_reason(reason)
         authority = await self._store.authority()
         serial = format_serial(certificate.serial_number)
-        self._refuse_issuers(authority, serial)
+        self._refuse_issuers(authority, serial, certificate.public_bytes(Encoding.DER))
         issuer = issuer_of(certificate, authority)
         shown = self._taken_over(certificate, issuer)
 
@@ -109,7 +110,10 @@ class Revoking:
             return
         row = await change.txn.row(CATALOG, format_serial(certificate.serial_number))
         taken = self._taken_over(certificate, above[0])
-        known = taken if row is None else _same(decode_row(row), taken)
+        found = taken if row is None else decode_row(row)
+        if is_of_another(found, issuer):
+            return  # there is one row for a serial number, and the issuer must not go on because of that
+        known = taken if row is None else _same(found, taken)
         await self._mark(change.txn, change.before, known, reason)
 
     async def _mark(self, txn: Transaction, authority: Authority, known: Known, reason: str) -> Revoked:
@@ -148,8 +152,11 @@ class Revoking:
             ),
         )
 
-    def _refuse_issuers(self, authority: Authority, serial: str) -> None:
+    def _refuse_issuers(self, authority: Authority, serial: str, certificate: bytes = b"") -> None:
+        """`certificate` (DER) is what has the serial number, if that is known: others may have given it to a CA."""
         for issuer in authority.issuers.values():
+            if certificate and certificate != issuer.row.certificate:
+                continue
             if format_serial(issuer.certificate.serial_number) == serial:
                 raise InvalidRequestError(
                     f"adding issuer (id: {issuer.issuer_id}) to its own CRL is not allowed;"
@@ -191,9 +198,14 @@ def is_signed_by(certificate: x509.Certificate, issuer: Issuer) -> bool:
     """Whether the issuer's name is in it and its key verifies the signature."""
     try:
         certificate.verify_directly_issued_by(issuer.certificate)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def is_of_another(known: Known, issuer: Issuer) -> bool:
+    """Whether the row of an issuer's serial number is that of another certificate."""
+    return known.state in (State.ISSUED, State.REVOKED) and known.body.certificate != issuer.row.certificate
 
 
 def _same(known: Known, shown: Known) -> Known:

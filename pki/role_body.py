@@ -138,7 +138,7 @@ def _policies(given: Any) -> list[str]:
             return [part.strip() for part in text.split(",") if part.strip()]
         try:
             given = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidRequestError("policy_identifiers is no list in JSON") from None
     if not isinstance(given, list) or not all(isinstance(one, str | dict) for one in given):
         raise InvalidRequestError("policy_identifiers must be OIDs, or objects with oid, notice and cps")

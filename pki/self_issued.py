@@ -60,7 +60,7 @@ def _constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
         raise InvalidRequestError("the extensions of the certificate could not be parsed") from None
 
 
@@ -104,7 +104,7 @@ def plan_self_issued(certificate: x509.Certificate, issuer: Issuer, *, now: int)
     plan = Plan(
         public_key=_public_key(certificate),
         subject=certificate.subject,
-        not_before=int(certificate.not_valid_before_utc.timestamp()),
+        not_before=max(int(certificate.not_valid_before_utc.timestamp()), 0),  # as others that are made here
         not_after=ca_within_issuer(not_after, issuer, warnings),
         names=_names(certificate),
         key_usage=_key_usage(certificate),

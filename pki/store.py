@@ -12,6 +12,7 @@ Whatever changes an issuer or a key also writes "ca", on which the caches hang.
 """
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
@@ -144,10 +145,14 @@ class AuthorityChange:
         await self.txn.delete(ISSUERS + issuer_id)
         issuer = self.before.issuers.get(issuer_id)
         former = {} if issuer is None else {issuer_id: scope_of(issuer)}
+        revoked = {}
+        if issuer is not None and issuer.row.revoked_at:
+            revoked = {fingerprint_of(issuer.row.certificate): issuer.row.revoked_at}
         self.set_index(
             replace(
                 self.index,
                 former=self.index.former | former,
+                former_revoked=self.index.former_revoked | revoked,
                 issuers=tuple(i for i in self.index.issuers if i != issuer_id),
                 default_issuer="" if self.index.default_issuer == issuer_id else self.index.default_issuer,
             )
@@ -168,6 +173,11 @@ class AuthorityChange:
         """Write the index if anything was changed."""
         if self._is_written:
             await self.txn.put(INDEX, _encode(self.index))
+
+
+def fingerprint_of(certificate: bytes) -> str:
+    """SHA-256 of a certificate (DER), in hex."""
+    return sha256(certificate).hexdigest()
 
 
 async def _load_authority(view: StorageView, path: str, entry: Entry) -> Authority:

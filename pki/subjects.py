@@ -1,12 +1,13 @@
 """Subjects: attributes in their order, each with the length that RFC 5280, appendix A.1, allows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from core.errors import InvalidRequestError
 
+_MOST = 100  # values of one attribute
 _LONGEST = {  # characters: the upper bounds of RFC 5280, A.1 (ub-…)
     NameOID.COMMON_NAME: (64, "common_name"),
     NameOID.SERIAL_NUMBER: (64, "serial_number"),
@@ -21,8 +22,11 @@ _LONGEST = {  # characters: the upper bounds of RFC 5280, A.1 (ub-…)
 }
 
 
-def attributes(*named: tuple[x509.ObjectIdentifier, Iterable[str]]) -> tuple[x509.NameAttribute[str], ...]:
+def attributes(*named: tuple[x509.ObjectIdentifier, Collection[str]]) -> tuple[x509.NameAttribute[str], ...]:
     """One for each value, without repetition: each becomes an RDN of its own. Raises InvalidRequestError."""
+    for oid, values in named:
+        if len(values) > _MOST:
+            raise InvalidRequestError(f"{_LONGEST[oid][1]} has at most {_MOST} values")
     return tuple(attribute(oid, value) for oid, values in named for value in dict.fromkeys(values) if value)
 
 

@@ -26,6 +26,7 @@ _WHAT = (
     "tidy_invalid_certs",
 )
 _NO_TARGETS = f"no tidy operations were set. Enable at least one tidy operation to be run ({' / '.join(_WHAT)})."
+_LARGEST_PAGE = 2**31
 _SHOWN = ("safety_buffer", "issuer_safety_buffer", "acme_account_safety_buffer", *_WHAT, "page_size")
 _ABSENT = (
     "total_acme_account_count",
@@ -134,8 +135,8 @@ def _changed(settings: TidySettings, body: TidyBody) -> TidySettings:
     for name in ("safety_buffer", "revoked_safety_buffer", "issuer_safety_buffer", "acme_account_safety_buffer"):
         if given.get(name, 1) < 1:
             raise InvalidRequestError(f"{name} must be at least one second")
-    if given.get("page_size", 1) < 1:
-        raise InvalidRequestError("page_size must be at least 1")
+    if not 1 <= given.get("page_size", 1) <= _LARGEST_PAGE:
+        raise InvalidRequestError(f"page_size must be at least 1, and at most {_LARGEST_PAGE}")
     return replace(settings, **given)
 
 

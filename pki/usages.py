@@ -124,13 +124,16 @@ def _policy(written: str) -> x509.PolicyInformation:
         return x509.PolicyInformation(parse_oid(written.strip()), None)
     try:
         found: Any = json.loads(written)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidRequestError('a policy is an OID, or an object with "oid" and maybe "notice" and "cps"') from None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise InvalidRequestError('a policy is an OID, or an object with "oid" and maybe "notice" and "cps"')
+    cps, notice = found.get("cps", ""), found.get("notice", "")
+    if not (cps.isascii() and cps.isprintable() and notice.isprintable()):  # IA5String, DisplayText (4.2.1.4)
+        raise InvalidRequestError("the cps of a policy is a URI in ASCII, its notice a text without control characters")
     qualifiers: list[str | x509.UserNotice] = []
-    if found.get("cps"):
-        qualifiers.append(found["cps"])
-    if found.get("notice"):
-        qualifiers.append(x509.UserNotice(None, found["notice"]))
+    if cps:
+        qualifiers.append(cps)
+    if notice:
+        qualifiers.append(x509.UserNotice(None, notice))
     return x509.PolicyInformation(parse_oid(found.get("oid", "").strip()), qualifiers or None)

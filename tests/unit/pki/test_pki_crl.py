@@ -424,6 +424,8 @@ REFUSED = {
     ),
     "unified": ({"unified_crl": True}, "unified_crl is not supported"),
     "cross": ({"cross_cluster_revocation": True}, "cross_cluster_revocation is not supported"),
+    "beyond 9999": ({"expiry": 2**53}, "100 years"),
+    "ocsp beyond 9999": ({"ocsp_expiry": 2**53}, "100 years"),
     "no duration": ({"ocsp_expiry": "soon"}, "ocsp_expiry must be"),
 }
 

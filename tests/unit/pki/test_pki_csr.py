@@ -172,6 +172,19 @@ def test_extensions_that_are_asked_for_in_two_attributes_are_refused() -> None:
         parse_csr(pem.armor("CERTIFICATE REQUEST", made).decode())
 
 
+def test_a_subject_that_is_no_text_is_refused() -> None:
+    """A BIT STRING, which only x500UniqueIdentifier may be (X.520, 6.2.7)."""
+    request = csr.CertificationRequest.load(pem.unarmor(GOOD.encode())[2])
+    text = b"\x0c\x0fweb.example.com"
+    body = request["certification_request_info"].dump()
+    assert text in body
+    body = body.replace(text, b"\x03\x0f\0eb.example.com")
+    signature = core.OctetBitString(KEY.sign(body, ec.ECDSA(hashes.SHA256()))).dump()
+    made = core.Sequence(contents=body + request["signature_algorithm"].dump() + signature).dump()
+    with pytest.raises(InvalidRequestError, match="subject"):
+        parse_csr(pem.armor("CERTIFICATE REQUEST", made).decode())
+
+
 def test_known_critical_extensions_may_be_asked_for() -> None:
     names = odd.dns_names("a.example.com")
     assert parse_csr(odd.request_pem(KEY, extensions=[(names[0], True, names[2])])).names

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from asn1crypto import pem
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -98,6 +99,23 @@ async def test_what_cannot_be_used_is_refused_and_nothing_is_taken(what: str) ->
     assert "PRIVATE" not in refused.value.sentence.replace("BEGIN PRIVATE KEY", "")
     authority = await mount.parts.store.authority()
     assert (authority.issuers, authority.keys) == ({}, {})
+
+
+UNREADABLE = {
+    "a name that is a bit string": (b"\x0c\x08Imported", b"\x03\x08\0mported"),
+    "a name that is a number": (b"\x0c\x08Imported", b"\x02\x08Imported"),
+    "a serial number below zero": (b"\x02\x01\x02\x02\x01\x07", b"\x02\x01\x02\x02\x01\xf9"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+async def test_a_ca_that_every_later_request_would_fail_at_is_refused(what: str) -> None:
+    """Chains, CRLs and lists read the names and serial numbers of all issuers."""
+    der = pem.unarmor(ca().encode())[2]
+    assert UNREADABLE[what][0] in der
+    with pytest.raises(InvalidRequestError, match=r"block 1 .* can be read"):
+        await take(Mount(), pem.armor("CERTIFICATE", der.replace(*UNREADABLE[what])).decode())
 
 
 @pytest.mark.parametrize("path", ["issuers/import/cert", "intermediate/set-signed"])
@@ -262,6 +280,17 @@ async def test_of_two_workers_that_import_the_same_one_finds_it_there() -> None:
     assert [len(answer["imported_issuers"] or []) for answer in answers] in ([1, 0], [0, 1])
     authority = await mount.parts.store.authority()
     assert (len(authority.issuers), len(authority.keys)) == (1, 1)
+
+
+async def test_a_revoked_root_that_is_deleted_and_brought_back_stays_revoked() -> None:
+    """No CRL lists it, so nothing but this mount knows."""
+    mount, root = Mount(), ca()
+    [issuer] = (await take(mount, root + pem_key(KEY)))["imported_issuers"]
+    revoked = await mount.data("update", f"issuer/{issuer}/revoke")
+    await mount.call("delete", f"issuer/{issuer}")
+    mount.clock.advance(60)
+    [again] = (await take(mount, root))["imported_issuers"]
+    assert (await mount.data("read", f"issuer/{again}"))["revocation_time"] == revoked["revocation_time"]
 
 
 async def test_a_revoked_ca_that_is_deleted_and_brought_back_stays_revoked() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from core.errors import InvalidRequestError, NotFoundError
@@ -17,6 +21,7 @@ from core.protocols import KeyKind, KeyUsage
 from pki.authority import IssuerRow
 from pki.certificates import CATALOG
 from pki.store import AuthorityChange
+from tests.support import odd_requests as odd
 from tests.unit.pki.pki_mount import Mount
 
 EC = {"key_type": "ec"}
@@ -306,6 +311,28 @@ async def test_a_root_is_cross_signed_from_its_certificate_alone(tmp_path: Path)
     leaf = await _leaf(other.mount, "default")
     at = int(made.mount.clock.now()) + 60
     assert _verifies(tmp_path, leaf, made.root["certificate"], data["certificate"], at=at)
+
+
+@pytest.mark.parametrize("common_name", ["a\0b", "a" * 65], ids=["control", "long"])
+async def test_a_subject_of_a_csr_that_no_certificate_may_have_is_refused(common_name: str) -> None:
+    """It is taken as it stands with use_csr_values, so it is held against what holds for others."""
+    csr = odd.request_pem(ec.generate_private_key(ec.SECP256R1()), common_name=common_name)
+    with pytest.raises(InvalidRequestError, match="subject of the csr"):
+        await (await roots()).sign(csr, use_csr_values=True)
+
+
+async def test_a_root_whose_extensions_cannot_be_read_is_not_cross_signed() -> None:
+    """A BIT STRING as a common name in a directory name, where cryptography's error is a TypeError."""
+    name = bytes.fromhex("300fa40d300b3109300706035504030300")
+    odd_names = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), name)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Odd")])
+    now = datetime.fromtimestamp(1_800_000_000, UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 5, now, now + timedelta(days=30))
+    made = builder.add_extension(odd_names, critical=False).sign(key, hashes.SHA256())
+    certificate = made.public_bytes(Encoding.PEM).decode()
+    with pytest.raises(InvalidRequestError, match="could not be parsed"):
+        await (await roots()).mount.data("update", "root/sign-self-issued", {"certificate": certificate})
 
 
 async def test_what_is_not_a_root_is_not_cross_signed() -> None:

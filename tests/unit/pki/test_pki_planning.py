@@ -167,6 +167,7 @@ REFUSED: dict[str, tuple[Role, dict[str, Any], str]] = {
     "line break, unchecked": (role_with(cn_validations=("disabled",)), {"common_name": "a\nb"}, "control character"),
     "nul, unchecked": (role_with(cn_validations=("disabled",)), {"common_name": "a\0b"}, "control character"),
     "long common name": (ANY, {"common_name": f"{'a' * 60}.example.com"}, "at most 64"),
+    "one many times": (ROLE, {"alt_names": ["n.example.com"] * (MAX_NAMES + 1)}, "at most 1000"),
     "many": (ROLE, {"alt_names": [f"n{i}.example.com" for i in range(MAX_NAMES + 1)]}, "at most 1000"),
     "many user ids": (role_with(allowed_user_ids=("*",)), {"user_ids": [str(i) for i in range(101)]}, "at most 100"),
 }

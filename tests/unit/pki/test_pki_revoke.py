@@ -1,8 +1,10 @@
 """Revocation: by serial number, by certificate, by key; what is refused."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asn1crypto import pem as asn1_pem
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +16,7 @@ from core.errors import InvalidRequestError, NotFoundError
 from pki.certificates import CATALOG, Known, State, decode_row, encode_row
 from pki.plan import Origin, Plan
 from pki.revoking import UnknownCertificateError
+from tests.unit.pki.brought_cas import ca
 from tests.unit.pki.pki_mount import Mount
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -158,6 +161,23 @@ async def test_what_has_expired_is_not_revoked_and_a_warning_says_so(mount: Moun
     assert "already expired" in answer.warnings[0]
 
 
+ODD_CERTIFICATES = {
+    "an unknown algorithm": (b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x7f"),
+    "an unknown key": (b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x7f"),
+    "a name that is no text": (b"\x0c\x0fweb.example.com", b"\x03\x0f\0eb.example.com"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_CERTIFICATES)
+@pytest.mark.parametrize("path", ["revoke", "revoke-with-key"])
+async def test_a_certificate_that_cannot_be_read_is_refused(mount: Mount, what: str, path: str) -> None:
+    der = (await issued(mount)).der
+    assert ODD_CERTIFICATES[what][0] in der
+    odd = asn1_pem.armor("CERTIFICATE", der.replace(*ODD_CERTIFICATES[what])).decode()
+    with pytest.raises(InvalidRequestError):
+        await mount.call("update", path, {"certificate": odd, "private_key": KEY_PEM})
+
+
 REFUSED = {
     "nothing": ({}, "must be provided"),
     "both": ({"serial_number": "01", "certificate": "x"}, "not both"),
@@ -233,3 +253,28 @@ async def test_whoever_revokes_an_issuer_hears_what_that_does_not_do(mount: Moun
 async def test_nothing_revoked_is_an_empty_list(mount: Mount) -> None:
     with pytest.raises(NotFoundError):
         await mount.call("list", "certs/revoked")
+
+
+def by_hand(subject: str, key: Any, issuer: str, issuer_key: Any, *, is_ca: bool) -> str:
+    """Of serial number 0x1000, with which the serial numbers of CAs made with OpenSSL often begin."""
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (issuer, subject)]
+    now = datetime.fromtimestamp(1_800_000_000, UTC)
+    builder = x509.CertificateBuilder(*names, key.public_key(), 0x1000, now, now + timedelta(days=30))
+    builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+async def test_certificates_of_one_serial_number_by_two_cas_are_revoked() -> None:
+    """A CA and a leaf of that CA: RFC 5280, 4.1.2.2 wants them to differ for one issuer alone."""
+    mount, own = Mount(), ec.generate_private_key(ec.SECP256R1())
+    below = by_hand("Below", own, "Above", KEY, is_ca=True)
+    bundle = ca(KEY, "Above") + KEY_PEM + below
+    await mount.data("update", "issuers/import/bundle", {"pem_bundle": bundle})
+    [issuer] = [one for one in (await mount.parts.store.authority()).issuers.values() if not one.is_self_signed]
+    leaf = by_hand("web.example.com", own, "Below", own, is_ca=False)
+    assert (await mount.data("update", "revoke", {"certificate": leaf}))["state"] == "revoked"
+    answer = await mount.call("update", f"issuer/{issuer.issuer_id}/revoke")
+    assert (answer.data or {})["revoked"] is True
+    assert "serial number" in (answer.warnings or [""])[-1]
+    with pytest.raises(InvalidRequestError, match="to its own CRL is not allowed"):
+        await mount.call("update", "revoke", {"certificate": below})

@@ -207,9 +207,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "ip constraint": ({"permitted_ip_ranges": "10.0.0.0/33"}, "range"),
     "mail constraint": ({"excluded_email_addresses": "@example.com"}, "mail"),
     "uri constraint": ({"permitted_uri_domains": "https://example.com"}, "URI domain"),
+    "brackets in mail": ({"permitted_email_addresses": "<a>@example.com"}, "mail"),
+    "many constraints": ({"permitted_dns_domains": [f"a{number}.com" for number in range(1001)]}, "at most 1000"),
+    "one name many times": ({"alt_names": ["a.example.com"] * 1001}, "at most 1000"),
+    "many units": ({"ou": ["unit"] * 101}, "at most 100"),
     "skid": ({"skid": "xyz"}, "skid"),
     "long skid": ({"skid": "00" * 65}, "skid"),
 }
+
+
+@pytest.mark.parametrize("years", [100, 100_000_000])
+async def test_no_certificate_begins_before_1970(years: int) -> None:
+    """Before 1950 it could not be written, and the builder panics."""
+    mount = Mount()
+    made = await make(mount, not_before_duration=years * 365 * 86400)
+    assert x509.load_pem_x509_certificate(made["certificate"].encode()).not_valid_before_utc.year == 1970
 
 
 @pytest.mark.parametrize("case", REFUSED)

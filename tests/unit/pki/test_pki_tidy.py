@@ -173,6 +173,7 @@ async def test_auto_tidy_starts_when_its_interval_is_over(mount: Mount) -> None:
 
 REFUSED = {
     "no buffer": ("tidy", {"tidy_cert_store": True, "safety_buffer": 0}, "safety_buffer must be at least one second"),
+    "page beyond all": ("config/auto-tidy", {"page_size": 2**70}, "page_size"),
     "page": ("tidy", {"tidy_cert_store": True, "page_size": 0}, "page_size"),
     "auto without targets": ("config/auto-tidy", {"enabled": True}, "Auto-tidy enabled but no tidy operations"),
     "metrics": (
