@@ -21,6 +21,17 @@ from pkcs11_glue.software_pairs import ML_DSA, SEED_BYTES, MlDsaPrivateKey, spki
 HMAC_BYTES = 64  # a new HMAC key, unless asked for another size
 MOST_HMAC_BYTES = 512  # Vault's largest HMAC key has 4096 bits
 EXPONENT = 65537  # of new RSA keys
+_LONGEST = 16 * 1024  # octets of PKCS #8; an ML-DSA-87 key in both of its forms has 5,000
+_SEQUENCE = 0x30
+_RSA, _EC = bytes.fromhex("06092a864886f70d010101"), bytes.fromhex("06072a8648ce3d0201")
+_OIDS = {
+    **dict.fromkeys(RSA_BITS, _RSA),
+    **dict.fromkeys(CURVES, _EC),
+    KeyKind.ED25519: bytes.fromhex("06032b6570"),
+    KeyKind.ML_DSA_44: bytes.fromhex("0609608648016503040311"),
+    KeyKind.ML_DSA_65: bytes.fromhex("0609608648016503040312"),
+    KeyKind.ML_DSA_87: bytes.fromhex("0609608648016503040313"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ def checked_material(kind: KeyKind, material: Secret) -> CheckedMaterial:
         key = _checked_ec(kind, _parse_pkcs8(kind, value))
         return CheckedMaterial(Secret(_pkcs8(key)), spki(key))
     if kind in RSA_BITS:
+        _checked_rsa(kind, _parse_pkcs8(kind, value, skip_primes=True))  # what is too long would be tested for minutes
         rsa_key = _checked_rsa(kind, _parse_pkcs8(kind, value))
         return CheckedMaterial(Secret(_pkcs8(rsa_key)), spki(rsa_key))
     return _checked_seed(kind, value)
@@ -90,22 +102,37 @@ def _check_secret(kind: KeyKind, length: int) -> None:
         raise InvalidRequestError(f"a key of type {kind.value} has {CIPHER_KEY_BYTES[kind]} bytes, not {length}")
 
 
-def _parse_pkcs8(kind: KeyKind, der: bytes) -> PrivateKeyTypes:
-    """PKCS #8 (RFC 5208, RFC 5958) in DER, unencrypted, to the last byte."""
-    if not _is_pkcs8(der):
+def _parse_pkcs8(kind: KeyKind, der: bytes, *, skip_primes: bool = False) -> PrivateKeyTypes:
+    """PKCS #8 (RFC 5208, RFC 5958) in DER, unencrypted, to the last byte.
+
+    Nothing of another algorithm is parsed: OpenSSL tests the group of a DH key for minutes, and nothing else runs then.
+    """
+    if not _is_pkcs8(der, _OIDS[kind]):
         raise _no_such_key(kind)
     try:
-        return load_der_private_key(der, None)
+        return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=skip_primes)
     except Exception as exc:  # cryptography raises its own kinds, ValueError and TypeError: all mean the caller's bytes
         raise _no_such_key(kind) from exc
 
 
-def _is_pkcs8(der: bytes) -> bool:
-    """Whether it is a SEQUENCE of version 0 or 1 and an AlgorithmIdentifier: not PKCS #1, SEC 1 or encrypted."""
-    if len(der) < 8 or der[0] != 0x30:
+def _is_pkcs8(der: bytes, oid: bytes) -> bool:
+    """Whether it is a SEQUENCE of version 0 or 1 and an AlgorithmIdentifier of `oid`, a whole OBJECT IDENTIFIER.
+
+    Not PKCS #1, SEC 1 or encrypted.
+    """
+    if not 8 <= len(der) <= _LONGEST or der[0] != _SEQUENCE:
         return False
-    start = 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
-    return der[start : start + 3] in (b"\x02\x01\x00", b"\x02\x01\x01") and der[start + 3 : start + 4] == b"\x30"
+    start = _content(der, 0)
+    if der[start : start + 3] not in (b"\x02\x01\x00", b"\x02\x01\x01") or der[start + 3 : start + 4] != b"\x30":
+        return False
+    start = _content(der, start + 3)
+    return der[start : start + len(oid)] == oid
+
+
+def _content(der: bytes, start: int) -> int:
+    """Where the content of the element at `start` begins."""
+    length = der[start + 1] if start + 1 < len(der) else 0
+    return start + 2 + (length & 0x7F if length & 0x80 else 0)
 
 
 def _checked_ec(kind: KeyKind, key: PrivateKeyTypes) -> ec.EllipticCurvePrivateKey:

@@ -345,6 +345,11 @@ class Pipeline:
             raise
         except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
             return await self._answer_error(exchange, exc)
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - a library in Rust that panicked: PanicException is no Exception
+            fault = RuntimeError(type(exc).__name__).with_traceback(exc.__traceback__)
+            return await self._answer_error(exchange, fault)
         if exchange.audit is not None:
             await self._trail.flush()
         if type(response) is LastResponse:

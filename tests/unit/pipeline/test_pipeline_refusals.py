@@ -317,8 +317,15 @@ async def test_error_of_an_engine(rig: Rig, trouble: Exception, status: int, sen
     assert reply.content_type == "application/json"
 
 
-async def test_unknown_exception_says_nothing(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    rig.shelves[0].trouble = ValueError(SECRET)
+class PanicException(BaseException):
+    """As pyo3 raises it for a panic of a library in Rust: no Exception."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, PanicException])
+async def test_unknown_exception_says_nothing(
+    rig: Rig, kind: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.shelves[0].trouble = kind(SECRET)
     reply = await rig.call("PUT", "shelf/keys/a", {"payload": SECRET})
     assert reply.status == 500
     assert reply.errors[0].startswith("internal error")

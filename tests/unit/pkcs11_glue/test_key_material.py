@@ -1,8 +1,10 @@
 """What is taken for a key: exact lengths, one document of the right type and nothing behind it; stored in one form."""
 
 import os
+import time
 
 import pytest
+from asn1crypto import core
 from asn1crypto.keys import PrivateKeyInfo
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -248,7 +250,7 @@ def damaged_rsa(key):
 
 def test_rsa_numbers_that_do_not_belong_together_are_refused(rsa_key):
     for _, document in damaged_rsa(rsa_key):
-        refused(KeyKind.RSA_2048, document)
+        refused(KeyKind.RSA_2048, document, match="rsa-2048|both primes must have 1024 bits")
 
 
 # --- properties ---------------------------------------------------------------------------------------------------
@@ -293,3 +295,41 @@ def test_a_changed_byte_is_refused_or_gives_a_whole_key(place, difference):
     except InvalidRequestError:
         return
     assert checked_material(KeyKind.EC_P256, checked.secret) == checked
+
+
+PRIME = 2**9941 - 1  # OpenSSL tests this one for a minute
+
+
+def forged_rsa(rsa_key, **changed):
+    info = PrivateKeyInfo.load(pkcs8(rsa_key))
+    key = info["private_key"].parsed
+    for name, value in changed.items():
+        key[name] = value
+    info["private_key"] = key
+    return info.dump(force=True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prime1": PRIME, "prime2": 3},
+        {"modulus": 3 * PRIME, "prime1": PRIME, "prime2": 3},
+        {"private_exponent": PRIME},
+    ],
+    ids=["prime", "modulus", "exponent"],
+)
+def test_a_forged_rsa_key_keeps_nobody_busy(rsa_key, changed):
+    begin = time.process_time()
+    refused(KeyKind.RSA_2048, forged_rsa(rsa_key, **changed), match="RSA|rsa|prime|exponent")
+    assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("oid", ["1.2.840.113549.1.3.1", "1.2.840.10040.4.1"], ids=["dh", "dsa"])
+@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.EC_P256, KeyKind.ED25519])
+def test_a_key_of_an_algorithm_that_nobody_asked_for_is_not_parsed(kind, oid):
+    group = core.Sequence(contents=core.Integer(PRIME).dump() + core.Integer(5).dump())
+    algorithm = core.Sequence(contents=core.ObjectIdentifier(oid).dump() + group.dump())
+    key = core.OctetString(core.Integer(7).dump())
+    begin = time.process_time()
+    refused(kind, core.Sequence(contents=core.Integer(0).dump() + algorithm.dump() + key.dump()).dump())
+    assert time.process_time() - begin < 2
