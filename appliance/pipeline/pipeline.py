@@ -343,13 +343,8 @@ class Pipeline:
             raise
         except AuditUnavailableError:
             raise
-        except Exception as exc:  # noqa: BLE001 - recorded and answered, whatever it is
-            return await self._answer_error(exchange, exc)
-        except (SystemExit, KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as exc:  # noqa: BLE001 - a library in Rust that panicked: PanicException is no Exception
-            fault = RuntimeError(type(exc).__name__).with_traceback(exc.__traceback__)
-            return await self._answer_error(exchange, fault)
+        except BaseException as exc:  # noqa: BLE001 - recorded and answered, whatever it is
+            return await self._answer_error(exchange, _fault(exc))
         if exchange.audit is not None:
             await self._trail.flush()
         if type(response) is LastResponse:
@@ -495,3 +490,12 @@ class _Served:
 async def _coroutine(work: Awaitable[T]) -> T:
     """A handler may answer any awaitable; a task wants a coroutine."""
     return await work
+
+
+def _fault(exc: BaseException) -> Exception:
+    """What is to be answered. A library in Rust that panics raises what is no Exception; what ends a process goes on."""
+    if isinstance(exc, Exception):
+        return exc
+    if isinstance(exc, SystemExit | KeyboardInterrupt | GeneratorExit):
+        raise exc
+    return RuntimeError(type(exc).__name__).with_traceback(exc.__traceback__)
