@@ -493,7 +493,7 @@ async def _coroutine(work: Awaitable[T]) -> T:
 
 
 def _fault(exc: BaseException) -> Exception:
-    """What is to be answered. A library in Rust that panics raises what is no Exception; what ends a process goes on."""
+    """What is answered. A panic of a library in Rust is no Exception; what ends a process goes on."""
     if isinstance(exc, Exception):
         return exc
     if isinstance(exc, SystemExit | KeyboardInterrupt | GeneratorExit):
