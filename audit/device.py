@@ -3,6 +3,7 @@
 import errno
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,6 +16,7 @@ from audit.records import AuditAuth, AuditRequest, AuditResponse
 from core.secret import Secret
 
 BACKLOG_BYTES = 8 * 2**20  # about 5,000 records; what comes after while the device is down is counted as lost
+_MOST_FRESH = 1_000  # records that wait unformatted while others are written
 _FIRST_PAUSE = 0.05  # seconds until a failed open is tried again; doubles
 _LONGEST_PAUSE = 1.0
 _CLOSING_TRIES = 20  # at seal, for 20 ms, while another worker has the file
@@ -40,8 +42,23 @@ class DeviceRecord(msgspec.Struct, frozen=True, kw_only=True):
         return f"DeviceRecord({self.path})"
 
 
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """Lines on their way to the file, and what became of them."""
+
+    lines: list[bytes]
+    lost: int  # records before them
+    done: int = 0  # lines that are whole in the file
+    error: OSError | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of them are in the file."""
+        return self.done == len(self.lines)
+
+
 class FileDevice:
-    """One enabled device in one process. `write` is the only call that touches the file."""
+    """One enabled device in one process. `write` and `write_batch` are what touches the file."""
 
     def __init__(self, record: DeviceRecord, *, writer: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         options = parse_file_options(record.options)
@@ -57,6 +74,7 @@ class FileDevice:
         self._fresh: list[Record] = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
+        self._is_writing = False  # the lines at the front of the backlog are on their way
         self._monotonic = monotonic
         self._retry_at = 0.0
         self._pause = 0.0
@@ -70,10 +88,11 @@ class FileDevice:
     def add(self, record: Record) -> bool:
         """Buffer a record; False when there is no room.
 
-        Records of this turn are formatted together when they are written: what runs in a row runs twice as fast. While
-        the device is down they are formatted at once, since then their size decides.
+        Records of this turn, and those that come while a batch is on its way, are formatted together when they are
+        written: what runs in a row runs twice as fast. While the device is down they are formatted at once, since then
+        their size decides.
         """
-        if not self._backlog:
+        if not self._backlog or (self._is_writing and len(self._fresh) < _MOST_FRESH):
             self._fresh.append(record)
             return True
         self._format_fresh()
@@ -107,17 +126,42 @@ class FileDevice:
 
     def write(self) -> None:
         """Append everything that is buffered with one system call. Raises OSError; FileBusyError: ask again soon."""
-        self._format_fresh()
-        self._make_ready()
-        self._file.lock()
+        batch = self.begin()
         try:
-            error = self._append()
+            self.write_batch(batch)
+        finally:
+            self.settle(batch)
+        if batch.error is not None:
+            raise batch.error
+
+    def begin(self) -> Batch:
+        """What is to be written now. `write_batch` comes next, in any thread, and then `settle`; nothing between."""
+        self._format_fresh()
+        self._is_writing = True
+        return Batch(lines=list(self._backlog), lost=self.lost)
+
+    def write_batch(self, batch: Batch) -> None:
+        """Append the lines with one system call, and note in the batch how far that went."""
+        try:
+            self._make_ready()
+            self._file.lock()
+        except OSError as exc:
+            batch.error = exc
+            return
+        try:
+            self._append(batch)
         finally:
             self._file.unlock()
-        if error is not None:
-            if error.errno not in _PASSING:
-                self._file.close()
-            raise error
+        if batch.error is not None and batch.error.errno not in _PASSING:
+            self._file.close()
+
+    def settle(self, batch: Batch) -> None:
+        """What was not written waits for the next time."""
+        self._is_writing = False
+        if batch.done:
+            self.lost -= batch.lost
+            self._backlog_bytes -= sum(map(len, self._backlog[: batch.done]))
+            del self._backlog[: batch.done]
 
     def _make_ready(self) -> None:
         """Open the file if it is not, or if its path names another one by now; after a failure, with back-off."""
@@ -134,18 +178,14 @@ class FileDevice:
             raise
         self._pause, self._reason = 0.0, None
 
-    def _append(self) -> OSError | None:
-        """Chain and write; what was not written leaves no trace in the chain and stays in the backlog."""
+    def _append(self, batch: Batch) -> None:
+        """Chain and write; what was not written leaves no trace in the chain."""
         if self._file.fresh:
             self._chain, self._file.fresh = new_chain(self._writer, previous=self._chain.previous), False
-        lines, hashes = seal_lines(self._chain, self._backlog, lost=self.lost)
-        done, error = self._file.append(lines)
-        if done:
-            self._chain = ChainState(self._chain.chain_id, self._chain.seq + done, hashes[done - 1])
-            self.lost = 0
-            self._backlog_bytes -= sum(map(len, self._backlog[:done]))
-            del self._backlog[:done]
-        return error
+        lines, hashes = seal_lines(self._chain, batch.lines, lost=batch.lost)
+        batch.done, batch.error = self._file.append(lines)
+        if batch.done:
+            self._chain = ChainState(self._chain.chain_id, self._chain.seq + batch.done, hashes[batch.done - 1])
 
     def reopen(self) -> None:
         """Let go of the file; the next write opens whatever has its name then."""
@@ -166,4 +206,4 @@ class FileDevice:
         self._file.close()
 
 
-__all__ = ["NO_RESPONSE", "DeviceRecord", "FileBusyError", "FileDevice", "Record"]
+__all__ = ["NO_RESPONSE", "Batch", "DeviceRecord", "FileBusyError", "FileDevice", "Record"]

@@ -1,10 +1,9 @@
 """The audit trail of one process: every enabled device, and the promise that no answer leaves without a record."""
 
-import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,14 +11,13 @@ import msgspec
 from audit.device import NO_RESPONSE, DeviceRecord, FileBusyError, FileDevice, Record
 from audit.options import parse_file_options
 from audit.records import AuditAuth, AuditRequest, AuditResponse
+from audit.turns import BUSY_LIMIT, Pace, Turns
 from core.clock import Clock
 from core.errors import AuditUnavailableError, CasMismatchError, InvalidRequestError
 from core.ids import new_uuid
 from core.protocols import Entry, StorageView, Transaction
 
 TABLE = "devices"
-_BUSY_PAUSE = 0.0003  # seconds until a file that another process has locked is tried again
-_BUSY_LIMIT = 2.0  # a lock that is held longer than this is a fault, not a neighbour
 _TEST_PATH = "sys/audit/test"
 
 _decode = msgspec.msgpack.Decoder(tuple[DeviceRecord, ...]).decode
@@ -41,8 +39,8 @@ class DeviceInfo:
 class AuditTrail:
     """The devices of the audit table, opened by this process.
 
-    Records are formatted when they are made and written at the end of the event-loop turn, with one system call per
-    device. A request passes when at least one device took its records (Vault's rule). A device that cannot be
+    Records are formatted and written at the end of the event-loop turn, with one system call per device
+    (`audit.turns`). A request passes when at least one device took its records (Vault's rule). A device that cannot be
     written to is tried again at every flush and recovers by itself; meanwhile its records wait, up to a limit.
     """
 
@@ -53,6 +51,7 @@ class AuditTrail:
         *,
         process: str,
         monotonic: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
         """`storage` is the audit table's own view; `process` ("worker-0") names the writer in the chains."""
         self._storage = storage
@@ -62,9 +61,11 @@ class AuditTrail:
         self._table = storage.decoded_cache(_load_table, capacity=2)
         self._seen: tuple[DeviceRecord, ...] | None = None
         self._devices: dict[str, FileDevice] = {}
-        self._waiting: list[asyncio.Future[None]] = []
-        self._scheduled: asyncio.Handle | None = None
-        self._busy_since: float | None = None
+        pace = Pace(monotonic) if pace is None else pace
+        self._turns = Turns(self._present, self._unavailable, pace=pace, monotonic=monotonic)
+
+    def _present(self) -> Collection[FileDevice]:
+        return self._devices.values()
 
     # --- the table ------------------------------------------------------------------------------------------------
 
@@ -77,13 +78,7 @@ class AuditTrail:
 
     async def close(self) -> None:
         """Write what is buffered and let go of every device; at seal."""
-        if self._scheduled is not None:
-            self._scheduled.cancel()
-            self._write_turn()
-        if self._scheduled is not None:  # the file is locked by another process
-            self._scheduled.cancel()
-            self._scheduled = None
-            self._wake("the appliance is being sealed")
+        self._turns.close("the appliance is being sealed")
         for device in self._devices.values():
             device.close()
         self._devices = {}
@@ -107,6 +102,7 @@ class AuditTrail:
         self._apply(table)
 
     def _apply(self, table: tuple[DeviceRecord, ...]) -> None:
+        self._turns.finish()
         kept = {device.record.accessor: device for device in self._devices.values()}
         self._devices = {}
         for record in table:
@@ -171,7 +167,7 @@ class AuditTrail:
     def _write_test_record(self, device: FileDevice) -> None:
         probe = AuditRequest(request_id=new_uuid(), operation="update", path=_TEST_PATH)
         device.add((self._clock.now(), probe, None, NO_RESPONSE, ""))
-        deadline = self._monotonic() + _BUSY_LIMIT
+        deadline = self._monotonic() + BUSY_LIMIT
         try:
             device.open(make_directory=True)
             while True:
@@ -233,61 +229,13 @@ class AuditTrail:
         taken = False
         for device in self._devices.values():
             taken |= device.add(record)
-        if self._scheduled is None:
-            self._scheduled = asyncio.get_running_loop().call_soon(self._write_turn)
+        self._turns.schedule()
         if not taken:
             raise AuditUnavailableError(self._unavailable([]))
 
     async def flush(self) -> None:
         """Return when every record made so far is written. Raises AuditUnavailableError: then refuse the request."""
-        if self._scheduled is None:
-            if self._is_taken():
-                return
-            self._scheduled = asyncio.get_running_loop().call_soon(self._write_turn)
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append(done)
-        await done
-
-    def _write_turn(self) -> None:
-        """Write each device's records of this turn and wake who waits; a locked file is tried again shortly."""
-        self._scheduled = None
-        failed: list[tuple[FileDevice, OSError]] = []
-        for device in self._devices.values():
-            if device.pending:
-                try:
-                    device.write()
-                except OSError as exc:
-                    failed.append((device, exc))
-        taken = self._is_taken()
-        if not any(isinstance(exc, FileBusyError) for _, exc in failed):
-            self._busy_since = None
-        elif self._wait_for_lock() and not taken:
-            return
-        self._wake("" if taken else self._unavailable(failed))
-
-    def _is_taken(self) -> bool:
-        """Whether one device at least has written every record it was given."""
-        return not self._devices or any(not device.pending for device in self._devices.values())
-
-    def _wait_for_lock(self) -> bool:
-        now = self._monotonic()
-        if self._busy_since is None:
-            self._busy_since = now
-        if now - self._busy_since > _BUSY_LIMIT:
-            return False
-        self._scheduled = asyncio.get_running_loop().call_later(_BUSY_PAUSE, self._write_turn)
-        return True
-
-    def _wake(self, refusal: str) -> None:
-        waiting, self._waiting = self._waiting, []
-        for done in waiting:
-            if done.done():
-                continue  # its request was cancelled
-            if refusal:
-                done.set_exception(AuditUnavailableError(refusal))
-                done.exception()  # seen: a caller that is cancelled now leaves no complaint behind
-            else:
-                done.set_result(None)
+        await self._turns.flush()
 
     def _unavailable(self, failed: list[tuple[FileDevice, OSError]]) -> str:
         if failed:
@@ -298,6 +246,7 @@ class AuditTrail:
 
     def reopen(self) -> None:
         """Let go of the files, so that the next record opens them by name. Rotation is noticed without it."""
+        self._turns.finish()
         for device in self._devices.values():
             device.reopen()
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from audit import turns
 from audit.records import AuditAuth, AuditRequest, AuditResponse
 from audit.trail import AuditTrail
+from audit.turns import Pace
 from audit.verifier import verify_file
 from core.errors import AuditUnavailableError, InvalidRequestError
 from tests.support.clock import SettableClock
@@ -26,8 +28,15 @@ class Monotonic:
         return self.time
 
 
+class Slow(Pace):
+    """Everything is written in the thread."""
+
+    is_slow = True
+
+
 class Setup:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, slow: bool) -> None:
+        self.slow = slow
         self.folder = folder
         self.file = folder / "audit.log"
         self.storage: MemoryStorage = memory_storage()
@@ -35,7 +44,9 @@ class Setup:
         self.trail = self.worker("worker-0")
 
     def worker(self, name: str) -> AuditTrail:
-        return AuditTrail(self.storage.view("audit/"), SettableClock(), process=name, monotonic=self.monotonic)
+        pace = Slow() if self.slow else None
+        view = self.storage.view("audit/")
+        return AuditTrail(view, SettableClock(), process=name, monotonic=self.monotonic, pace=pace)
 
     async def enable(self, path: str = "file", file: Path | None = None, **options: str) -> None:
         await self.trail.enable(path, type="file", options={"file_path": str(file or self.file), **options})
@@ -47,9 +58,9 @@ class Setup:
         return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-@pytest.fixture
-async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(tmp_path / "logs")
+@pytest.fixture(params=[False, True], ids=["loop", "thread"])
+async def setup(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Setup]:
+    made = Setup(tmp_path / "logs", slow=request.param)
     made.folder.mkdir()
     await made.trail.open()
     yield made
@@ -119,8 +130,7 @@ async def test_a_cancelled_request_does_not_cancel_its_neighbours(setup: Setup) 
 async def test_a_record_without_flush_is_written_all_the_same(setup: Setup) -> None:
     await setup.enable()
     setup.trail.record_request(_request(3))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
     assert setup.records()[-1]["request"]["id"] == "3"
 
 
@@ -207,7 +217,8 @@ async def test_a_lock_held_for_a_moment_delays_and_does_not_refuse(setup: Setup)
     assert len(setup.records()) == 3
 
 
-async def test_a_lock_held_for_long_refuses(setup: Setup) -> None:
+async def test_a_lock_held_for_long_refuses(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "BUSY_LIMIT", 0.1)
     await setup.enable()
     with setup.file.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
