@@ -20,6 +20,14 @@ from dynamic.username_template import parse_template
 
 NAME = re.compile(r"\w(?:[\w.-]{0,253}\w)?", re.ASCII)
 
+_HIDDEN = "xxxxx"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WORD = re.compile(
+    r"""((?:^|[?&;\s])(?:\w*[_.-])?(?:ssl|tls)?(?:password|passwd|pwd|passphrase|secret|token)\s*=\s*)"""
+    r"""('(?:[^'\\]|\\.)*'?|[^&;\s]+)""",
+    re.IGNORECASE,
+)
+
 
 class ConfigRoutes:
     """A connection is tried when it is written, unless the caller says otherwise."""
@@ -95,7 +103,7 @@ class ConfigRoutes:
         plugin = plugin_of(wanted.plugin_name)
         plugin.check_statements(StatementKind.ROOT_ROTATION, wanted.root_rotation_statements)
         if wanted.username_template:
-            parse_template(wanted.username_template, longest=plugin.max_username)
+            _check_template(wanted.username_template, longest=plugin.max_username)
         if wanted.password_policy:
             await self._parts.check_password_policy(wanted.password_policy)
         trial = await self._parts.targets.open_with(wanted, wanted.password)  # raises for what it does not understand
@@ -183,14 +191,22 @@ def shown(connection: Connection) -> dict[str, Any]:
     return data
 
 
+def _check_template(text: str, *, longest: int) -> None:
+    """Of two accounts of one name the end of one would be the end of the other, so names must differ by themselves."""
+    template = parse_template(text, longest=longest)
+    first, second = (template.render(role="role", display_name="token") for _ in range(2))
+    if first == second:
+        raise InvalidRequestError("username_template makes the same name again: put {{random 20}} or {{uuid}} into it")
+
+
 def without_password(url: str) -> str:
-    """A URL as it may be shown: Go's `Redacted`, which writes xxxxx; a template stays."""
-    head, at, rest = url.rpartition("@")
-    scheme, slashes, user = head.rpartition("://")
-    name, colon, password = user.partition(":")
-    if not (at and colon) or password.startswith("{{"):
-        return url
-    return f"{scheme}{slashes}{name}:xxxxx@{rest}"
+    """A URL as it may be shown: Go's `Redacted`, which writes xxxxx, also for words as PASSWORD=…; templates stay."""
+    scheme = found.group() if (found := _SCHEME.match(url)) else ""
+    head, at, rest = url.removeprefix(scheme).rpartition("@")
+    name, colon, password = head.partition(":")
+    if at and colon and not password.startswith("{{"):
+        url = f"{scheme}{name}:{_HIDDEN}@{rest}"
+    return _WORD.sub(lambda word: word[1] + (word[2] if word[2].lstrip("'").startswith("{{") else _HIDDEN), url)
 
 
 def _warnings(connection: Connection) -> list[str]:

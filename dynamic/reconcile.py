@@ -133,17 +133,17 @@ class Reconciler:
         prefix = prefix_of(connection)
         accounts = set(await self._accounts(connection, prefix))
         found = Findings(connection=connection.name, at=int(self._clock.now()), checked_accounts=len(accounts))
-        rest = accounts - await self._kept(connection)
+        rest = accounts - await self._kept()
         without_account: dict[str, str] = {}  # lease id by user name
         after = ""
         while True:
             page, after = await self._leases.page(after=after, limit=_PAGE)
             for lease in page:
+                username = str(lease.internal.get("username", ""))
+                rest.discard(username)  # whatever its connection: several may lead to one server
                 if lease.internal.get("db_name") != connection.name:
                     continue
                 found.checked_leases += 1
-                username = str(lease.internal.get("username", ""))
-                rest.discard(username)
                 if username not in accounts and username.startswith(prefix):
                     without_account[username] = lease.lease_id
             if not after:
@@ -163,13 +163,15 @@ class Reconciler:
     async def _accounts(self, connection: Connection, prefix: str) -> list[str]:
         return await self._targets.run(connection.name, lambda target: target.accounts(prefix))
 
-    async def _kept(self, connection: Connection) -> set[str]:
-        """Accounts that have no lease and are no orphans: being made, of static roles, the connection's own."""
-        kept = {connection.username}
+    async def _kept(self) -> set[str]:
+        """Accounts that have no lease and are no orphans: being made, of static roles, of connections themselves."""
+        kept: set[str] = set()
+        for name in await self._store.names(CONNECTIONS):
+            connection = await self._store.connection(name)
+            kept |= set() if connection is None else {connection.username}
         for name in await self._store.names(STATIC_ROLES):
             role = await self._store.static_role(name)
-            if role is not None and role.db_name == connection.name:
-                kept |= {role.username, role.alternate_username}
+            kept |= set() if role is None else {role.username, role.alternate_username}
         return kept | set(await self._store.names(INTENTS))
 
     # --- removing -------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ async def test_every_worker_follows_a_change(server: Server) -> None:
         ({"root_rotation_ttl": "soon"}, "root_rotation_ttl"),
         ({"allowed_roles": {"a": 1}}, "allowed_roles"),
         ({"username_template": "{{"}, "username_template"),
+        ({"username_template": "v-{{.RoleName}}"}, "the same name again"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -210,6 +211,17 @@ async def test_a_role_before_its_connection_is_stored_with_a_warning(server: Ser
         ("postgresql://u@h/d", "postgresql://u@h/d"),
         ("postgresql://h:5432/d", "postgresql://h:5432/d"),
         ("u:p@tcp(h:3306)/", "u:xxxxx@tcp(h:3306)/"),
+        ("u:p://x@tcp(h:3306)/", "u:xxxxx@tcp(h:3306)/"),
+        ("host=h user=u password=p dbname=d", "host=h user=u password=xxxxx dbname=d"),
+        ("host=h password = 'p\\' q' user=u", "host=h password = xxxxx user=u"),
+        ("host=h user={{username}} password='{{password}}'", "host=h user={{username}} password='{{password}}'"),
+        (
+            "postgresql://h/d?user=u&password=p&sslmode=require",
+            "postgresql://h/d?user=u&password=xxxxx&sslmode=require",
+        ),
+        ("postgresql://h/d?sslpassword=p", "postgresql://h/d?sslpassword=xxxxx"),
+        ("u@tcp(h)/d?allowCleartextPasswords=true", "u@tcp(h)/d?allowCleartextPasswords=true"),
+        ("rediss://:p@h:6379", "rediss://:xxxxx@h:6379"),
     ],
 )
 def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:

@@ -86,6 +86,21 @@ async def test_accounts_of_others_are_foreign_and_left_alone(server: Server) -> 
     assert found["removed_accounts"] == 1
 
 
+async def test_accounts_of_the_mount_s_other_connections_to_the_same_server_are_no_orphans(server: Server) -> None:
+    """Their leases are of another connection, and their accounts on the same server."""
+    mount = await make_mount(server)
+    server.accounts |= {"v-other": "first", "v-fixed": "x"}
+    await mount.call("update", "config/other", CONFIG | {"username": "v-other"})
+    await mount.call("update", "roles/other", {"db_name": "other", "creation_statements": "ok"})
+    role = {"db_name": "other", "username": "v-fixed", "rotation_period": "1h"}
+    await mount.call("update", "static-roles/fixed", role)
+    name = (await mount.lease("other")).internal["username"]
+    found = await reconcile(mount, apply=True, include_foreign=True)
+    assert (found["orphan_accounts"], found["foreign_accounts"], found["removed_accounts"]) == ([], [], 0)
+    assert {name, "v-other", "v-fixed"} <= set(server.accounts)
+    assert found["checked_leases"] == 0
+
+
 async def test_an_account_that_is_being_made_is_no_orphan(server: Server) -> None:
     mount = await make_mount(server)
     lease = await mount.lease("web", stored=False)
