@@ -14,6 +14,19 @@ from tests.support.postgres import ThrowAwayPostgres, postgres
 __all__ = ["postgres"]  # a fixture
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A module whose subject is not the store names the one that it runs on (`STORE`)."""
+    others = [item for item in items if _is_of_another_store(item)]
+    items[:] = [item for item in items if not _is_of_another_store(item)]
+    config.hook.pytest_deselected(items=others)
+
+
+def _is_of_another_store(item: pytest.Item) -> bool:
+    wanted = getattr(getattr(item, "module", None), "STORE", "")
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return bool(wanted) and params.get("appliance", wanted) != wanted
+
+
 @pytest.fixture(scope="module", params=["development-sqlite", "production-postgresql"])
 def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """Two workers, initialised, unsealed, audit on, transit mounted."""

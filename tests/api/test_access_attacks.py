@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.appliance import Appliance, Reply
 
+STORE = "production-postgresql"  # of the fixture `appliance`
+
 
 def policy(appliance: Appliance, name: str, text: str) -> None:
     reply = appliance.request("PUT", f"sys/policies/acl/{name}", {"policy": text})

@@ -126,6 +126,7 @@ def test_lists_need_sudo(server, path):
         assert server.request("GET", path, token=made).status == status
 
 
+@pytest.mark.heavy  # a job is taken over when its claim has ended; tests/leases has the same on real stores
 def test_a_killed_housekeeper_s_job_is_resumed(tmp_path):
     server = leasing_appliance(tmp_path / "data").start()
     try:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.appliance import Appliance
 
+STORE = "production-postgresql"  # of the fixture `appliance`
+
 POLICY = 'path "transit/keys/*" { capabilities = ["read"] }'
 
 

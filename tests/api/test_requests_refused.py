@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.appliance import Appliance
 
+STORE = "development-sqlite"  # of the fixture `appliance`
+
 PATH = "transit/encrypt/orders"
 DEEP = b'{"a":' * 5000 + b"1" + b"}" * 5000
 

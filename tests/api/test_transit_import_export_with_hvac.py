@@ -15,6 +15,8 @@ from tests.support.appliance import Appliance
 from tests.support.key_wrapping import material, public_pem, wrap
 from transit.format import encode_base64
 
+STORE = "development-sqlite"  # of the fixture `appliance`
+
 P = encode_base64(b"hello")
 IN_THE_HSM = ("aes256-gcm96", "ecdsa-p256", "ecdsa-p521", "rsa-2048", "hmac", "aes256-cmac")
 SEALED = (*IN_THE_HSM, "ed25519", "xchacha20-poly1305", "ml-dsa-65")

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tests.support.appliance import Appliance
 
+STORE = "production-postgresql"  # of the fixture `appliance`
+
 MESSAGE = b"ship 100 pieces to Turin"
 TYPES = {
     "ecdsa-p256": "hsm",

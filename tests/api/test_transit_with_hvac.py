@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.appliance import Appliance
 
+STORE = "development-sqlite"  # of the fixture `appliance`
+
 
 def b64(text: str | bytes) -> str:
     return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()

@@ -16,6 +16,8 @@ import pytest
 
 from tests.support.appliance import Appliance
 
+STORE = "development-sqlite"  # of the fixture `appliance`
+
 OTP = "0123456789abcdefghijABCDEFGH"
 
 
