@@ -1,6 +1,9 @@
 """An opened token: from C_Initialize to a proven KEK. Everything in it dies with the module's epoch."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.errors import HsmConfigError, HsmError
 from core.protocols import Custody, KeyKind, KeyUsage
@@ -17,6 +20,10 @@ from pkcs11_glue.rsa_decryption import OaepMethod
 from pkcs11_glue.self_tests import Pair
 from pkcs11_glue.session import HsmSession
 from pkcs11_glue.settings import HsmSettings
+
+T = TypeVar("T")
+
+_PAUSES = (0.002, 0.005, 0.01)  # seconds; another process's C_Login, which passes by itself, is over by then
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,6 +132,29 @@ def _proven_keks(session: HsmSession, login: Login) -> list[Kek]:
     for kek in keks:
         check_hardened(session, kek)
     return keks
+
+
+def call_through(operations: Operations, call: Callable[..., T], *arguments: object) -> T:
+    """`call(operations, *arguments)`; made once more after an unclear fault that passes. Raises CryptokiError.
+
+    SoftHSM answers CKR_GENERAL_ERROR to everybody while another process's C_Login rewrites the token's file. A call
+    that failed has done nothing: what it had made it took back.
+    """
+    try:
+        return call(operations, *arguments)
+    except CryptokiError as exc:
+        if verdict(exc.code) is not Verdict.UNCLEAR or not _recovers(operations):
+            raise
+    return call(operations, *arguments)
+
+
+def _recovers(operations: Operations) -> bool:
+    """Whether a known-answer test succeeds, now or in a moment (blocking, for 17 ms at most)."""
+    for pause in _PAUSES:
+        if operations.is_healthy():
+            return True
+        time.sleep(pause)
+    return operations.is_healthy()
 
 
 def translate(operations: Operations, error: CryptokiError) -> HsmError:

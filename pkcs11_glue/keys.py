@@ -129,12 +129,26 @@ def unwrap(operations: Operations, key: WrappedKey, kek: Kek) -> int:
     check_usage(key.kind, key.usage)
     how = _wrapping_mechanism(key)
     template = templates.packed_working(key.kind, key.usage)
-    try:
+
+    def attempt() -> int:
         return operations.session.unwrap(how, kek.handle, key.wrapped, template)
+
+    try:
+        return attempt()
     except CryptokiError as exc:
-        if exc.code in BAD_BLOB_CODES or (verdict(exc.code) is Verdict.UNCLEAR and operations.is_healthy()):
-            raise CiphertextError(f"the wrapped key {key.key_id} does not open under KEK {key.kek_id}") from exc
-        raise
+        if not _may_be_blob(operations, exc):
+            raise
+    try:  # the HSM works: was it the blob, or a passing fault of the HSM?
+        return attempt()
+    except CryptokiError as exc:
+        if not _may_be_blob(operations, exc):
+            raise
+        raise CiphertextError(f"the wrapped key {key.key_id} does not open under KEK {key.kek_id}") from exc
+
+
+def _may_be_blob(operations: Operations, error: CryptokiError) -> bool:
+    """Whether C_UnwrapKey may have meant the blob, and not itself."""
+    return error.code in BAD_BLOB_CODES or (verdict(error.code) is Verdict.UNCLEAR and operations.is_healthy())
 
 
 def _wrapping_mechanism(key: WrappedKey) -> Mechanism:

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import structlog
 
 from core.errors import HsmConfigError, HsmError, HsmGoneError
-from pkcs11_glue.connection import Connection, connect, translate
+from pkcs11_glue.connection import Connection, call_through, connect, translate
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import PinRefusedError, closed, code_name, gone, hsm_error
 from pkcs11_glue.module import Module
@@ -115,7 +115,7 @@ class HsmLink:
         """Call on the event loop's own session."""
         operations = self.connection.operations
         try:
-            return call(operations)
+            return call_through(operations, call)
         except CryptokiError as exc:
             raise self.failure(operations, exc) from exc
 
@@ -128,7 +128,7 @@ class HsmLink:
 
         def translated(operations: Operations) -> T:
             try:
-                return call(operations)
+                return call_through(operations, call)
             except CryptokiError as exc:
                 raise translate(operations, exc) from exc
 

@@ -71,17 +71,42 @@ async def test_while_gone_everything_is_refused_at_once(served, function_list):
     assert await hsm.decrypt(key, [AeadInput(sealed, b"aad")]) == [b"payload"]
 
 
-async def test_general_error_that_passes_is_retry(hsm, function_list):
+def failing(function_list, place, pattern):
+    """Each call of the function takes the next letter of `pattern`: x fails with CKR_GENERAL_ERROR."""
+    left = list(pattern)
+    function_list.replace(
+        place, lambda original: lambda *arguments: original(*arguments) or (5 if left and left.pop(0) == "x" else 0)
+    )
+
+
+@pytest.mark.parametrize("mode", ["inline", "pool"])
+@pytest.mark.parametrize("pattern", ["x", "xx", "xxxx"])  # the known-answer test is a call of its own
+async def test_general_error_that_passes_is_not_seen(token, function_list, mode, pattern):
+    """What a C_Login of another process does to everybody for a moment."""
+    hsm = await Hsm.open(token.settings(mode=mode))
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    await hsm.encrypt(key, ITEM)
+    epoch = (await hsm.status()).epoch
+    failing(function_list, ENCRYPT, pattern)
+    (sealed,) = await hsm.encrypt(key, ITEM)
+    assert (await hsm.status()).epoch == epoch
+    assert await hsm.decrypt(key, [AeadInput(sealed, ITEM[0].associated_data)]) == [ITEM[0].payload]
+    await hsm.close()
+
+
+async def test_a_passing_fault_does_not_call_a_good_wrapped_key_damaged(hsm, function_list):
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    unwrap = function_list.places["C_UnwrapKey"]
+    failing(function_list, unwrap, "x")
+    assert len(await hsm.encrypt(key, ITEM)) == 1
+
+
+async def test_general_error_of_this_call_alone_is_retry(hsm, function_list):
     """CKR_GENERAL_ERROR is ambiguous: the known-answer test succeeds, so the session stays."""
     key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     await hsm.encrypt(key, ITEM)
     epoch = (await hsm.status()).epoch
-    failures = [5]
-
-    def once(original):
-        return lambda *arguments: original(*arguments) or (failures.pop() if failures else 0)
-
-    function_list.replace(ENCRYPT, once)
+    failing(function_list, ENCRYPT, "x.x.")
     with pytest.raises(HsmRetryError, match=r"CKR_GENERAL_ERROR.*try again"):
         await hsm.encrypt(key, ITEM)
     assert len(await hsm.encrypt(key, ITEM)) == 1

@@ -103,3 +103,42 @@ async def test_objects_made_on_threads_count_for_the_planned_reopening(token, mo
         with suppress(HsmError):
             await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     await hsm.close()
+
+
+LOGINS = """
+import os
+from pathlib import Path
+from pkcs11_glue.login import log_in
+from pkcs11_glue.module import Module
+from pkcs11_glue.settings import HsmSettings, PinSource
+
+directory = Path(os.environ["TOKEN_DIR"])
+settings = HsmSettings(
+    module=Path(os.environ["MODULE"]),
+    token_label="mimir-test",
+    pin=PinSource(file=directory / "pin"),
+    login_lock=directory / "login.lock",
+)
+module = Module(settings.module, "os")
+for _ in range(150):
+    log_in(module, settings)
+    module.finalize()
+"""
+
+
+async def test_logins_of_other_processes_fail_no_call(token, monkeypatch):
+    """C_Login rewrites the token's file, and who reads it at that moment gets CKR_GENERAL_ERROR."""
+    hsm = await Hsm.open(token.settings(mode="inline"))
+    key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
+    monkeypatch.setenv("MODULE", str(token.settings().module))
+    logins = [asyncio.create_task(asyncio.to_thread(token.run, LOGINS)) for _ in range(2)]
+    epoch = (await hsm.status()).epoch
+    while not all(login.done() for login in logins):
+        (sealed,) = await hsm.encrypt(key, [AeadInput(b"payload")])
+        assert await hsm.decrypt(key, [AeadInput(sealed)]) == [b"payload"]
+        hsm._handles.drop_all()  # so that the next call unwraps
+        await asyncio.sleep(0)
+    assert (await hsm.status()).epoch == epoch
+    for login in logins:
+        assert login.result().returncode == 0, login.result().stderr
+    await hsm.close()
