@@ -33,6 +33,7 @@ INLINE_BELOW_US = 50.0  # a thread hop costs about as much on an idle machine
 INLINE_BELOW_HOPS = 2.0  # on a busy one both take longer: a local token must not be taken for a slow one then
 POOL_ABOVE_US = 200.0  # hysteresis: a busy machine is not a slow HSM
 WATCH_SECONDS = 1.0
+SECOND_LOOK_SECONDS = 0.02  # after a look that found a fault
 WATCH_TIMEOUT = 5.0  # a network HSM that does not answer a question about its token for so long is gone
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0  # seconds
 CLOSE_TIMEOUT = 5.0
@@ -248,7 +249,7 @@ class HsmLink:
     async def _look(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(WATCH_TIMEOUT):
-                latency = await self._examine(connection)
+                latency = await self._examine_twice(connection)
         except TimeoutError:
             self._trip_if(connection, gone("no answer"))
         except CryptokiError as exc:
@@ -257,6 +258,14 @@ class HsmLink:
             self._trip_if(connection, exc)
         else:
             self._adapt(connection, latency)
+
+    async def _examine_twice(self, connection: Connection) -> float:
+        """What fails in the moment of another process's C_Login does not fail again a little later."""
+        try:
+            return await self._examine(connection)
+        except (CryptokiError, HsmError):
+            await self._pause(SECOND_LOOK_SECONDS)
+            return await self._examine(connection)
 
     async def _examine(self, connection: Connection) -> float:
         """Ask for the token, and time a small operation (microseconds)."""
