@@ -48,6 +48,7 @@ _SORT = (
     "WITH few AS MATERIALIZED (SELECT DISTINCT k.due_at, k.number FROM {table} WHERE {given} LIMIT :few)"
     " SELECT {key} FROM few AS k{join} WHERE {range}{tests} ORDER BY {order} LIMIT :count"
 )
+_STOP_SORT = _SORT + " OFFSET :steps"
 _WALK = "SELECT {key} FROM {table}{join} WHERE {given} AND {range}{tests} ORDER BY {order} LIMIT :count"
 _STOP = "SELECT {key} FROM {table} WHERE {given} AND {range} ORDER BY {order} LIMIT 1 OFFSET :steps"
 # its driver hands the interpreter's lock over for each row, and under load waits for it each time
@@ -160,16 +161,28 @@ class Search:
         return smallest, size
 
     def _sorted(self, condition: Condition) -> Asking[list[Key]]:
-        """All that fulfil the condition, tested and sorted: one page, and one more if there are more."""
+        """All that fulfil the condition, tested and sorted: one page, and one more if there are more.
+
+        Rows that are tested lie all over the table, so the first ones are tested before the others.
+        """
         tests = row_tests(self._query, "r", self._dialect, condition.settles)
-        statement = _SORT.format(
-            table=condition.table,
-            given=condition.tests,
-            join=self._join(condition, tests),
-            tests=due_tests(self._query) + tests,
-            **self._words,
-        )
-        return (yield from self._keys(statement, {"few": 2 * FEW}, self._after, self._end))  # some may have come since
+        words = {"table": condition.table, "given": condition.tests, **self._words}
+        due = due_tests(self._query)
+        statement = _SORT.format(join=self._join(condition, tests), tests=due + tests, **words)
+        few = {"few": 2 * FEW}  # some may have come since they were counted
+        if not tests:
+            return (yield from self._keys(statement, few, self._after, self._end))
+        stop = sql(_STOP_SORT.format(join="", tests=due, **words))
+        more = {"count": 1, "steps": _FIRST * self._query.limit - 1}
+        rows = yield stop, self._between(self._after, self._end) | few | more
+        found: list[Key] = []
+        after = self._after
+        for end in (*(Key(*row) for row in rows), self._end):
+            found += yield from self._keys(statement, few, after, end)
+            if len(found) > self._query.limit:
+                break
+            after = end
+        return found
 
     def _join(self, condition: Condition, tests: str) -> str:
         """The row to be tested, if there is anything to test."""
