@@ -1,8 +1,8 @@
 """An opened token: from C_Initialize to a proven KEK. Everything in it dies with the module's epoch."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from core.errors import HsmConfigError, HsmError
@@ -12,7 +12,7 @@ from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import Verdict, hsm_error, verdict
 from pkcs11_glue.escrow import EscrowKey, find_escrow
 from pkcs11_glue.kek import LABEL_PREFIX, Kek, check_hardened, find_keks
-from pkcs11_glue.login import ATTEMPTS, Login, log_in
+from pkcs11_glue.login import ATTEMPTS, Login, log_in, without_logins
 from pkcs11_glue.module import Module
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.probe import MechanismStatus
@@ -23,14 +23,13 @@ from pkcs11_glue.settings import HsmSettings
 
 T = TypeVar("T")
 
-_PAUSES = (0.002, 0.005, 0.01)  # seconds; another process's C_Login, which passes by itself, is over by then
-
 
 @dataclass(slots=True, kw_only=True)
 class Connection:
     """A logged-in token with what was found and proven in it."""
 
     login: Login
+    login_lock: Path
     library: str
     operations: Operations  # the event loop's own session
     keks: dict[str, Kek]  # by kek_id; the newest last
@@ -73,6 +72,22 @@ class Connection:
             self.escrow = find_escrow(self.operations.session)
         return self.escrow
 
+    def call(self, operations: Operations, method: Callable[..., T], *arguments: object) -> T:
+        """`method(operations, *arguments)`; once more after an unclear fault that passes. Raises CryptokiError.
+
+        SoftHSM answers CKR_GENERAL_ERROR to everybody while another process's C_Login rewrites the token's file. A
+        call that failed has done nothing: what it had made it took back.
+        """
+        try:
+            return method(operations, *arguments)
+        except CryptokiError as exc:
+            if verdict(exc.code) is not Verdict.UNCLEAR:
+                raise
+            with without_logins(self.login_lock):
+                if not operations.is_healthy():
+                    raise
+                return method(operations, *arguments)
+
     def check_alive(self) -> None:
         """Raises CryptokiError when the token is not what was opened.
 
@@ -87,7 +102,7 @@ def connect(module: Module, settings: HsmSettings, *, attempts: int = ATTEMPTS) 
     """Open the token (blocking). On failure the module is left uninitialised, and an HsmError says what to mend."""
     login = log_in(module, settings, attempts=attempts)
     try:
-        return _examine(login)
+        return _examine(login, settings)
     except CryptokiError as exc:
         module.finalize()
         raise hsm_error(exc) from exc
@@ -96,7 +111,7 @@ def connect(module: Module, settings: HsmSettings, *, attempts: int = ATTEMPTS) 
         raise
 
 
-def _examine(login: Login) -> Connection:
+def _examine(login: Login, settings: HsmSettings) -> Connection:
     module = login.module
     session = HsmSession(module.functions, module.open_session(login.token.slot))
     operations = Operations(module.functions, session)
@@ -108,6 +123,7 @@ def _examine(login: Login) -> Connection:
     proof = self_tests.prove(operations, keks[-1])
     return Connection(
         login=login,
+        login_lock=settings.login_lock,
         library=module.library_text(),
         operations=operations,
         keks={kek.kek_id: kek for kek in keks},
@@ -132,29 +148,6 @@ def _proven_keks(session: HsmSession, login: Login) -> list[Kek]:
     for kek in keks:
         check_hardened(session, kek)
     return keks
-
-
-def call_through(operations: Operations, call: Callable[..., T], *arguments: object) -> T:
-    """`call(operations, *arguments)`; made once more after an unclear fault that passes. Raises CryptokiError.
-
-    SoftHSM answers CKR_GENERAL_ERROR to everybody while another process's C_Login rewrites the token's file. A call
-    that failed has done nothing: what it had made it took back.
-    """
-    try:
-        return call(operations, *arguments)
-    except CryptokiError as exc:
-        if verdict(exc.code) is not Verdict.UNCLEAR or not _recovers(operations):
-            raise
-    return call(operations, *arguments)
-
-
-def _recovers(operations: Operations) -> bool:
-    """Whether a known-answer test succeeds, now or in a moment (blocking, for 17 ms at most)."""
-    for pause in _PAUSES:
-        if operations.is_healthy():
-            return True
-        time.sleep(pause)
-    return operations.is_healthy()
 
 
 def translate(operations: Operations, error: CryptokiError) -> HsmError:

@@ -18,9 +18,10 @@ from typing import Literal, TypeVar
 import structlog
 
 from core.errors import HsmConfigError, HsmError, HsmGoneError
-from pkcs11_glue.connection import Connection, call_through, connect, translate
+from pkcs11_glue.connection import Connection, connect, translate
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import PinRefusedError, closed, code_name, gone, hsm_error
+from pkcs11_glue.login import without_logins
 from pkcs11_glue.module import Module
 from pkcs11_glue.operations import Operations
 from pkcs11_glue.pool import SessionPool
@@ -33,7 +34,6 @@ INLINE_BELOW_US = 50.0  # a thread hop costs about as much on an idle machine
 INLINE_BELOW_HOPS = 2.0  # on a busy one both take longer: a local token must not be taken for a slow one then
 POOL_ABOVE_US = 200.0  # hysteresis: a busy machine is not a slow HSM
 WATCH_SECONDS = 1.0
-SECOND_LOOK_SECONDS = 0.02  # after a look that found a fault
 WATCH_TIMEOUT = 5.0  # a network HSM that does not answer a question about its token for so long is gone
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0  # seconds
 CLOSE_TIMEOUT = 5.0
@@ -114,9 +114,10 @@ class HsmLink:
 
     def run_inline(self, call: Callable[[Operations], T]) -> T:
         """Call on the event loop's own session."""
-        operations = self.connection.operations
+        connection = self.connection
+        operations = connection.operations
         try:
-            return call_through(operations, call)
+            return connection.call(operations, call)
         except CryptokiError as exc:
             raise self.failure(operations, exc) from exc
 
@@ -129,7 +130,7 @@ class HsmLink:
 
         def translated(operations: Operations) -> T:
             try:
-                return call_through(operations, call)
+                return connection.call(operations, call)
             except CryptokiError as exc:
                 raise translate(operations, exc) from exc
 
@@ -260,12 +261,12 @@ class HsmLink:
             self._adapt(connection, latency)
 
     async def _examine_twice(self, connection: Connection) -> float:
-        """What fails in the moment of another process's C_Login does not fail again a little later."""
+        """What fails in the moment of another process's C_Login does not fail when there is none."""
         try:
             return await self._examine(connection)
         except (CryptokiError, HsmError):
-            await self._pause(SECOND_LOOK_SECONDS)
-            return await self._examine(connection)
+            with without_logins(connection.login_lock):
+                return await self._examine(connection)
 
     async def _examine(self, connection: Connection) -> float:
         """Ask for the token, and time a small operation (microseconds)."""

@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pkcs11_glue.settings import HsmSettings
 
 ATTEMPTS = 5
 FIRST_PAUSE = 0.01  # seconds; doubled after each attempt
+PATIENCE = 0.25  # seconds; a login takes some milliseconds, on a busy machine some tens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,27 @@ def node_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def without_logins(path: Path) -> Iterator[None]:
+    """While no other process of the node logs in; or, if that takes long, as it is (blocking, PATIENCE at most)."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            end = time.monotonic() + PATIENCE
+            while not _has_locked(descriptor) and time.monotonic() < end:
+                time.sleep(0.002)
+        yield
+
+
+def _has_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def log_in(module: Module, settings: HsmSettings, *, attempts: int = ATTEMPTS) -> Login:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from pkcs11_glue.connection import call_through
 from pkcs11_glue.cryptoki import CryptokiError
 from pkcs11_glue.errors import gone
 from pkcs11_glue.handles import HandleCache, LiveKey
@@ -70,7 +69,7 @@ class HsmTurn:
             return
         operations = connection.operations
         try:
-            future.set_result(call_through(operations, method, live.handle, *arguments))
+            future.set_result(connection.call(operations, method, live.handle, *arguments))
         except CryptokiError as exc:
             future.set_exception(self._link.failure(operations, exc))
         except Exception as exc:  # noqa: BLE001 - whoever waits must learn of it, and the others must get their turn

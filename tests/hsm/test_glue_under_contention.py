@@ -126,9 +126,8 @@ for _ in range(150):
 """
 
 
-async def test_logins_of_other_processes_fail_no_call(token, monkeypatch):
+async def test_logins_of_other_processes_fail_no_call(hsm, token, monkeypatch):
     """C_Login rewrites the token's file, and who reads it at that moment gets CKR_GENERAL_ERROR."""
-    hsm = await Hsm.open(token.settings(mode="inline"))
     key = await hsm.generate_key(KeyKind.AES_256, usage=KeyUsage.ENCRYPT)
     monkeypatch.setenv("MODULE", str(token.settings().module))
     logins = [asyncio.create_task(asyncio.to_thread(token.run, LOGINS)) for _ in range(2)]
@@ -141,4 +140,3 @@ async def test_logins_of_other_processes_fail_no_call(token, monkeypatch):
     assert (await hsm.status()).epoch == epoch
     for login in logins:
         assert login.result().returncode == 0, login.result().stderr
-    await hsm.close()
