@@ -1,11 +1,12 @@
 """What is looked for in a catalog: pages in order, each found with a bounded amount of work.
 
 A search walks one index in the order of the answer and tests what it finds there; or, where a condition leaves few
-rows, it fetches all that fulfil that one, tests and sorts them:
+rows, it sorts the keys of all that fulfil that one, and walks along those:
 
 - in the order of due_at it walks along the rarest exact term, or else along each state, and merges those walks
 - in the order of number it walks along the catalog's rows
-- a condition leaves few rows if an index says so before it has counted to FEW
+- a condition leaves few rows if an index says so before it has counted to FEW, or to SORTED where to walk along all
+  others would be slow
 
 A walk ends after so many rows, whether or not it has found what was asked for; the cursor then says how far it came.
 So a page may be short, or empty, and yet not the last.
@@ -34,7 +35,8 @@ from core.protocols import CatalogQuery
 T = TypeVar("T")
 Asking = Generator[tuple[Executable, Mapping[str, Any]], Rows, T]
 
-FEW = 2500  # rows that are fetched and sorted for one page; or looked at in the table while walking
+FEW = 2500  # rows that are looked at in the table for one page
+SORTED = 20_000  # keys that are sorted for one page: some ten milliseconds
 MANY = 50_000  # rows that are looked at while walking where the index holds all that is asked
 _FIRST = 4  # times the limit: how far a walk looks before it goes as far as it may
 
@@ -44,13 +46,9 @@ _STATES = text(
     " FROM found WHERE found.state IS NOT NULL) SELECT state FROM found WHERE state IS NOT NULL"
 )
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {tests} LIMIT :few) AS counted"
-_SORT = (
-    "WITH few AS MATERIALIZED (SELECT DISTINCT k.due_at, k.number FROM {table} WHERE {given} LIMIT :few)"
-    " SELECT {key} FROM few AS k{join} WHERE {range}{tests} ORDER BY {order} LIMIT :count"
-)
-_STOP_SORT = _SORT + " OFFSET :steps"
-_WALK = "SELECT {key} FROM {table}{join} WHERE {given} AND {range}{tests} ORDER BY {order} LIMIT :count"
-_STOP = "SELECT {key} FROM {table} WHERE {given} AND {range} ORDER BY {order} LIMIT 1 OFFSET :steps"
+_FEWER = "WITH few AS MATERIALIZED (SELECT DISTINCT k.due_at, k.number FROM {table} WHERE {given} LIMIT :few) "
+_WALK = "{first}SELECT {key} FROM {table}{join} WHERE {given} AND {range}{tests} ORDER BY {order} LIMIT :count"
+_STOP = "{first}SELECT {key} FROM {table} WHERE {given} AND {range} ORDER BY {order} LIMIT 1 OFFSET :steps"
 # its driver hands the interpreter's lock over for each row, and under load waits for it each time
 _AS_ONE_ROW = "SELECT group_concat(due_at || '.' || number) FROM ({keys})"
 _JOIN = {  # SQLite keeps to the order in which a CROSS JOIN is written
@@ -92,6 +90,7 @@ class _Walk(NamedTuple):
     tests: str = ""
     join: str = ""
     state: int = 0
+    first: str = ""  # where the table comes from
 
 
 @lru_cache(maxsize=512)
@@ -113,7 +112,7 @@ class Search:
         self._dialect = dialect
         self._catalog = catalog
         self._query = query
-        self._values = {**values_of(query), "catalog": catalog}
+        self._values = {**values_of(query), "catalog": catalog, "few": 2 * SORTED}  # some may have come since
         self._words = _BY_DUE if query.by_due else _BY_NUMBER
         after = read_cursor(query.after, catalog, by_due=query.by_due)
         if not query.by_due:
@@ -128,10 +127,11 @@ class Search:
         if not states:
             return Found([], "")
         condition, size = yield from self._smallest(states)
-        if condition is not None and size <= FEW and not (self._query.by_due and condition.is_walkable):
-            keys, end = (yield from self._sorted(condition)), None
+        if condition is not None and size <= SORTED and not (self._query.by_due and condition.is_walkable):
+            walks, budget = [self._fewer(condition)], FEW
         else:
-            keys, end = yield from self._walked(*self._walks(condition, states))
+            walks, budget = self._walks(condition, states)
+        keys, end = yield from self._walked(walks, budget)
         page = keys[: self._query.limit]
         if len(keys) > len(page):
             end = page[-1]
@@ -148,41 +148,32 @@ class Search:
             conditions.append(states_of(query, states))
         if query.by_due and len(conditions) == 1 and conditions[0].is_walkable:
             return conditions[0], FEW + 1
-        sizes = []
-        for condition in conditions:
-            counted = _COUNT.format(table=condition.table, tests=condition.counted or condition.tests)
-            [row] = yield sql(counted), {**self._values, "few": FEW + 1}
-            sizes.append((int(row[0]), not condition.is_walkable, condition))
-        if not sizes:
+        if not conditions:
             return None, FEW + 1
-        size, _, smallest = min(sizes, key=lambda found: found[:2])
-        if size > FEW and not smallest.is_walkable:
+        size, _, smallest = yield from self._counted(conditions, FEW)
+        if size > FEW and query.by_due:
+            size, _, smallest = yield from self._counted(conditions, SORTED)
+        elif size > FEW:
+            size = SORTED + 1
+        if size > SORTED and not smallest.is_walkable:
             return None, size
         return smallest, size
 
-    def _sorted(self, condition: Condition) -> Asking[list[Key]]:
-        """All that fulfil the condition, tested and sorted: one page, and one more if there are more.
+    def _counted(self, conditions: list[Condition], most: int) -> Asking[tuple[int, bool, Condition]]:
+        """The one that leaves the fewest rows, counted no further than `most` and one; of two alike a walkable one."""
+        sizes = []
+        for condition in conditions:
+            counted = _COUNT.format(table=condition.table, tests=condition.counted or condition.tests)
+            [row] = yield sql(counted), {**self._values, "few": most + 1}
+            sizes.append((int(row[0]), not condition.is_walkable, condition))
+        return min(sizes, key=lambda found: found[:2])
 
-        Rows that are tested lie all over the table, so the first ones are tested before the others.
-        """
+    def _fewer(self, condition: Condition) -> _Walk:
+        """Along the keys of all that fulfil the condition."""
         tests = row_tests(self._query, "r", self._dialect, condition.settles)
-        words = {"table": condition.table, "given": condition.tests, **self._words}
-        due = due_tests(self._query)
-        statement = _SORT.format(join=self._join(condition, tests), tests=due + tests, **words)
-        few = {"few": 2 * FEW}  # some may have come since they were counted
-        if not tests:
-            return (yield from self._keys(statement, few, self._after, self._end))
-        stop = sql(_STOP_SORT.format(join="", tests=due, **words))
-        more = {"count": 1, "steps": _FIRST * self._query.limit - 1}
-        rows = yield stop, self._between(self._after, self._end) | few | more
-        found: list[Key] = []
-        after = self._after
-        for end in (*(Key(*row) for row in rows), self._end):
-            found += yield from self._keys(statement, few, after, end)
-            if len(found) > self._query.limit:
-                break
-            after = end
-        return found
+        keys = _FEWER.format(table=condition.table, given=condition.tests)
+        due = "" if self._query.by_due else due_tests(self._query)  # there the walk's ends say it
+        return _Walk("few AS k", "TRUE", due + tests, self._join(condition, tests), first=keys)
 
     def _join(self, condition: Condition, tests: str) -> str:
         """The row to be tested, if there is anything to test."""
@@ -214,6 +205,10 @@ class Search:
         """One page, and one more if there are more; and where the walks ended, None behind the last row."""
         found: list[Key] = []
         after, end = self._after, None
+        if not any(walk.tests for walk in walks):
+            for walk in walks:
+                found += yield from self._walk(walk, after, self._end)
+            return sorted(found), None
         for steps in (min(_FIRST * self._query.limit, budget), budget):
             end = yield from self._stop(walks, after, max(1, steps // len(walks)))
             some: list[Key] = []
@@ -226,14 +221,14 @@ class Search:
         return found, end
 
     def _walk(self, walk: _Walk, after: Key, end: Key) -> Asking[list[Key]]:
-        statement = _WALK.format(table=walk.table, join=walk.join, given=walk.given, tests=walk.tests, **self._words)
+        statement = _WALK.format(**walk._asdict(), **self._words)
         return (yield from self._keys(statement, {"state": walk.state}, after, end))
 
     def _stop(self, walks: list[_Walk], after: Key, steps: int) -> Asking[Key | None]:
         """Behind how many rows to stop; None: they end before that."""
         ends = []
         for walk in walks:
-            statement = sql(_STOP.format(table=walk.table, given=walk.given, **self._words))
+            statement = sql(_STOP.format(**walk._asdict(), **self._words))
             more = {"state": walk.state, "steps": steps - 1}
             ends += [Key(*row) for row in (yield statement, self._between(after, self._end) | more)]
         return min(ends, default=None)

@@ -99,15 +99,14 @@ def _terms(sought: Sought) -> tuple[str, ...]:
 
 
 def _name_terms(pattern: str) -> list[str]:
-    """The longer of what stands before the first and after the last wildcard; none when there is neither."""
+    """What stands before the first and after the last wildcard."""
     if not is_pattern(pattern):
         return [term("san", pattern)]
     first = min(place for place in (pattern.find("*"), pattern.find("?")) if place >= 0)
     last = max(pattern.rfind("*"), pattern.rfind("?"))
     before, behind = pattern[:first], pattern[last + 1 :]
-    if not before and not behind:
-        return []
-    return [term("san", before) + "*" if len(before) >= len(behind) else term("nas", behind[::-1]) + "*"]
+    terms = [term("san", before) + "*"] if before else []
+    return [*terms, term("nas", behind[::-1]) + "*"] if behind else terms
 
 
 def is_pattern(text: str) -> bool:

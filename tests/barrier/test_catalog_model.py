@@ -1,4 +1,4 @@
-"""Searches of catalogs against the plain model, on SQLite; "few" and "many" are chosen so that all ways occur."""
+"""Searches of catalogs against the plain model, on SQLite; the bounds are chosen so that all ways occur."""
 
 import asyncio
 import random
@@ -75,13 +75,14 @@ async def change(chance: random.Random, view: StorageView, known: set[str]) -> N
     await view.transact(lambda txn: txn.put_row("certs", new))
 
 
-@pytest.mark.parametrize(("few", "many"), [(2, 3), (15, 40), (2500, 50_000)])
+@pytest.mark.parametrize(("few", "sorted_", "many"), [(2, 2, 3), (2, 9, 3), (15, 30, 40), (2500, 20_000, 50_000)])
 async def test_searches_agree_with_the_model(
-    stores: list[StorageView], monkeypatch: pytest.MonkeyPatch, few: int, many: int
+    stores: list[StorageView], monkeypatch: pytest.MonkeyPatch, few: int, sorted_: int, many: int
 ) -> None:
     monkeypatch.setattr(catalog_search, "FEW", few)
+    monkeypatch.setattr(catalog_search, "SORTED", sorted_)
     monkeypatch.setattr(catalog_search, "MANY", many)
-    seed = 2026 + few
+    seed = 2026 + few + sorted_
     chances = [random.Random(seed) for _ in stores]  # noqa: S311 - the same changes for both, guards nothing
     for _ in range(3):
         known = set(await stores[0].row_ids("certs"))

@@ -26,12 +26,13 @@ QUERIES: dict[str, CatalogQuery] = {
 }
 
 
-@pytest.mark.parametrize("few", [1, 2500])
+@pytest.mark.parametrize(("few", "sorted_"), [(1, 1), (1, 20_000), (2500, 20_000)])
 async def test_an_index_serves_each_search_of_a_catalog(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, sorted_: int
 ) -> None:
     """Whether it finds few rows or many."""
     monkeypatch.setattr(catalog_search, "FEW", few)
+    monkeypatch.setattr(catalog_search, "SORTED", sorted_)
     node = Node(sqlite_url, tmp_path)
     barrier = await node.worker()
     await initialize(barrier)
