@@ -59,6 +59,19 @@ async def test_every_worker_follows_a_change(server: Server) -> None:
     assert len(server.accounts) == before
 
 
+async def test_every_worker_follows_a_connection_that_was_deleted_and_made_anew(server: Server) -> None:
+    mount = Mount()
+    other = mount.other_worker()
+    await mount.call("update", "config/db", CONFIG)
+    await mount.call("update", "roles/web", ROLE)
+    await other.lease("web")
+    second = Server("second")
+    await mount.call("delete", "config/db")
+    await mount.call("update", "config/db", CONFIG | {"connection_url": "memory://second"})
+    await other.lease("web")
+    assert len(second.accounts) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
