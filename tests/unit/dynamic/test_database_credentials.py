@@ -8,8 +8,8 @@ import pytest
 from core.engine import Lease
 from core.errors import InvalidRequestError, OperatorError, PermissionDeniedError
 from dynamic.intents import PATIENCE, SETTLED
-from dynamic.target import TargetAwayError, TargetLoginError, TargetRefusedError
-from tests.support.memory_target import Server
+from dynamic.target import Renewal, TargetAwayError, TargetLoginError, TargetRefusedError
+from tests.support.memory_target import MemoryTarget, Server
 from tests.unit.dynamic.database_mount import Mount
 
 URL = "memory://db"
@@ -192,6 +192,22 @@ async def test_a_role_that_moved_to_another_database_still_gives_up_its_accounts
     await mount.call("update", "roles/web", {"db_name": "elsewhere", "revocation_statements": []})
     await mount.engine.revoke_lease(lease)
     assert made_accounts(server) == set()
+
+
+async def test_statements_for_another_database_renew_no_account_on_this_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = await make_mount()
+    lease = await mount.lease("web")
+    await mount.call("update", "roles/web", {"db_name": "elsewhere", "renew_statements": ["ok"]})
+    renewals: list[Renewal] = []
+
+    async def renew(_self: MemoryTarget, renewal: Renewal) -> None:
+        renewals.append(renewal)
+
+    monkeypatch.setattr(MemoryTarget, "renew", renew)
+    await mount.engine.renew_lease(lease, increment=60)
+    assert [renewal.statements for renewal in renewals] == [()]
 
 
 async def test_revoking_twice_is_as_good_as_once(server: Server) -> None:
