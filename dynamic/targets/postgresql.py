@@ -94,13 +94,29 @@ class PostgresTarget(Target):
         script = self._script(StatementKind.CREATION, account.statements)
         values = _values(account.username, await self._hashed(account.password), account.expires_at)
         hidden = (account.password, values["password"])
+        text = ";\n".join(_in_turn(script.render(values)))
+        was_lost = False  # a session, with the answer: what it was asked for may be done
+
+        async def make(connection: _Connection) -> None:
+            nonlocal was_lost
+            try:
+                await connection.execute(text)
+            except _DEAD:
+                was_lost = True
+                raise
+
         try:
-            await self._execute(_in_turn(script.render(values)), hidden=hidden, what="the role's creation statements")
-        except TargetRefusedError:
-            if account.rollback:  # of what they did outside the transaction, by dblink or so
+            await self._run(make, what="the role's creation statements", hidden=hidden)
+        except (TargetRefusedError, TargetLoginError) as exc:
+            if isinstance(exc, TargetRefusedError) and account.rollback:
+                # of what they did outside the transaction, by dblink or so
                 rollback = self._script(StatementKind.ROLLBACK, account.rollback).render(values)
                 with contextlib.suppress(TargetRefusedError):
                     await self._execute(rollback, hidden=hidden, what="the role's rollback statements")
+            if was_lost:
+                raise TargetAwayError(
+                    f"the database {self._name} was lost while it made the account: {exc.sentence}"
+                ) from None
             raise
 
     async def renew(self, renewal: Renewal) -> None:

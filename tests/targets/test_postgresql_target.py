@@ -216,6 +216,18 @@ async def test_wrong_grants_leave_nothing_behind_and_tell_no_secret(database: Da
     assert await database.roles(database.prefix) == []
 
 
+async def test_an_account_whose_making_lost_its_answer_is_not_called_refused(
+    database: Database, target: PostgresTarget
+) -> None:
+    """The statements are run again, and meet the account that they have made: the engine must come back for it."""
+    ends_itself = "COMMIT; SELECT pg_terminate_backend(pg_backend_pid())"
+    with pytest.raises(TargetAwayError, match="42710"):
+        await target.create(account(database.who, statements=(CREATE[0], ends_itself)))
+    assert await database.roles(database.prefix) == [database.who]
+    await target.drop(Removal(username=database.who))
+    assert await database.roles(database.prefix) == []
+
+
 async def test_the_database_s_text_is_scrubbed(database: Database) -> None:
     target = database.target(password_authentication="password")
     with pytest.raises(TargetRefusedError) as caught:
