@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, OperatorError
 from dynamic.scrubbing import scrubbed
 from dynamic.sql_text import NAMES, Dialect, Script, identifier, literal, mentions, parse_statements
 from dynamic.target import (
@@ -40,6 +40,7 @@ _CONNECT_TIMEOUT = 5.0  # seconds
 _STATEMENT_TIMEOUT = 12.0  # seconds, also on the server: what was given up must not happen later
 _TRIES = 4
 _OF_ONE_ROLE = re.compile(r"(?:CREATE|ALTER)\s+(?:ROLE|USER)\s|GRANT\s(?:(?!\sON\s).)*$", re.IGNORECASE | re.DOTALL)
+_COMMIT = re.compile(r"\b(?:COMMIT|END|CALL|DO)\b", re.IGNORECASE)  # ends of a transaction, and what may have one
 _IDLE = 300.0  # seconds until an idle connection is closed
 _MAX_OPEN = 4  # connections; Vault's default
 _SETTINGS = {
@@ -117,6 +118,8 @@ class PostgresTarget(Target):
                 raise TargetAwayError(
                     f"the database {self._name} was lost while it made the account: {exc.sentence}"
                 ) from None
+            if isinstance(exc, TargetRefusedError) and _COMMIT.search(text):
+                await self._undo(account.username, exc)
             raise
 
     async def renew(self, renewal: Renewal) -> None:
@@ -252,6 +255,15 @@ class PostgresTarget(Target):
             yield connection
         finally:
             await connection.close(timeout=2)
+
+    async def _undo(self, username: str, cause: TargetRefusedError) -> None:
+        """What was committed before the refusal. Raises when it may be left, so that the engine comes back to it."""
+        try:
+            await self.drop(Removal(username=username))
+        except (TargetRefusedError, TargetLoginError) as exc:
+            raise OperatorError(
+                f"{cause.sentence}; what was made of the account could not be removed yet: {exc.sentence}"
+            ) from None
 
     async def _remove(self, connection: _Connection, username: str) -> None:
         if "$" in username:  # it stands between dollar quotes

@@ -228,6 +228,12 @@ async def test_an_account_whose_making_lost_its_answer_is_not_called_refused(
     assert await database.roles(database.prefix) == []
 
 
+async def test_what_was_committed_before_the_refusal_is_removed(database: Database, target: PostgresTarget) -> None:
+    with pytest.raises(TargetRefusedError):
+        await target.create(account(database.who, statements=(CREATE[0], "COMMIT", 'GRANT nobody TO "{{name}}"')))
+    assert await database.roles(database.prefix) == []
+
+
 async def test_the_database_s_text_is_scrubbed(database: Database) -> None:
     target = database.target(password_authentication="password")
     with pytest.raises(TargetRefusedError) as caught:
