@@ -144,7 +144,11 @@ class PostgresTarget(Target):
         if removal.statements:
             script = self._script(StatementKind.REVOCATION, removal.statements)
             values = _values(removal.username, "", None)
-            await self._execute(script.render(values), what="the role's revocation statements")
+            try:
+                await self._execute(script.render(values), what="the role's revocation statements")
+            except TargetRefusedError:
+                if await self._is_there(removal.username):
+                    raise  # else it is gone already
             return
         await self._run(lambda connection: self._remove(connection, removal.username), what="the removal of the role")
 
@@ -255,6 +259,10 @@ class PostgresTarget(Target):
             yield connection
         finally:
             await connection.close(timeout=2)
+
+    async def _is_there(self, username: str) -> bool:
+        query = "SELECT FROM pg_catalog.pg_roles WHERE rolname = $1"
+        return bool(await self._run(lambda connection: connection.fetch(query, username), what="the list of roles"))
 
     async def _undo(self, username: str, cause: TargetRefusedError) -> None:
         """What was committed before the refusal. Raises when it may be left, so that the engine comes back to it."""

@@ -205,6 +205,15 @@ async def test_statements_of_the_role_remove_it_instead(database: Database, targ
     assert (await database.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", database.who))[0][0] is False
 
 
+async def test_statements_of_the_role_for_an_account_that_is_gone(database: Database, target: PostgresTarget) -> None:
+    """Who was killed behind the removal asks for it again."""
+    removal = Removal(username=database.who, statements=('DROP ROLE "{{name}}"',))
+    await target.drop(removal)
+    await target.create(account(database.who, statements=(CREATE[0], 'GRANT SELECT ON orders TO "{{name}}"')))
+    with pytest.raises(TargetRefusedError, match="2BP01"):
+        await target.drop(removal)
+
+
 async def test_wrong_grants_leave_nothing_behind_and_tell_no_secret(database: Database, target: PostgresTarget) -> None:
     wrong = (*CREATE, "GRANT SELECT ON nothing TO {{name}}")
     with pytest.raises(TargetRefusedError) as caught:
