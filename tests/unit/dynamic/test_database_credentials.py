@@ -121,6 +121,32 @@ async def test_an_answer_that_never_came_is_cleared_away_when_nothing_can_come_o
     assert await intents(mount) == []
 
 
+async def test_what_was_begun_late_is_given_its_time_all_the_same(server: Server) -> None:
+    """A call may be made twice, and waits before: what counts is when it was cut off."""
+    mount = await make_mount()
+    server.gate, server.visited = asyncio.Event(), asyncio.Event()
+    making = asyncio.create_task(mount.lease("web"))
+    await server.visited.wait()
+    mount.clock.advance(SETTLED + 10)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    server.gate = None
+    await mount.engine.housekeep()
+    assert len(await intents(mount)) == 1
+    mount.clock.advance(SETTLED)
+    await mount.engine.housekeep()
+    assert await intents(mount) == []
+
+
+async def test_a_clock_that_is_set_back_keeps_no_account_alive(server: Server) -> None:
+    mount = await make_mount()
+    await mount.lease("web", stored=False)
+    mount.clock.advance(-86400)
+    await mount.other_worker().engine.housekeep()
+    assert made_accounts(server) == set()
+
+
 async def test_a_request_that_is_cut_off_leaves_an_intent_for_the_housekeeper(server: Server) -> None:
     mount = await make_mount()
     server.gate, server.visited = asyncio.Event(), asyncio.Event()
