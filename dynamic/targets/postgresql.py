@@ -375,7 +375,7 @@ def _values(username: str, password: str, expires_at: int | None) -> Mapping[str
 def _count(options: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
     try:
         found = int(options.get(name, default))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidRequestError(f"{name} must be a whole number") from None
     if not 1 <= found <= most:
         raise InvalidRequestError(f"{name} must be between 1 and {most}")
@@ -385,7 +385,7 @@ def _count(options: Mapping[str, Any], name: str, default: int, *, most: int) ->
 def _authentication(options: Mapping[str, Any]) -> bool:
     """Whether passwords are hashed here."""
     word = options.get("password_authentication", "scram-sha-256")
-    if word not in {"password", "scram-sha-256"}:
+    if word not in ("password", "scram-sha-256"):  # a list has no place in a set
         raise InvalidRequestError("password_authentication must be scram-sha-256 or password")
     return bool(word == "scram-sha-256")
 
