@@ -41,6 +41,7 @@ _STATEMENT_TIMEOUT = 12.0  # seconds, also on the server: what was given up must
 _TRIES = 4
 _OF_ONE_ROLE = re.compile(r"(?:CREATE|ALTER)\s+(?:ROLE|USER)\s|GRANT\s(?:(?!\sON\s).)*$", re.IGNORECASE | re.DOTALL)
 _COMMIT = re.compile(r"\b(?:COMMIT|END|CALL|DO)\b", re.IGNORECASE)  # ends of a transaction, and what may have one
+_SETS = re.compile(r"(?:SET|RESET)\s", re.IGNORECASE)
 _IDLE = 300.0  # seconds until an idle connection is closed
 _MAX_OPEN = 4  # connections; Vault's default
 _SETTINGS = {
@@ -95,7 +96,7 @@ class PostgresTarget(Target):
         script = self._script(StatementKind.CREATION, account.statements)
         values = _values(account.username, await self._hashed(account.password), account.expires_at)
         hidden = (account.password, values["password"])
-        text = ";\n".join(_in_turn(script.render(values)))
+        text = _text(_in_turn(script.render(values)))
         was_lost = False  # a session, with the answer: what it was asked for may be done
 
         async def make(connection: _Connection) -> None:
@@ -212,7 +213,7 @@ class PostgresTarget(Target):
         return await scram.verifier(password, iterations=self._iterations) if self._hashes else password
 
     async def _execute(self, statements: list[str], *, what: str, hidden: tuple[str, ...] = ()) -> None:
-        text = ";\n".join(statements)
+        text = _text(statements)
         await self._run(lambda connection: connection.execute(text), what=what, hidden=hidden)
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, what: str, hidden: tuple[str, ...] = ()) -> T:
@@ -335,6 +336,13 @@ def _in_turn(statements: list[str]) -> list[str]:
     return statements if first is None else [*statements[:first], LOCK, *statements[first:]]
 
 
+def _text(statements: list[str]) -> str:
+    """As one query. A session that serves others afterwards is given back as it was, also its role (SET ROLE)."""
+    if any(map(_SETS.match, statements)):
+        statements = [*statements, "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"]
+    return ";\n".join(statements)
+
+
 def _word(exc: asyncpg.PostgresError) -> str:
     """The condition's name: InsufficientPrivilegeError is insufficient_privilege."""
     name = type(exc).__name__.removesuffix("Error")
@@ -342,7 +350,7 @@ def _word(exc: asyncpg.PostgresError) -> str:
 
 
 async def _rolled_back(connection: _Connection) -> None:
-    """Before a connection goes back into the pool. What statements SET of their session stays."""
+    """Before a connection goes back into the pool."""
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
 

@@ -214,6 +214,16 @@ async def test_statements_of_the_role_for_an_account_that_is_gone(database: Data
         await target.drop(removal)
 
 
+async def test_what_statements_set_of_their_session_ends_with_them(database: Database) -> None:
+    owner = f"{database.prefix}owner"
+    await database.script(f'CREATE ROLE "{owner}"; GRANT "{owner}" TO {database.root}')
+    target = database.target(max_open_connections=1)
+    sets = (CREATE[0], f'SET ROLE "{owner}"', "SET statement_timeout = 1")
+    await target.create(account(database.who, statements=sets))
+    await target.create(account(f"{database.prefix}b"))  # as the connection's user, and in its time
+    await target.close()
+
+
 async def test_wrong_grants_leave_nothing_behind_and_tell_no_secret(database: Database, target: PostgresTarget) -> None:
     wrong = (*CREATE, "GRANT SELECT ON nothing TO {{name}}")
     with pytest.raises(TargetRefusedError) as caught:
