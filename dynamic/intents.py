@@ -87,6 +87,9 @@ class Intents:
                 return False
             _log.warning("an account without a lease is still there", username=username, reason=exc.sentence)
             return False
+        except Exception as exc:  # noqa: BLE001 - a plugin may be anybody's; the other accounts must go
+            _log.error("an account without a lease is still there", username=username, error=type(exc).__name__)
+            return False
         await self.end(username)
         _log.info("an account that nobody came back for was removed", username=username, role=intent.role)
         return True

@@ -67,6 +67,8 @@ class RootRotation:
                     await self._rotate_when_due(connection, now)
             except MimirError as exc:
                 _log.warning("root rotation waits", connection=name, reason=exc.sentence)
+            except Exception as exc:  # noqa: BLE001 - a plugin may be anybody's; the other connections must go on
+                _log.error("root rotation waits", connection=name, error=type(exc).__name__)
 
     async def _rotate_when_due(self, connection: Connection, now: int) -> None:
         if self._not_before.get(connection.name, 0) > now or not (connection.username and connection.password):

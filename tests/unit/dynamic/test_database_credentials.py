@@ -147,6 +147,33 @@ async def test_a_clock_that_is_set_back_keeps_no_account_alive(server: Server) -
     assert made_accounts(server) == set()
 
 
+async def test_a_plugin_that_breaks_keeps_no_other_database_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the removal of accounts nor the rotation of root passwords nor the comparison."""
+    mount = await make_mount()
+    broken = Server("broken")
+    times = {"reconcile_interval": 60, "root_rotation_ttl": 60}
+    await mount.call("update", "config/a-db", CONFIG | times | {"connection_url": "memory://broken"})
+    await mount.call("update", "config/db", times)
+    await mount.call("update", "roles/web-a", {"db_name": "a-db", "creation_statements": "ok"})
+    await mount.lease("web-a", stored=False)
+    await mount.lease("web", stored=False)
+    visit = Server.visit
+
+    async def breaks(self: Server, *arguments: str) -> None:
+        if self is broken:
+            raise RuntimeError("a bug")
+        await visit(self, *arguments)
+
+    monkeypatch.setattr(Server, "visit", breaks)
+    mount.clock.advance(PATIENCE + 1)
+    await mount.engine.housekeep()
+    assert made_accounts(server) == set()
+    assert server.accounts["root"] != "first"
+    assert await mount.parts.reconciler.last("db") is not None
+
+
 async def test_a_request_that_is_cut_off_leaves_an_intent_for_the_housekeeper(server: Server) -> None:
     mount = await make_mount()
     server.gate, server.visited = asyncio.Event(), asyncio.Event()
