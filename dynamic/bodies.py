@@ -10,6 +10,7 @@ from dynamic.target import StatementKind, Statements
 
 MAX_STATEMENTS = 64
 MAX_STATEMENT = 64 * 1024  # characters of one
+_LARGEST = 2**63  # of a number as it is stored
 
 
 class ListBody(msgspec.Struct):
@@ -64,10 +65,18 @@ def options_of(data: dict[str, Any]) -> dict[str, Any]:
     for name, value in data.items():
         if name in _NOT_OPTIONS or value is None:
             continue
-        if not isinstance(value, str | int | float | bool | list) or len(str(value)) > MAX_STATEMENT:
+        if not _is_plain(value):
             raise InvalidRequestError(f"{name[:64]} must be a string, a number, true or false, or a list of strings")
         found[name] = value
     return found
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, int):
+        return abs(value) < _LARGEST
+    items = value if isinstance(value, list) else [str(value)]
+    is_text = isinstance(value, str | float | list) and all(isinstance(item, str) for item in items)
+    return is_text and sum(map(len, items)) <= MAX_STATEMENT
 
 
 def statements_of(value: object, kind: StatementKind) -> Statements:

@@ -155,10 +155,13 @@ class Credentials:
         ttl = min(increment or role.ttl, end - now)
         if ttl <= 0:
             raise InvalidRequestError("past the max TTL, cannot renew")
+        name = str(lease.internal["db_name"])
         renewal = Renewal(
-            username=str(lease.internal["username"]), expires_at=now + ttl + _SLACK, statements=role.renew_statements
+            username=str(lease.internal["username"]),
+            expires_at=now + ttl + _SLACK,
+            statements=role.renew_statements if role.db_name == name else (),  # else they are for another database
         )
-        await self._targets.run(str(lease.internal["db_name"]), lambda target: target.renew(renewal))
+        await self._targets.run(name, lambda target: target.renew(renewal))
         return LeaseGrant(ttl=ttl, max_ttl=min(role.longest, lease.max_ttl or role.longest), renewable=True)
 
     async def revoke(self, lease: Lease) -> None:

@@ -142,5 +142,9 @@ class OpenTargets:
 
 
 def _same(one: Connection, other: Connection) -> bool:
-    """Whether a target that was opened for the one serves the other."""
-    return (one.epoch, one.password) == (other.epoch, other.password)
+    """Whether a target that was opened for the one serves the other.
+
+    The epoch alone does not say so: that of a connection that was deleted and made anew begins anew.
+    """
+    fields = ("epoch", "password", "username", "plugin_name", "options")
+    return all(getattr(one, field) == getattr(other, field) for field in fields)

@@ -103,6 +103,8 @@ class Reconciler:
             await self._store.storage.put(RESULTS + name, msgspec.json.encode(found))
         except MimirError as exc:
             _log.warning("accounts were not compared with leases", connection=name, reason=exc.sentence)
+        except Exception as exc:  # noqa: BLE001 - a plugin may be anybody's; the other connections must go on
+            _log.error("accounts were not compared with leases", connection=name, error=type(exc).__name__)
         else:
             if found.orphan_account_count or found.orphan_lease_count:
                 _log.warning(

@@ -61,12 +61,14 @@ class RootRotation:
             if connection is None:
                 continue
             try:
-                if connection.pending_password and connection.pending_since + _CLAIM <= now:
+                if connection.pending_password and not _is_claimed(connection, now):
                     await self._settle(name)
                 elif connection.root_rotation_due and connection.root_rotation_due <= now:
                     await self._rotate_when_due(connection, now)
             except MimirError as exc:
                 _log.warning("root rotation waits", connection=name, reason=exc.sentence)
+            except Exception as exc:  # noqa: BLE001 - a plugin may be anybody's; the other connections must go on
+                _log.error("root rotation waits", connection=name, error=type(exc).__name__)
 
     async def _rotate_when_due(self, connection: Connection, now: int) -> None:
         if self._not_before.get(connection.name, 0) > now or not (connection.username and connection.password):
@@ -86,13 +88,15 @@ class RootRotation:
             try:
                 await self._targets.run(name, lambda target, change=change: target.set_password(change))  # type: ignore[misc]  # mypy sees no default argument here
             except TargetRefusedError as exc:
-                await self._end(name, pending, promote=False)  # the database said no: it has the old one
                 _log.warning(
                     "a database refused a new root password", connection=name, reason=exc.detail or exc.sentence
                 )
-                if attempt == _TRIES - 1:
-                    raise
-                continue
+                # Else it has the new one: by a statement before the refused one, or a call whose answer was lost.
+                if await self._opens(pending, pending.password):
+                    await self._end(name, pending, promote=False)
+                    if attempt == _TRIES - 1:
+                        raise
+                    continue
             await self._check(pending)
             await self._end(name, pending, promote=True)
             return
@@ -121,7 +125,7 @@ class RootRotation:
         connection = await self._store.connection(name)
         if connection is None or not connection.pending_password:
             return
-        if connection.pending_since + _CLAIM > int(self._clock.now()):
+        if _is_claimed(connection, int(self._clock.now())):
             raise InvalidRequestError(
                 f"the root credentials of {name} are being rotated right now: try again in a minute"
             )
@@ -155,11 +159,14 @@ class RootRotation:
 
         async def body(txn: Transaction) -> None:
             present, revision = await self._read(txn, name)
-            if present.pending_password != begun.pending_password:
-                return  # somebody wrote the connection meanwhile, or settled it
             ended = replace(present, pending_password="", pending_since=0)
             if promote:
                 ended = replace(ended, password=begun.pending_password, rotated_at=now, rotation_error="")
+            if not _is_same(present, begun):
+                if not promote or not (kept := _with_both(present, begun)):
+                    return
+                ended = kept
+            if promote:
                 await txn.announce(
                     Event(type="database/rotate-root", path=f"rotate-root/{name}", metadata={"name": name})
                 )
@@ -183,3 +190,31 @@ class RootRotation:
         if entry is None:
             raise unknown_connection(name)
         return decode_connection(entry.value), entry.revision
+
+
+def _is_claimed(connection: Connection, now: int) -> bool:
+    """Whether somebody may be at it; a time far in the future is of a clock that was set back since."""
+    return abs(now - connection.pending_since) < _CLAIM
+
+
+def _is_same(present: Connection, begun: Connection) -> bool:
+    """Whether nobody has written or settled the connection since the rotation began."""
+    return all(
+        getattr(present, field) == getattr(begun, field)
+        for field in ("plugin_name", "username", "password", "pending_password", "options")
+    )
+
+
+def _with_both(present: Connection, begun: Connection) -> Connection | None:
+    """The connection with the password that the database has just taken, beside what was written meanwhile.
+
+    Which of them opens it is found out when it is settled, which may be at once.
+    """
+    if present.password == begun.pending_password:
+        return None  # it was settled so
+    if present.pending_password in {"", begun.pending_password}:
+        return replace(present, pending_password=begun.pending_password, pending_since=0)
+    if present.password == begun.password:  # another rotation is under way: the old password is the one to give up
+        return replace(present, password=begun.pending_password)
+    _log.error("a root password was changed by two rotations and a write at once", connection=present.name)
+    return None

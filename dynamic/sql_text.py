@@ -45,12 +45,16 @@ class _Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Text as it stands, or a placeholder in its place. `fence` is the $tag$ around it, if there is one."""
+    """Text as it stands, or a placeholder in its place. `fence` is the $tag$ around it, if there is one.
+
+    `is_part`: of a string in which more stands, which may be a statement itself (dblink_exec), in quotes of its own.
+    """
 
     text: str
     place: _Place = _Place.BARE
     is_placeholder: bool = False
     fence: str = ""
+    is_part: bool = False
 
 
 _END = _Piece(";")  # between two statements
@@ -83,6 +87,7 @@ class Script:
         if value is None:
             raise TargetRefusedError(f"the statements ask for {{{{{piece.text}}}}}, which there is not here")
         is_code = piece.fence and piece.place in {_Place.LITERAL, _Place.ESCAPED}  # EXECUTE 'DROP ROLE "{{name}}"'
+        is_code = is_code or (piece.is_part and piece.text in NAMES)  # callers have a say in names: display_name
         if "\0" in value or (piece.fence and "$" in value) or (is_code and not _PLAIN.fullmatch(value)):
             raise TargetRefusedError(f"the value of {{{{{piece.text}}}}} cannot stand where the statements put it")
         return _quoted(value, piece, self.dialect)
@@ -269,7 +274,8 @@ class _Lexer:
         for match in _PLACEHOLDER.finditer(text):
             if match.start() > at:
                 yield _Piece(text[at : match.start()], place)
-            yield _Piece(match.group(1), place, is_placeholder=True, fence=self._fence)
+            is_part = place in {_Place.LITERAL, _Place.ESCAPED} and match.span() != (1, len(text) - 1)
+            yield _Piece(match.group(1), place, is_placeholder=True, fence=self._fence, is_part=is_part)
             at = match.end()
         if at < len(text):
             yield _Piece(text[at:], place)

@@ -13,7 +13,7 @@ from dynamic.open_targets import OpenTargets
 from dynamic.static_index import FAILING, MARK, due_before, first_due
 from dynamic.static_role import StaticRole
 from dynamic.static_rotation import StaticRotation, is_missed
-from dynamic.static_schedule import after_clock_step
+from dynamic.static_schedule import after_clock_step, rotation_due_of
 from dynamic.store import STATIC_ROLES, DynamicStore
 from dynamic.target import TargetAwayError
 
@@ -91,8 +91,9 @@ class StaticKeeper:
     async def _rotate(self, role: StaticRole, now: int) -> None:
         if role.owes_deposit:
             await self._rotation.deposit(role.name)
-        if role.pending is None and not role.attempts and now < role.next_rotation:
-            return  # it was due for the deposit's sake
+        if now < rotation_due_of(role):
+            await self._rotation.rest(role.name)  # it was due for the deposit's sake, or somebody died over it
+            return
         if is_missed(role, now=now):
             await self._rotation.skip(role.name)
         else:

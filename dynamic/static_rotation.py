@@ -20,7 +20,7 @@ from dynamic.connection import unknown_connection
 from dynamic.open_targets import OpenTargets
 from dynamic.static_index import reindex
 from dynamic.static_role import Phase, StaticCredential, StaticRole, decode_static_role, encode_static_role
-from dynamic.static_schedule import CLAIM, due_of, is_claimed, is_in_window, next_rotation, pause_after
+from dynamic.static_schedule import CLAIM, is_claimed, is_in_window, next_rotation, pause_after, rotation_due_of
 from dynamic.store import STATIC_ROLES, DynamicStore
 from dynamic.target import PasswordChange, TargetAwayError, TargetLoginError, TargetRefusedError, UnsupportedError
 
@@ -132,7 +132,7 @@ class StaticRotation:
         now = int(self._clock.now())
 
         def work(role: StaticRole) -> StaticRole:
-            if is_due and due_of(role) > now:
+            if is_due and rotation_due_of(role) > now:
                 return role  # another process was faster
             if is_claimed(role, now=now):
                 if is_due:
@@ -164,8 +164,10 @@ class StaticRotation:
                 await self._set(role, pending)
             except TargetRefusedError as exc:
                 _note_refusal(role, exc)
-                if not is_new and await self._opens(role, pending):
-                    return role, pending  # it was set before, and the database takes none twice
+                # It may be set all the same: before, and the database takes none twice; or by a statement of the role's
+                # own in front of the one that was refused.
+                if (not is_new or role.rotation_statements) and await self._has_taken(role, pending):
+                    return role, pending
                 if attempt == _TRIES - 1:
                     await self._step(role, pending=None, phase=Phase.IDLE)
                     raise
@@ -212,6 +214,12 @@ class StaticRotation:
             raise InvalidRequestError(
                 f"the database took a new password for {pending.username} and refuses the login with it: may it log in?"
             )
+
+    async def _has_taken(self, role: StaticRole, pending: StaticCredential) -> bool:
+        try:
+            return await self._opens(role, pending)
+        except UnsupportedError:  # then the refusal is believed
+            return False
 
     async def _opens(self, role: StaticRole, pending: StaticCredential) -> bool:
         try:
@@ -284,6 +292,17 @@ class StaticRotation:
             reason=reason,
             error=type(exc).__name__,
         )
+
+    async def rest(self, name: str) -> None:
+        """Forget a claim or a pause behind which nothing is left to do: else it would be looked at all the time."""
+        now = int(self._clock.now())
+
+        def work(role: StaticRole) -> StaticRole:
+            if role.owes_deposit or rotation_due_of(role) <= now or max(role.claimed_until, role.retry_at) > now:
+                return role
+            return replace(_unclaimed(role), retry_at=0, error=role.error if role.attempts else "")
+
+        await self.change(name, work)
 
     async def skip(self, name: str) -> None:
         """Leave out a time of the schedule whose window is over."""

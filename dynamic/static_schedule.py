@@ -62,6 +62,15 @@ def due_of(role: StaticRole) -> int:
     return waits or (role.rotated_at if role.owes_deposit else role.next_rotation)
 
 
+def rotation_due_of(role: StaticRole) -> int:
+    """When its password is to be changed next; somebody may have to look at the role before (`due_of`)."""
+    if role.pending is not None:
+        return max(role.claimed_until, role.retry_at)
+    if role.attempts and role.retry_at:
+        return max(role.claimed_until, role.retry_at)
+    return max(role.claimed_until, role.next_rotation)
+
+
 def is_claimed(role: StaticRole, *, now: int) -> bool:
     """Whether a process works on it; a claim from the future is of a clock that was set back since."""
     return now < role.claimed_until <= now + CLAIM

@@ -140,7 +140,7 @@ def context_of(ca: str, *, verify: bool) -> ssl.SSLContext:
     """TLS with these CAs, or the system's. `verify=False` takes any certificate."""
     try:
         context = ssl.create_default_context(cadata=ca or None)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):  # the last: not ASCII
         raise InvalidRequestError("the CA certificates must be PEM") from None
     if not verify:
         context.check_hostname = False

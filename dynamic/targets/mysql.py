@@ -206,7 +206,7 @@ def _count(options: Mapping[str, Any], name: str, default: int) -> int:
     """0 is the default, as in Vault."""
     try:
         found = int(options.get(name) or default)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidRequestError(f"{name} must be a whole number") from None
     if not 1 <= found <= 100:
         raise InvalidRequestError(f"{name} must be between 1 and 100")

@@ -103,7 +103,7 @@ def _is_near(host: str) -> bool:
 def _context(mode: _Mode, ca: str, pair: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cadata=ca or None)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):  # the last: not ASCII
         raise InvalidRequestError("tls_ca must be certificates in PEM") from None
     context.check_hostname = mode is _Mode.VERIFIED
     if mode in {_Mode.UNVERIFIED, _Mode.PREFERRED}:

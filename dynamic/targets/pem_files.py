@@ -11,7 +11,8 @@ def load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     memory = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
         os.write(memory, f"{certificate.strip()}\n{key.strip()}\n".encode())
-        context.load_cert_chain(f"/proc/self/fd/{memory}")
+        # with a password for an encrypted key, if a wrong one: OpenSSL would ask at the terminal, and wait
+        context.load_cert_chain(f"/proc/self/fd/{memory}", password="")
     except (ssl.SSLError, ValueError):
         raise InvalidRequestError("the client certificate and its key must be PEM and belong together") from None
     finally:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, OperatorError
 from dynamic.scrubbing import scrubbed
 from dynamic.sql_text import NAMES, Dialect, Script, identifier, literal, mentions, parse_statements
 from dynamic.target import (
@@ -40,6 +40,8 @@ _CONNECT_TIMEOUT = 5.0  # seconds
 _STATEMENT_TIMEOUT = 12.0  # seconds, also on the server: what was given up must not happen later
 _TRIES = 4
 _OF_ONE_ROLE = re.compile(r"(?:CREATE|ALTER)\s+(?:ROLE|USER)\s|GRANT\s(?:(?!\sON\s).)*$", re.IGNORECASE | re.DOTALL)
+_COMMIT = re.compile(r"\b(?:COMMIT|END|CALL|DO)\b", re.IGNORECASE)  # ends of a transaction, and what may have one
+_SETS = re.compile(r"(?:SET|RESET)\s", re.IGNORECASE)
 _IDLE = 300.0  # seconds until an idle connection is closed
 _MAX_OPEN = 4  # connections; Vault's default
 _SETTINGS = {
@@ -94,13 +96,31 @@ class PostgresTarget(Target):
         script = self._script(StatementKind.CREATION, account.statements)
         values = _values(account.username, await self._hashed(account.password), account.expires_at)
         hidden = (account.password, values["password"])
+        text = _text(_in_turn(script.render(values)))
+        was_lost = False  # a session, with the answer: what it was asked for may be done
+
+        async def make(connection: _Connection) -> None:
+            nonlocal was_lost
+            try:
+                await connection.execute(text)
+            except _DEAD:
+                was_lost = True
+                raise
+
         try:
-            await self._execute(_in_turn(script.render(values)), hidden=hidden, what="the role's creation statements")
-        except TargetRefusedError:
-            if account.rollback:  # of what they did outside the transaction, by dblink or so
+            await self._run(make, what="the role's creation statements", hidden=hidden)
+        except (TargetRefusedError, TargetLoginError) as exc:
+            if isinstance(exc, TargetRefusedError) and account.rollback:
+                # of what they did outside the transaction, by dblink or so
                 rollback = self._script(StatementKind.ROLLBACK, account.rollback).render(values)
                 with contextlib.suppress(TargetRefusedError):
                     await self._execute(rollback, hidden=hidden, what="the role's rollback statements")
+            if was_lost:
+                raise TargetAwayError(
+                    f"the database {self._name} was lost while it made the account: {exc.sentence}"
+                ) from None
+            if isinstance(exc, TargetRefusedError) and _COMMIT.search(text):
+                await self._undo(account.username, exc)
             raise
 
     async def renew(self, renewal: Renewal) -> None:
@@ -125,7 +145,11 @@ class PostgresTarget(Target):
         if removal.statements:
             script = self._script(StatementKind.REVOCATION, removal.statements)
             values = _values(removal.username, "", None)
-            await self._execute(script.render(values), what="the role's revocation statements")
+            try:
+                await self._execute(script.render(values), what="the role's revocation statements")
+            except TargetRefusedError:
+                if await self._is_there(removal.username):
+                    raise  # else it is gone already
             return
         await self._run(lambda connection: self._remove(connection, removal.username), what="the removal of the role")
 
@@ -189,7 +213,7 @@ class PostgresTarget(Target):
         return await scram.verifier(password, iterations=self._iterations) if self._hashes else password
 
     async def _execute(self, statements: list[str], *, what: str, hidden: tuple[str, ...] = ()) -> None:
-        text = ";\n".join(statements)
+        text = _text(statements)
         await self._run(lambda connection: connection.execute(text), what=what, hidden=hidden)
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, what: str, hidden: tuple[str, ...] = ()) -> T:
@@ -236,6 +260,19 @@ class PostgresTarget(Target):
             yield connection
         finally:
             await connection.close(timeout=2)
+
+    async def _is_there(self, username: str) -> bool:
+        query = "SELECT FROM pg_catalog.pg_roles WHERE rolname = $1"
+        return bool(await self._run(lambda connection: connection.fetch(query, username), what="the list of roles"))
+
+    async def _undo(self, username: str, cause: TargetRefusedError) -> None:
+        """What was committed before the refusal. Raises when it may be left, so that the engine comes back to it."""
+        try:
+            await self.drop(Removal(username=username))
+        except (TargetRefusedError, TargetLoginError) as exc:
+            raise OperatorError(
+                f"{cause.sentence}; what was made of the account could not be removed yet: {exc.sentence}"
+            ) from None
 
     async def _remove(self, connection: _Connection, username: str) -> None:
         if "$" in username:  # it stands between dollar quotes
@@ -299,6 +336,13 @@ def _in_turn(statements: list[str]) -> list[str]:
     return statements if first is None else [*statements[:first], LOCK, *statements[first:]]
 
 
+def _text(statements: list[str]) -> str:
+    """As one query. A session that serves others afterwards is given back as it was, also its role (SET ROLE)."""
+    if any(map(_SETS.match, statements)):
+        statements = [*statements, "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"]
+    return ";\n".join(statements)
+
+
 def _word(exc: asyncpg.PostgresError) -> str:
     """The condition's name: InsufficientPrivilegeError is insufficient_privilege."""
     name = type(exc).__name__.removesuffix("Error")
@@ -306,7 +350,7 @@ def _word(exc: asyncpg.PostgresError) -> str:
 
 
 async def _rolled_back(connection: _Connection) -> None:
-    """Before a connection goes back into the pool. What statements SET of their session stays."""
+    """Before a connection goes back into the pool."""
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
 
@@ -339,7 +383,7 @@ def _values(username: str, password: str, expires_at: int | None) -> Mapping[str
 def _count(options: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
     try:
         found = int(options.get(name, default))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidRequestError(f"{name} must be a whole number") from None
     if not 1 <= found <= most:
         raise InvalidRequestError(f"{name} must be between 1 and {most}")
@@ -349,7 +393,7 @@ def _count(options: Mapping[str, Any], name: str, default: int, *, most: int) ->
 def _authentication(options: Mapping[str, Any]) -> bool:
     """Whether passwords are hashed here."""
     word = options.get("password_authentication", "scram-sha-256")
-    if word not in {"password", "scram-sha-256"}:
+    if word not in ("password", "scram-sha-256"):  # a list has no place in a set
         raise InvalidRequestError("password_authentication must be scram-sha-256 or password")
     return bool(word == "scram-sha-256")
 

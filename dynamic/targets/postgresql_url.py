@@ -132,7 +132,7 @@ def _tls(mode: str, hosts: list[str], details: ConnectionDetails) -> Any:
 def _context(mode: str, ca: str, certificate: str, key: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cadata=ca or None)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):  # the last: not ASCII
         raise InvalidRequestError("tls_ca must be certificates in PEM") from None
     context.check_hostname = mode == "verify-full"
     if mode in {"require", "prefer", "allow"} and not ca:

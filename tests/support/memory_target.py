@@ -39,6 +39,7 @@ class Server:
         self.is_away = False
         self.refuses: set[str] = set()  # methods
         self.fails_after: set[str] = set()  # methods whose work is done, and whose answer never comes
+        self.refuses_after: set[str] = set()  # methods of several statements, of which the last is refused
         self.keeps_dropped = False  # an account that was dropped still gets in
         self.gate: asyncio.Event | None = None  # calls wait for it
         self.visited = asyncio.Event()  # set by every call
@@ -68,6 +69,8 @@ class Server:
         """The connection breaks behind the work."""
         if method in self.fails_after:
             raise TargetAwayError("the database is away")
+        if method in self.refuses_after:
+            raise TargetRefusedError(f"the database refused {method}", detail=f"why it refused {method}")
 
 
 class MemoryTarget(Target):

@@ -205,6 +205,25 @@ async def test_statements_of_the_role_remove_it_instead(database: Database, targ
     assert (await database.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", database.who))[0][0] is False
 
 
+async def test_statements_of_the_role_for_an_account_that_is_gone(database: Database, target: PostgresTarget) -> None:
+    """Who was killed behind the removal asks for it again."""
+    removal = Removal(username=database.who, statements=('DROP ROLE "{{name}}"',))
+    await target.drop(removal)
+    await target.create(account(database.who, statements=(CREATE[0], 'GRANT SELECT ON orders TO "{{name}}"')))
+    with pytest.raises(TargetRefusedError, match="2BP01"):
+        await target.drop(removal)
+
+
+async def test_what_statements_set_of_their_session_ends_with_them(database: Database) -> None:
+    owner = f"{database.prefix}owner"
+    await database.script(f'CREATE ROLE "{owner}"; GRANT "{owner}" TO {database.root}')
+    target = database.target(max_open_connections=1)
+    sets = (CREATE[0], f'SET ROLE "{owner}"', "SET statement_timeout = 1")
+    await target.create(account(database.who, statements=sets))
+    await target.create(account(f"{database.prefix}b"))  # as the connection's user, and in its time
+    await target.close()
+
+
 async def test_wrong_grants_leave_nothing_behind_and_tell_no_secret(database: Database, target: PostgresTarget) -> None:
     wrong = (*CREATE, "GRANT SELECT ON nothing TO {{name}}")
     with pytest.raises(TargetRefusedError) as caught:
@@ -213,6 +232,24 @@ async def test_wrong_grants_leave_nothing_behind_and_tell_no_secret(database: Da
         "the database orders-db refused the role's creation statements (42P01 undefined_table)"
     )
     assert 'relation "nothing" does not exist' in caught.value.detail
+    assert await database.roles(database.prefix) == []
+
+
+async def test_an_account_whose_making_lost_its_answer_is_not_called_refused(
+    database: Database, target: PostgresTarget
+) -> None:
+    """The statements are run again, and meet the account that they have made: the engine must come back for it."""
+    ends_itself = "COMMIT; SELECT pg_terminate_backend(pg_backend_pid())"
+    with pytest.raises(TargetAwayError, match="42710"):
+        await target.create(account(database.who, statements=(CREATE[0], ends_itself)))
+    assert await database.roles(database.prefix) == [database.who]
+    await target.drop(Removal(username=database.who))
+    assert await database.roles(database.prefix) == []
+
+
+async def test_what_was_committed_before_the_refusal_is_removed(database: Database, target: PostgresTarget) -> None:
+    with pytest.raises(TargetRefusedError):
+        await target.create(account(database.who, statements=(CREATE[0], "COMMIT", 'GRANT nobody TO "{{name}}"')))
     assert await database.roles(database.prefix) == []
 
 

@@ -59,6 +59,19 @@ async def test_every_worker_follows_a_change(server: Server) -> None:
     assert len(server.accounts) == before
 
 
+async def test_every_worker_follows_a_connection_that_was_deleted_and_made_anew(server: Server) -> None:
+    mount = Mount()
+    other = mount.other_worker()
+    await mount.call("update", "config/db", CONFIG)
+    await mount.call("update", "roles/web", ROLE)
+    await other.lease("web")
+    second = Server("second")
+    await mount.call("delete", "config/db")
+    await mount.call("update", "config/db", CONFIG | {"connection_url": "memory://second"})
+    await other.lease("web")
+    assert len(second.accounts) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -66,6 +79,8 @@ async def test_every_worker_follows_a_change(server: Server) -> None:
         ({"plugin_name": "oracle"}, "there is no plugin 'oracle': plugin_name is one of"),
         ({"connection_url": "http://db"}, "connection_url must begin with memory://"),
         ({"connection_url": {"a": 1}}, "connection_url must be a string"),
+        ({"max_open_connections": 2**64}, "max_open_connections must be a string, a number"),
+        ({"max_open_connections": [2**64]}, "max_open_connections must be a string, a number"),
         ({"password": "wrong"}, "refuses the user name or the password (verify_connection=false stores it untried)"),
         ({"password_policy": "none"}, "there is no password policy 'none'"),
         ({"root_rotation_statements": [1]}, "root_rotation_statements must be a string or a list of strings"),

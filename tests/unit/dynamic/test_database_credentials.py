@@ -8,8 +8,8 @@ import pytest
 from core.engine import Lease
 from core.errors import InvalidRequestError, OperatorError, PermissionDeniedError
 from dynamic.intents import PATIENCE, SETTLED
-from dynamic.target import TargetAwayError, TargetLoginError, TargetRefusedError
-from tests.support.memory_target import Server
+from dynamic.target import Renewal, TargetAwayError, TargetLoginError, TargetRefusedError
+from tests.support.memory_target import MemoryTarget, Server
 from tests.unit.dynamic.database_mount import Mount
 
 URL = "memory://db"
@@ -121,6 +121,59 @@ async def test_an_answer_that_never_came_is_cleared_away_when_nothing_can_come_o
     assert await intents(mount) == []
 
 
+async def test_what_was_begun_late_is_given_its_time_all_the_same(server: Server) -> None:
+    """A call may be made twice, and waits before: what counts is when it was cut off."""
+    mount = await make_mount()
+    server.gate, server.visited = asyncio.Event(), asyncio.Event()
+    making = asyncio.create_task(mount.lease("web"))
+    await server.visited.wait()
+    mount.clock.advance(SETTLED + 10)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    server.gate = None
+    await mount.engine.housekeep()
+    assert len(await intents(mount)) == 1
+    mount.clock.advance(SETTLED)
+    await mount.engine.housekeep()
+    assert await intents(mount) == []
+
+
+async def test_a_clock_that_is_set_back_keeps_no_account_alive(server: Server) -> None:
+    mount = await make_mount()
+    await mount.lease("web", stored=False)
+    mount.clock.advance(-86400)
+    await mount.other_worker().engine.housekeep()
+    assert made_accounts(server) == set()
+
+
+async def test_a_plugin_that_breaks_keeps_no_other_database_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the removal of accounts nor the rotation of root passwords nor the comparison."""
+    mount = await make_mount()
+    broken = Server("broken")
+    times = {"reconcile_interval": 60, "root_rotation_ttl": 60}
+    await mount.call("update", "config/a-db", CONFIG | times | {"connection_url": "memory://broken"})
+    await mount.call("update", "config/db", times)
+    await mount.call("update", "roles/web-a", {"db_name": "a-db", "creation_statements": "ok"})
+    await mount.lease("web-a", stored=False)
+    await mount.lease("web", stored=False)
+    visit = Server.visit
+
+    async def breaks(self: Server, *arguments: str) -> None:
+        if self is broken:
+            raise RuntimeError("a bug")
+        await visit(self, *arguments)
+
+    monkeypatch.setattr(Server, "visit", breaks)
+    mount.clock.advance(PATIENCE + 1)
+    await mount.engine.housekeep()
+    assert made_accounts(server) == set()
+    assert server.accounts["root"] != "first"
+    assert await mount.parts.reconciler.last("db") is not None
+
+
 async def test_a_request_that_is_cut_off_leaves_an_intent_for_the_housekeeper(server: Server) -> None:
     mount = await make_mount()
     server.gate, server.visited = asyncio.Event(), asyncio.Event()
@@ -192,6 +245,22 @@ async def test_a_role_that_moved_to_another_database_still_gives_up_its_accounts
     await mount.call("update", "roles/web", {"db_name": "elsewhere", "revocation_statements": []})
     await mount.engine.revoke_lease(lease)
     assert made_accounts(server) == set()
+
+
+async def test_statements_for_another_database_renew_no_account_on_this_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = await make_mount()
+    lease = await mount.lease("web")
+    await mount.call("update", "roles/web", {"db_name": "elsewhere", "renew_statements": ["ok"]})
+    renewals: list[Renewal] = []
+
+    async def renew(_self: MemoryTarget, renewal: Renewal) -> None:
+        renewals.append(renewal)
+
+    monkeypatch.setattr(MemoryTarget, "renew", renew)
+    await mount.engine.renew_lease(lease, increment=60)
+    assert [renewal.statements for renewal in renewals] == [()]
 
 
 async def test_revoking_twice_is_as_good_as_once(server: Server) -> None:

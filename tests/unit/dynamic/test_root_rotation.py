@@ -97,6 +97,71 @@ async def test_a_refused_password_is_replaced(server: Server) -> None:
     assert (await mount.data("read", "config/db"))["root_rotation_error"] == "the database refused set_password"
 
 
+async def test_a_password_that_was_set_before_the_refusal_is_kept(server: Server) -> None:
+    """MySQL commits each statement: the first one changes the password, the second is refused."""
+    mount = await make_mount()
+    server.refuses_after = {"set_password"}
+    await mount.call("update", "rotate-root/db")
+    assert server.accounts["root"] != "first"
+    assert await stored(mount) == (server.accounts["root"], "")
+
+
+async def begun(mount: Mount, server: Server) -> "asyncio.Task[object]":
+    """A rotation that waits for the database, with its password stored as pending."""
+    server.gate, server.visited = asyncio.Event(), asyncio.Event()
+    rotating = asyncio.create_task(mount.call("update", "rotate-root/db"))
+    await server.visited.wait()
+    await asyncio.sleep(0)  # to the gate
+    return rotating
+
+
+async def test_a_rotation_that_is_taken_for_dead_and_goes_on_loses_no_password(server: Server) -> None:
+    """A process that stood still for a minute: meanwhile another has found that the old password is in force."""
+    mount = await make_mount()
+    rotating = await begun(mount, server)
+    gate, server.gate = server.gate, None
+    mount.clock.advance(CLAIM)
+    await mount.other_worker().engine.housekeep()
+    assert await stored(mount) == ("first", "")
+    assert gate is not None
+    gate.set()
+    await rotating
+    other = mount.other_worker()
+    await other.lease("web")
+    await other.engine.housekeep()
+    assert await stored(other) == (server.accounts["root"], "")
+
+
+@pytest.mark.parametrize(
+    "written", [{"password": "other"}, {"connection_url": "memory://moved"}], ids=["password", "url"]
+)
+async def test_a_write_during_a_rotation_loses_no_password(server: Server, written: dict[str, str]) -> None:
+    """What was written is kept, and so is what the database has taken: which of them is right is found out."""
+    mount = await make_mount()
+    moved = Server("moved")
+    rotating = await begun(mount, server)
+    await mount.call("update", "config/db", {**written, "verify_connection": False})
+    assert server.gate is not None
+    server.gate.set()
+    await rotating
+    other = mount.other_worker()
+    await other.lease("web")
+    await other.engine.housekeep()
+    there = moved if "connection_url" in written else server
+    assert await stored(other) == (there.accounts["root"], "")
+
+
+async def test_a_rotation_from_before_the_clock_was_set_back_is_settled(server: Server) -> None:
+    mount = await make_mount()
+    server.fails_after = {"set_password"}
+    with pytest.raises(TargetAwayError):
+        await mount.call("update", "rotate-root/db")
+    server.fails_after = set()
+    mount.clock.advance(-86400)
+    await mount.other_worker().engine.housekeep()
+    assert await stored(mount) == (server.accounts["root"], "")
+
+
 async def test_two_at_once_rotate_once(server: Server) -> None:
     mount = await make_mount()
     other = mount.other_worker()

@@ -95,6 +95,8 @@ def test_refused_when_it_is_written(dialect: Dialect, template: str, sentence: s
         ("DO $$ BEGIN EXECUTE 'DROP ROLE \"{{name}}\"'; END $$", 'a"; DROP ROLE root; --'),
         ("DO $$ BEGIN EXECUTE 'DROP ROLE {{name}}'; END $$", "a'b"),
         ("DROP ROLE {{name}}", "a\0b"),
+        ("SELECT dblink_exec('db', 'DROP ROLE \"{{name}}\"')", 'a"; DROP ROLE root; --'),
+        ("SELECT dblink_exec('db', 'COMMENT ON ROLE x IS ''{{name}}'';')", "a'; DROP ROLE root; --"),
     ],
 )
 def test_a_value_that_its_place_cannot_hold(template: str, value: str) -> None:

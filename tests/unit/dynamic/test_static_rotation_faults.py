@@ -10,7 +10,7 @@ from core.errors import CallerError, InvalidRequestError, MimirError, NotFoundEr
 from dynamic.static_index import MARK
 from dynamic.static_role import StaticRole, decode_static_role
 from dynamic.static_schedule import CLAIM
-from dynamic.target import TargetAwayError, TargetRefusedError
+from dynamic.target import Target, TargetAwayError, TargetRefusedError
 from tests.support.memory_target import MemoryTarget, Server
 from tests.unit.dynamic.database_mount import Mount
 
@@ -159,6 +159,75 @@ async def test_a_password_that_is_refused_is_replaced(server: Server, monkeypatc
     await mount.call("update", "rotate-role/batch")
     assert len(set(tried)) == 3
     assert (await creds(mount))["password"] == tried[-1]
+
+
+async def test_a_password_that_was_set_before_the_refusal_is_kept(server: Server) -> None:
+    """MySQL commits each statement: the first one changes the password, the second is refused."""
+    mount = await make_mount(server, rotation_statements="ok")
+    server.refuses_after = {"set_password"}
+    await mount.call("update", "rotate-role/batch")
+    assert len(history(server)) == 1
+    assert await is_whole(mount, server)
+
+
+async def test_a_plugin_without_logins_replaces_a_refused_password_too(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = await make_mount(server)
+    monkeypatch.setattr(MemoryTarget, "login", Target.login)
+    server.fails_after = {"set_password"}
+    with pytest.raises(TargetAwayError):
+        await mount.call("update", "rotate-role/batch")
+    server.fails_after, server.refuses = set(), {"set_password"}
+    with pytest.raises(TargetRefusedError):
+        await mount.other_worker().call("update", "rotate-role/batch")
+    server.refuses = set()
+    await mount.other_worker().call("update", "rotate-role/batch")
+    assert await is_whole(mount, server)
+
+
+async def test_a_rotation_whose_password_is_on_its_way_to_kv_is_not_due_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has listed the role as due, and comes to it between the end of the rotation and the deposit."""
+    mount = await make_mount(server, kv_path="secret/apps/orders")
+    other = mount.other_worker()
+    write = mount.places.write
+
+    async def meanwhile(path: str, data: Any, *, by: str) -> None:
+        await other.parts.static_rotation.rotate("batch", is_due=True)
+        await write(path, data, by=by)
+
+    monkeypatch.setattr(mount.places, "write", meanwhile)
+    mount.clock.advance(HOUR)
+    await mount.engine.housekeep()
+    assert len(history(server)) == 1
+    assert await is_whole(mount, server)
+
+
+async def test_who_dies_before_there_is_a_password_is_not_looked_at_all_the_time(server: Server) -> None:
+    mount = await make_mount(server)
+    dies(mount, 1, before=False)
+    with pytest.raises(Killed):
+        await mount.parts.static_rotation.rotate("batch")
+    mount.clock.advance(CLAIM)
+    other = mount.other_worker()
+    for _ in range(2):
+        await other.engine.housekeep()
+    assert not other.engine.is_due()
+    assert history(server) == []
+
+
+async def test_a_kv_path_that_is_taken_away_takes_its_error_along(server: Server) -> None:
+    mount = await make_mount(server)
+    mount.places.trouble = InvalidRequestError("there is no kv engine")
+    await mount.call("update", "static-roles/batch", {"kv_path": "secret/apps/orders"})
+    await mount.call("update", "static-roles/batch", {"kv_path": ""})
+    mount.clock.advance(61)
+    for _ in range(2):
+        await mount.engine.housekeep()
+    assert not mount.engine.is_due()
+    assert "rotation_error" not in await shown(mount)
 
 
 async def test_a_claim_that_was_lost_ends_the_rotation_of_who_held_it(server: Server) -> None:
