@@ -26,6 +26,10 @@ _TRIES = 3  # passwords that the database may refuse
 _RETRY = 300  # seconds after a scheduled rotation that failed
 
 
+class _UnderWayError(InvalidRequestError):
+    """Another request rotates."""
+
+
 class RootRotation:
     """That of one mount's connections."""
 
@@ -49,6 +53,8 @@ class RootRotation:
             await self._settle(name)
         try:
             await self._rotate(name)
+        except _UnderWayError:
+            raise  # it did not fail: somebody else is at it
         except MimirError as exc:
             await self._note(name, exc.sentence)
             raise
@@ -111,9 +117,7 @@ class RootRotation:
         async def body(txn: Transaction) -> Connection:
             present, revision = await self._read(txn, name)
             if present.pending_password:
-                raise InvalidRequestError(
-                    f"the root credentials of {name} are being rotated by another request right now"
-                )
+                raise _UnderWayError(f"the root credentials of {name} are being rotated by another request right now")
             pending = replace(present, pending_password=password, pending_since=now)
             await txn.put(CONNECTIONS + name, encode_connection(pending), cas=revision)
             return pending

@@ -18,7 +18,7 @@ from core.ids import new_uuid
 from core.protocols import Event, Transaction
 from dynamic.connection import unknown_connection
 from dynamic.open_targets import OpenTargets
-from dynamic.static_index import reindex
+from dynamic.static_index import hold, holder_of, reindex
 from dynamic.static_role import Phase, StaticCredential, StaticRole, decode_static_role, encode_static_role
 from dynamic.static_schedule import CLAIM, is_claimed, is_in_window, next_rotation, pause_after, rotation_due_of
 from dynamic.store import STATIC_ROLES, DynamicStore
@@ -283,6 +283,7 @@ class StaticRotation:
         try:
             failed = await self.change(role.name, work, event=event)
         except InvalidRequestError:
+            await self._store.transact(lambda txn: _let_go(txn, role))
             return  # the role was deleted meanwhile
         _log.warning(
             "a static role was not rotated",
@@ -325,6 +326,14 @@ def is_missed(role: StaticRole, *, now: int) -> bool:
 def _check_is_ours(stored: StaticRole, role: StaticRole) -> None:
     if stored.owner != role.owner:
         raise InvalidRequestError(f"the rotation of {role.name} took so long that another process has taken it up")
+
+
+async def _let_go(txn: Transaction, role: StaticRole) -> None:
+    """The accounts of a role that was deleted during its rotation, which is over now."""
+    for username in (role.username, role.alternate_username):
+        holder = await holder_of(txn, role.db_name, username)
+        if holder is not None and holder.maker == role.owner:
+            await hold(txn, role.db_name, username, None)
 
 
 def _unclaimed(role: StaticRole) -> StaticRole:

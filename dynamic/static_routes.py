@@ -19,7 +19,7 @@ from dynamic.parts import Parts
 from dynamic.plugins import plugin_of
 from dynamic.static_index import Holder, hold, holder_of, reindex
 from dynamic.static_role import Phase, StaticRole, decode_static_role, encode_static_role
-from dynamic.static_schedule import CLAIM, check_schedule, next_rotation
+from dynamic.static_schedule import CLAIM, check_schedule, is_claimed, next_rotation
 from dynamic.store import ROLES, STATIC_ROLES
 from dynamic.target import StatementKind
 
@@ -128,7 +128,10 @@ class StaticRoutes:
         return NO_CONTENT
 
     async def _delete(self, request: Request, _body: NoBody) -> Response:
-        """The account stays, with the password it has; a rotation under way finds no role any more."""
+        """The account stays, with the password it has; a rotation under way finds no role any more.
+
+        It may still set its password: as long as it could, nobody makes another role of the account.
+        """
         name = request.params["name"]
         now = int(self._clock.now())
 
@@ -139,6 +142,10 @@ class StaticRoutes:
             role = decode_static_role(entry.value)
             await reindex(txn, role, None, now=now)
             await self._release(txn, role, "")
+            if is_claimed(role, now=now):
+                for username in _accounts(role):
+                    rotating = Holder(role=name, maker=role.owner, until=role.claimed_until)
+                    await hold(txn, role.db_name, username, rotating)
             await txn.delete(STATIC_ROLES + name)
 
         await self._store.transact(work)
@@ -192,7 +199,7 @@ class StaticRoutes:
         for username in _accounts(role):
             holder = await holder_of(txn, role.db_name, username)
             if holder is not None and (not holder.maker or now < holder.until <= now + _MAKING):
-                being = "is being made" if holder.maker else "rotates it already"
+                being = "is being made, or was deleted while it was rotated" if holder.maker else "rotates it already"
                 raise InvalidRequestError(f"the account {username} belongs to one static role: {holder.role} {being}")
             await hold(txn, role.db_name, username, Holder(role=role.name, maker=maker, until=now + _MAKING))
 

@@ -174,6 +174,26 @@ async def test_two_at_once_rotate_once(server: Server) -> None:
     assert await stored(mount) == (server.accounts["root"], "")
 
 
+async def test_who_was_slower_has_not_failed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen that nobody rotates; what the slower one is told is no failure of the connection."""
+    mount = await make_mount()
+    other = mount.other_worker()
+    faster = []
+
+    class Slow:
+        async def generate(self, policy: str) -> str:
+            faster.append(await begun(mount, server))
+            return await mount.parts.passwords.generate(policy)
+
+    monkeypatch.setattr(other.parts.root_rotation, "_passwords", Slow())
+    with pytest.raises(InvalidRequestError, match="by another request right now"):
+        await other.call("update", "rotate-root/db")
+    assert server.gate is not None
+    server.gate.set()
+    await faster[0]
+    assert [event.type for event in mount.storage._state.events] == ["database/rotate-root"]
+
+
 async def test_it_rotates_when_it_is_due(server: Server) -> None:
     mount = await make_mount(root_rotation_ttl="24h")
     await mount.engine.housekeep()

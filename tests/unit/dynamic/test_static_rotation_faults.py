@@ -287,6 +287,24 @@ async def test_a_role_is_deleted_while_it_is_rotated(server: Server) -> None:
     assert left in ([], [MARK.removeprefix("static")])
 
 
+async def test_a_role_that_was_deleted_while_it_was_rotated_is_made_anew_behind_the_rotation(server: Server) -> None:
+    """Else the rotation that is under way sets its password over that of the new role."""
+    mount = await make_mount(server)
+    server.gate, server.visited = asyncio.Event(), asyncio.Event()
+    rotating = asyncio.create_task(mount.call("update", "rotate-role/batch"))
+    await server.visited.wait()
+    await asyncio.sleep(0)  # to the gate
+    gate, server.gate = server.gate, None
+    await mount.call("delete", "static-roles/batch")
+    with pytest.raises(InvalidRequestError, match="was deleted while it was rotated"):
+        await mount.call("update", "static-roles/again", ROLE)
+    gate.set()
+    with pytest.raises(InvalidRequestError):
+        await rotating
+    await mount.call("update", "static-roles/batch", ROLE)
+    assert await is_whole(mount, server)
+
+
 async def test_a_role_is_changed_while_it_is_rotated(server: Server) -> None:
     mount = await make_mount(server)
     server.gate, server.visited = asyncio.Event(), asyncio.Event()
