@@ -14,6 +14,7 @@ from dynamic.connection import Connection, decode_connection, encode_connection,
 from dynamic.parts import Parts
 from dynamic.plugins import check_plugin, plugin_of
 from dynamic.reconcile import RESULTS
+from dynamic.static_index import holder_of
 from dynamic.store import CONNECTIONS
 from dynamic.target import StatementKind, TargetAwayError, TargetLoginError
 from dynamic.username_template import parse_template
@@ -93,6 +94,12 @@ class ConfigRoutes:
             entry = await txn.get(CONNECTIONS + name)
             present = decode_connection(entry.value) if entry else Connection(name=name, plugin_name="")
             changed = merged(present, body, options_of(request.data), now=now)
+            holder = await holder_of(txn, name, changed.username) if changed.username else None
+            if holder is not None and (not holder.maker or holder.until > now):
+                raise InvalidRequestError(
+                    f"{changed.username} is the account of the static role {holder.role}, which changes its password:"
+                    " give the connection an account of its own"
+                )
             await txn.put(CONNECTIONS + name, encode_connection(changed), cas=entry.revision if entry else 0)
 
         await self._store.transact(write)

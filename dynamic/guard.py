@@ -19,6 +19,8 @@ from dynamic.target import (
     Statements,
     Target,
     TargetAwayError,
+    TargetLoginError,
+    TargetRefusedError,
 )
 
 _log = structlog.get_logger("mimir.dynamic")
@@ -139,7 +141,7 @@ class Guarded:
 
     async def check(self) -> None:
         """As Target.check."""
-        async with self._call():
+        async with self._call(is_check=True):
             await self._target.check()
 
     async def login(self, username: str, password: str) -> None:
@@ -167,20 +169,37 @@ class Guarded:
         await self._target.close()
 
     @contextlib.asynccontextmanager
-    async def _call(self, limit: float | None = None) -> AsyncIterator[None]:
+    async def _call(self, limit: float | None = None, *, is_check: bool = False) -> AsyncIterator[None]:
         self.admit()
-        breaker = self._breaker
-        tried = breaker.begin()
+        tried = self._breaker.begin()
         self._under_way += 1
         try:
-            async with asyncio.timeout(limit or self._timeout):
+            if tried and not is_check and type(self._target).check is not Target.check:
+                await self._probe()
+                self._breaker.end(tried=True)
+                tried = False
+            async with self._noted(limit or self._timeout):
+                yield
+        finally:
+            self._under_way -= 1
+            self._breaker.end(tried=tried)
+
+    async def _probe(self) -> None:
+        """Whether the database is back, asked in few words: the call itself may be slow for reasons of its own."""
+        with contextlib.suppress(TargetLoginError, TargetRefusedError):
+            async with self._noted(self._timeout):
+                await self._target.check()
+
+    @contextlib.asynccontextmanager
+    async def _noted(self, limit: float) -> AsyncIterator[None]:
+        """One call to the database: what becomes of it is told to the breaker."""
+        try:
+            async with asyncio.timeout(limit):
                 yield
         except TimeoutError:
-            if breaker.slow():
+            if self._breaker.slow():
                 self._note_away("it does not answer in time")
-            raise TargetAwayError(
-                f"the database {self.name} did not answer within {limit or self._timeout:.0f} s"
-            ) from None
+            raise TargetAwayError(f"the database {self.name} did not answer within {limit:.0f} s") from None
         except TargetAwayError as exc:
             self._note_away(exc.sentence.removeprefix(f"the database {self.name} cannot be reached: "))
             raise
@@ -189,9 +208,6 @@ class Guarded:
             raise
         else:
             self._note_reached()
-        finally:
-            self._under_way -= 1
-            breaker.end(tried=tried)
 
     def _note_away(self, reason: str) -> None:
         if self._breaker.away(reason) and not self.is_trial:

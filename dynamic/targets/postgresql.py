@@ -43,6 +43,7 @@ _OF_ONE_ROLE = re.compile(r"(?:CREATE|ALTER)\s+(?:ROLE|USER)\s|GRANT\s(?:(?!\sON
 _COMMIT = re.compile(r"\b(?:COMMIT|END|CALL|DO)\b", re.IGNORECASE)  # ends of a transaction, and what may have one
 _SETS = re.compile(r"(?:SET|RESET)\s", re.IGNORECASE)
 _IDLE = 300.0  # seconds until an idle connection is closed
+_LONGEST_NAME = 63  # bytes; the server cuts a longer one, and would change the role of the shorter name
 _MAX_OPEN = 4  # connections; Vault's default
 _SETTINGS = {
     "application_name": "mimir",
@@ -372,6 +373,8 @@ def _arguments(address: Address) -> dict[str, Any]:
 
 
 def _values(username: str, password: str, expires_at: int | None) -> Mapping[str, str]:
+    if len(username.encode()) > _LONGEST_NAME:
+        raise TargetRefusedError(f"the name of a role has at most {_LONGEST_NAME} bytes")
     values = {"name": username, "username": username}
     if password:
         values["password"] = password

@@ -98,6 +98,23 @@ def account(name: str, password: str = PASSWORD, **more: Any) -> NewAccount:
     return NewAccount(**{"username": name, "password": password, "expires_at": LATER, "statements": CREATE} | more)
 
 
+async def test_a_name_that_the_server_would_cut_is_refused(database: Database, target: PostgresTarget) -> None:
+    """Else the role of the shorter name gets the password."""
+    short = database.who.ljust(63, "x")
+    await target.create(account(short))
+    for call in (
+        target.create(account(f"{short}y")),
+        target.set_password(PasswordChange(username=f"{short}y", password="another password")),
+        target.renew(Renewal(username=f"{short}y", expires_at=LATER)),
+    ):
+        with pytest.raises(TargetRefusedError, match="at most 63 bytes"):
+            await call
+    await target.login(short, PASSWORD)
+    await target.drop(Removal(username=f"{short}y"))
+    await target.login(short, PASSWORD)
+    await target.drop(Removal(username=short))
+
+
 async def test_an_account_opens_the_database_and_may_what_was_granted(
     database: Database, target: PostgresTarget
 ) -> None:

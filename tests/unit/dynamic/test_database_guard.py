@@ -26,6 +26,13 @@ def guarded(clock: Clock, **limits: Any) -> Guarded:
     return Guarded("db", MemoryTarget(details), Breaker(monotonic=clock), **limits)
 
 
+async def called(server: Server, times: int) -> None:
+    """Wait for so many calls of the server."""
+    while len(server.calls) < times:
+        server.visited.clear()
+        await server.visited.wait()
+
+
 async def test_a_database_that_is_away_is_asked_once_and_then_left_alone(server: Server) -> None:
     clock = Clock()
     target = guarded(clock)
@@ -101,6 +108,36 @@ async def test_three_slow_calls_in_a_row_are_a_database_that_is_away(server: Ser
         with pytest.raises(TargetAwayError):
             await target.check()
     assert len(server.calls) == 3
+
+
+async def test_whether_it_is_back_is_not_found_out_by_a_slow_statement(server: Server) -> None:
+    """Else the statements of one role would keep all others waiting."""
+    clock = Clock()
+    target = guarded(clock)
+    server.is_away = True
+    with pytest.raises(TargetAwayError):
+        await target.drop(Removal(username="x"))
+    server.is_away = False
+    clock.now += 60
+    slow = asyncio.create_task(target.drop(Removal(username="x")))
+    await called(server, 3)
+    server.gate = asyncio.Event()
+    others = asyncio.create_task(target.drop(Removal(username="y")))
+    await called(server, 4)
+    assert server.calls == ["drop", "check", "drop", "drop"]
+    server.gate.set()
+    await asyncio.gather(slow, others)
+
+
+async def test_a_trial_that_fails_makes_no_call(server: Server) -> None:
+    clock = Clock()
+    target = guarded(clock)
+    server.is_away = True
+    for _ in range(3):
+        with pytest.raises(TargetAwayError):
+            await target.drop(Removal(username="x"))
+        clock.now += 60
+    assert server.calls == ["drop", "check", "check"]
 
 
 async def test_so_many_may_wait_and_no_more(server: Server) -> None:

@@ -46,6 +46,17 @@ async def test_making_a_role_changes_the_password_at_once(server: Server) -> Non
     assert (await mount.data("read", "static-creds/batch"))["ttl"] == HOUR - 600
 
 
+async def test_a_connection_does_not_become_that_of_a_static_role_s_account(server: Server) -> None:
+    """The role would change the password behind the connection's back."""
+    mount = await make_mount(server)
+    stolen = {"username": "batch", "password": await password(mount)}
+    with pytest.raises(InvalidRequestError, match="batch is the account of the static role batch"):
+        await mount.call("update", "config/db", CONFIG | stolen)
+    assert (await mount.data("read", "config/db"))["connection_details"]["username"] == "root"
+    await mount.call("delete", "static-roles/batch")
+    await mount.call("update", "config/db", CONFIG | stolen)
+
+
 async def test_a_role_is_shown_as_vault_shows_it(server: Server) -> None:
     mount = await make_mount(server, rotation_statements="ok")
     shown = await mount.data("read", "static-roles/batch")
