@@ -21,7 +21,9 @@ _REASONS = {  # 5.3.1; what is unspecified is not said at all
     "privilegeWithdrawn": 9,
     "aACompromise": 10,
 }
-_INTEGER, _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _EXTENSIONS = b"\x02", b"\x30", b"\x17", b"\x18", 0xA0
+_INTEGER, _SEQUENCE, _EXTENSIONS = b"\x02", b"\x30", 0xA0
+_UTC_TIME, _GENERALIZED_TIME = b"\x17\x0d", b"\x18\x0f"  # of 13 and 15 characters
+_DAY = 86400
 _REASON_OID, _ENUMERATED, _OCTETS = b"\x06\x03\x55\x1d\x15", b"\x0a", b"\x04"
 _YEAR_2050 = 2_524_608_000  # from here on times are GeneralizedTime (5.1.2.4)
 _BEFORE = 5  # version, signature, issuer, thisUpdate and nextUpdate
@@ -31,8 +33,9 @@ _LONG = 0x80
 def entry_of(known: Known) -> bytes:
     """The entry of a revoked certificate."""
     body = known.body
-    serial = int(known.serial.replace(":", ""), 16)
-    number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")  # with a bit to spare: it is not negative
+    number = bytes.fromhex(known.serial.replace(":", "")).lstrip(b"\0")
+    if not number or number[0] >= _LONG:
+        number = b"\0" + number  # with a bit to spare: it is not negative
     return _tlv(_SEQUENCE, _tlv(_INTEGER, number) + _time(body.revoked_at) + _REASON_EXTENSIONS.get(body.reason, b""))
 
 
@@ -50,11 +53,19 @@ def with_entries(tbs: bytes, entries: Iterable[bytes]) -> bytes:
     return _tlv(_SEQUENCE, b"".join((tbs[content:place], _tlv(_SEQUENCE, listed), tbs[place:])))
 
 
-@lru_cache(maxsize=4096)  # many are revoked in the same second
 def _time(seconds: int) -> bytes:
+    days, second = divmod(seconds, _DAY)
+    hour, second = divmod(second, 3600)
+    clock = b"%02d%02d%02dZ" % (hour, *divmod(second, 60))
     if seconds < _YEAR_2050:
-        return _tlv(_UTC_TIME, time.strftime("%y%m%d%H%M%SZ", time.gmtime(seconds)).encode())
-    return _tlv(_GENERALIZED_TIME, time.strftime("%Y%m%d%H%M%SZ", time.gmtime(seconds)).encode())
+        return _UTC_TIME + _date(days)[2:] + clock
+    return _GENERALIZED_TIME + _date(days) + clock
+
+
+@lru_cache(maxsize=4096)
+def _date(days: int) -> bytes:
+    """Year, month and day, so many days after 1970 began."""
+    return time.strftime("%Y%m%d", time.gmtime(days * _DAY)).encode()
 
 
 def _header(der: bytes, place: int) -> tuple[int, int]:

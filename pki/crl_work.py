@@ -190,6 +190,7 @@ class CrlWork:
                     group=issuer_id,
                     due_from=max(0, last - SLACK),
                     changed_from=max(1, last - SLACK) if plan.base else None,
+                    by_due=True,  # along an index that has the revoked ones alone
                     after=after,
                     limit=_PAGE,
                 )
