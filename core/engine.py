@@ -169,7 +169,7 @@ class Nothing:
 
     def place_of(self, path: str) -> str:
         """There are no places."""
-        raise InvalidRequestError(f"there is no mount that takes secrets for {path!r}")
+        raise InvalidRequestError(f"there is no mount that takes secrets for {path[:64]!r}")
 
     async def write(self, path: str, data: Mapping[str, str], *, by: str) -> None:
         """There are no places."""
@@ -178,7 +178,7 @@ class Nothing:
 
     async def generate(self, policy: str = "") -> str:
         """There are no policies."""
-        raise NotFoundError(f"there are no password policies here, nor {policy!r}")
+        raise NotFoundError(f"there are no password policies here, nor {policy[:64]!r}")
 
     async def page(self, *, after: str = "", limit: int = 500) -> tuple[list[Lease], str]:
         """There are no leases."""

@@ -250,7 +250,7 @@ class Authority:
             reference = self.index.default_issuer
         found = self.issuers.get(reference) or self._issuers_by_name.get(reference)
         if found is None:
-            raise NotFoundError(f"there is no issuer {reference!r}")
+            raise NotFoundError(f"there is no issuer {reference[:64]!r}")
         return found
 
     def key(self, reference: str) -> CaKey:
@@ -261,7 +261,7 @@ class Authority:
             reference = self.index.default_key
         found = self.keys.get(reference) or self._keys_by_name.get(reference)
         if found is None:
-            raise NotFoundError(f"there is no key {reference!r}")
+            raise NotFoundError(f"there is no key {reference[:64]!r}")
         return found
 
     def issuer_named(self, name: str) -> Issuer | None:

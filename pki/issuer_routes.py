@@ -204,7 +204,7 @@ async def _set_default(change: AuthorityChange, body: DefaultBody) -> None:
     try:
         issuer = change.before.issuer(body.default)
     except NotFoundError:
-        raise InvalidRequestError(f"there is no issuer {body.default!r}, so it cannot be the default") from None
+        raise InvalidRequestError(f"there is no issuer {body.default[:64]!r}, so it cannot be the default") from None
     index = replace(change.index, default_issuer=issuer.issuer_id)
     if body.default_follows_latest_issuer is not None:
         index = replace(index, default_follows_latest_issuer=body.default_follows_latest_issuer)

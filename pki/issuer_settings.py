@@ -127,7 +127,7 @@ def _chain(references: list[str], issuer: Issuer, authority: Authority) -> tuple
         try:
             found.append(authority.issuer(reference).issuer_id)
         except NotFoundError:
-            raise InvalidRequestError(f"manual_chain names the issuer {reference!r}, which there is not") from None
+            raise InvalidRequestError(f"manual_chain names the issuer {reference[:64]!r}, which there is not") from None
     if found and found[0] != issuer.issuer_id:
         raise InvalidRequestError('manual_chain begins with the issuer itself: write "self" first')
     if len(set(found)) != len(found):

@@ -111,7 +111,9 @@ class KeyRoutes:
             try:
                 key = change.before.key(body.default)
             except NotFoundError:
-                raise InvalidRequestError(f"there is no key {body.default!r}, so it cannot be the default") from None
+                raise InvalidRequestError(
+                    f"there is no key {body.default[:64]!r}, so it cannot be the default"
+                ) from None
             change.set_index(replace(change.index, default_key=key.key_id))
             return key.key_id
 

@@ -53,7 +53,7 @@ class LeafKeys:
             return _ML_DSA[bits]()
         if key_type == "rsa" and bits in _RSA_BITS:
             return await self._rsa(bits)
-        raise InvalidRequestError(f"no key is made of type {key_type!r} with {bits} bits")
+        raise InvalidRequestError(f"no key is made of type {key_type[:64]!r} with {bits} bits")
 
     async def _rsa(self, bits: int) -> PrivateKeyTypes:
         if self._waiting >= _MAX_WAITING:

@@ -124,7 +124,7 @@ def _unknown(role: Role) -> list[str]:
         "ext_key_usage": unknown_ext_key_usages(role.ext_key_usage),
     }
     return [
-        f"{member} names what there is not, which counts for nothing: {', '.join(words)[:200]}"
+        f"{member} names what there is not, which counts for nothing: {', '.join(word[:32] for word in words)[:200]}"
         for member, words in unknown.items()
         if words
     ]

@@ -103,7 +103,7 @@ class RoleRoutes:
         except InvalidRequestError:
             return ["the role's issuer is the default one, and there is none yet (config/issuers)"]
         except NotFoundError:
-            return [f"the role's issuer is {role.issuer_ref!r}, and there is none of that name yet"]
+            return [f"the role's issuer is {role.issuer_ref[:64]!r}, and there is none of that name yet"]
         return []
 
 

@@ -1,5 +1,6 @@
 """Subjects: attributes in their order, each with the length that RFC 5280, appendix A.1, allows."""
 
+import re
 from collections.abc import Collection
 
 from cryptography import x509
@@ -8,6 +9,7 @@ from cryptography.x509.oid import NameOID
 from core.errors import InvalidRequestError
 
 _MOST = 100  # values of one attribute
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")  # X.680, 41.4, PrintableString: what X.520, 6.2.9 has for it
 _LONGEST = {  # characters: the upper bounds of RFC 5280, A.1 (ub-…)
     NameOID.COMMON_NAME: (64, "common_name"),
     NameOID.SERIAL_NUMBER: (64, "serial_number"),
@@ -38,6 +40,8 @@ def attribute(oid: x509.ObjectIdentifier, value: str) -> x509.NameAttribute[str]
         raise InvalidRequestError(f"{member} has at most {longest} characters (RFC 5280, A.1){more}")
     if oid == NameOID.COUNTRY_NAME and not (len(value) == 2 and value.isascii() and value.isalpha()):
         raise InvalidRequestError("country is a code of two letters (ISO 3166-1)")
+    if oid == NameOID.SERIAL_NUMBER and not _PRINTABLE.fullmatch(value):
+        raise InvalidRequestError("serial_number has only letters, digits, blanks and '()+,-./:=? (X.520, 6.2.9)")
     if not value.isprintable():
         raise InvalidRequestError(f"{member} holds a control character")
     try:

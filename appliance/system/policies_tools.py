@@ -146,7 +146,7 @@ class PolicyToolRoutes:
             return "role", _subject_of(within, found)
         policy = await self._policies.get(body.identity, namespace=within.id)
         if policy is None:
-            raise InvalidRequestError(f"there is no entity, alias, role or policy named {body.identity!r} here")
+            raise InvalidRequestError(f"there is no entity, alias, role or policy named {body.identity[:64]!r} here")
         return "policy", _subject_of(within, [policy.name])
 
     # --- explaining -----------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class PolicyToolRoutes:
         check_allowed(access, f"sys/policies/acl/{name}", "read")
         policy = await self._policies.get(name, namespace=access.within.id)
         if policy is None or not policy.text:
-            raise NotFoundError(f"there is no policy {name!r} here")
+            raise NotFoundError(f"there is no policy {name[:64]!r} here")
         return name, policy.text
 
 

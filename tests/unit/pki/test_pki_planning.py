@@ -161,6 +161,8 @@ REFUSED: dict[str, tuple[Role, dict[str, Any], str]] = {
     "other no oid": (role_with(allowed_other_sans=("*",)), {"other_sans": "x;UTF8:ann"}, "object identifier"),
     "user id": (ROLE, {"user_ids": "ann"}, "user_id ann not allowed"),
     "serial number": (ROLE, {"serial_number": "77"}, "serial_number 77 not allowed"),
+    "no serial number": (role_with(allowed_serial_numbers=("*",)), {"serial_number": "{{"}, "X.520"),
+    "accented serial number": (role_with(allowed_serial_numbers=("*",)), {"serial_number": "\u00e9"}, "X.520"),
     "common name is mail": (role_with(cn_validations=("hostname",)), {"common_name": "a@x.example.com"}, "common name"),
     "common name is host": (role_with(cn_validations=("email",)), {"common_name": "x.example.com"}, "common name"),
     "line break": (ROLE, {"common_name": "a.example.com\n"}, "common name"),
